@@ -1,0 +1,193 @@
+//! Administration: what the `strongroom` command asks on its own socket.
+//!
+//! What lives here: administrative requests and answers.
+//! What must never live here: anything an application may ask.
+//! Who calls it: the command line writes requests, the daemon answers them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ck::Rv;
+use crate::codec::List;
+use crate::response::ANSWER_ITEMS_MAX;
+use crate::secret::Secret;
+
+/// An administrative request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum AdminRequest<'a> {
+    /// How the daemon is.
+    Status,
+    /// All tokens.
+    TokenList,
+    /// Initialises a new token and, where given, its user PIN.
+    TokenCreate {
+        /// At most 32 bytes of UTF-8.
+        #[serde(borrow)]
+        label: &'a str,
+        /// PIN of the security officer.
+        so_pin: Secret<'a>,
+        /// PIN of the user.
+        user_pin: Option<Secret<'a>>,
+    },
+    /// Destroys a token with all its objects.
+    TokenDelete {
+        /// Label or serial number; must name exactly one token.
+        token: &'a str,
+    },
+    /// Objects of a token, without any value.
+    ObjectList {
+        /// Label or serial number.
+        token: &'a str,
+    },
+    /// One object with all its attributes that may be revealed.
+    ObjectShow {
+        /// Label or serial number of the token.
+        token: &'a str,
+        /// `CKA_UNIQUE_ID`, `CKA_LABEL`, or `CKA_ID` in hexadecimal; must name exactly one object.
+        object: &'a str,
+    },
+    /// The last lines of the audit journal.
+    AuditTail {
+        /// How many.
+        lines: u32,
+    },
+    /// Checks the hash chain of the audit journal.
+    AuditVerify,
+    /// Reads the configuration again, as SIGHUP does.
+    Reload,
+    /// Stops the daemon, as SIGTERM does.
+    Stop,
+}
+
+/// An administrative answer: what was asked for, or why not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum AdminAnswer {
+    /// Done; nothing to tell.
+    Done,
+    /// Answers `Status`.
+    Status(Box<Status>),
+    /// Answers `TokenList` and `TokenCreate`.
+    Tokens(List<Token, ANSWER_ITEMS_MAX>),
+    /// Answers `ObjectList`.
+    Objects {
+        /// Those that can be read now.
+        objects: List<Object, ANSWER_ITEMS_MAX>,
+        /// How many private objects stay closed until the token's user has logged in once since the daemon's start.
+        closed: u64,
+    },
+    /// Answers `ObjectShow`: the object and its attributes as (name, shown value).
+    Object {
+        /// The object in short.
+        object: Object,
+        /// Name of the attribute, and its value as a person reads it.
+        attributes: List<(String, String), ANSWER_ITEMS_MAX>,
+    },
+    /// Answers `AuditTail`: lines of JSON, oldest first.
+    Lines(List<String, ANSWER_ITEMS_MAX>),
+    /// Answers `AuditVerify`.
+    Audit(AuditReport),
+    /// It was refused.
+    Refused {
+        /// The return value that a PKCS#11 function would have given.
+        rv: Rv,
+        /// What was tried, what is wrong, what to do.
+        reason: String,
+    },
+}
+
+/// How the daemon is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Its process.
+    pub pid: u32,
+    /// Seconds since its start.
+    pub uptime_seconds: u64,
+    /// Socket of the applications.
+    pub socket: String,
+    /// Socket of administration.
+    pub admin_socket: String,
+    /// The store's file.
+    pub store: String,
+    /// The audit journal's file.
+    pub journal: String,
+    /// Configuration file in force, if any.
+    pub config: Option<String>,
+    /// How the root key is sealed.
+    pub seal: String,
+    /// What is recorded: all, management or none.
+    pub audit_level: String,
+    /// Locked memory: memfd_secret, mlock or unlocked.
+    pub memory_locking: String,
+    /// Locked memory in all, in bytes.
+    pub memory_bytes_total: u64,
+    /// Of which in use.
+    pub memory_bytes_used: u64,
+    /// Most ever in use.
+    pub memory_bytes_peak: u64,
+    /// Applications connected.
+    pub applications: u64,
+    /// Connections open.
+    pub connections: u64,
+    /// Sessions open.
+    pub sessions: u64,
+    /// Initialised tokens.
+    pub tokens: u64,
+    /// Token objects, open and closed.
+    pub objects: u64,
+    /// Requests answered since start.
+    pub requests: u64,
+}
+
+/// A token.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Token {
+    /// Its slot.
+    pub slot: u64,
+    /// Label, without padding.
+    pub label: String,
+    /// Serial number.
+    pub serial_number: String,
+    /// Whether the user's PIN is set.
+    pub user_pin_initialized: bool,
+    /// Whether the user's PIN is locked.
+    pub user_pin_locked: bool,
+    /// Whether the security officer's PIN is locked.
+    pub so_pin_locked: bool,
+    /// Whether the private realm has been opened since the daemon's start.
+    pub open: bool,
+    /// Token objects, open and closed.
+    pub objects: u64,
+    /// Sessions open.
+    pub sessions: u64,
+}
+
+/// A token object in short.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Object {
+    /// `CKA_UNIQUE_ID`.
+    pub unique_id: String,
+    /// Name of the class (`CKO_…`).
+    pub class: String,
+    /// Name of the key type (`CKK_…`), for keys.
+    pub key_type: Option<String>,
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// `CKA_ID` in hexadecimal.
+    pub id: String,
+    /// Size of a key in bits, where it has one.
+    pub bits: Option<u64>,
+    /// Short names of the flags that are set: private, sensitive, extractable, sign, …
+    pub flags: Vec<String>,
+}
+
+/// What a check of the audit journal found.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuditReport {
+    /// Lines checked.
+    pub lines: u64,
+    /// Hash of the last one, in hexadecimal.
+    pub head: String,
+    /// The first line that does not fit, counted from 1, and why; none when the chain is whole.
+    pub broken: Option<(u64, String)>,
+}

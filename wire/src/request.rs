@@ -1,0 +1,447 @@
+//! What an application asks: one variant per function that needs the daemon.
+//!
+//! What lives here: requests, borrowing from their frame, and the parts they are made of.
+//! What must never live here: administration ([`crate::admin`]): an application cannot even spell it.
+//! Who calls it: the module writes them, the token answers them.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ck::{AttributeType, Kdf, MechanismType, Mgf, OaepSource, UserType};
+use crate::codec::List;
+use crate::secret::Secret;
+
+/// Most attributes in one template.
+pub const TEMPLATE_ATTRIBUTES_MAX: usize = 256;
+
+/// Makes a newtype over a `CK_ULONG` that names something.
+macro_rules! handle {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(pub u64);
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, "{}", self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(out, concat!(stringify!($name), "({})"), self.0)
+            }
+        }
+    };
+}
+
+handle! {
+    /// A slot (`CK_SLOT_ID`).
+    SlotId
+}
+handle! {
+    /// A session (`CK_SESSION_HANDLE`). Zero is never one.
+    SessionHandle
+}
+handle! {
+    /// An object (`CK_OBJECT_HANDLE`). Zero is never one.
+    ObjectHandle
+}
+
+/// The bytes of one attribute that is no array of attributes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct FlatAttribute<'a> {
+    /// Which attribute.
+    pub kind: AttributeType,
+    /// Its value as the C structure has it: numbers native-endian, 8 bytes; booleans 1 byte.
+    #[serde(borrow)]
+    pub value: Secret<'a>,
+}
+
+/// The value of an attribute.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Value<'a> {
+    /// Bytes as in [`FlatAttribute::value`].
+    #[serde(borrow)]
+    Bytes(Secret<'a>),
+    /// An array of attributes (`CKF_ARRAY_ATTRIBUTE`). One level: an array within an array cannot be spelled.
+    Template(List<FlatAttribute<'a>, TEMPLATE_ATTRIBUTES_MAX>),
+}
+
+/// One attribute of a template.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Attribute<'a> {
+    /// Which attribute.
+    pub kind: AttributeType,
+    /// Its value.
+    #[serde(borrow)]
+    pub value: Value<'a>,
+}
+
+/// A template as the application alleges it.
+pub type Template<'a> = List<Attribute<'a>, TEMPLATE_ATTRIBUTES_MAX>;
+
+/// The parameter of a mechanism, its C structure taken apart by the module.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Parameter<'a> {
+    /// `NULL_PTR`.
+    None,
+    /// An initialisation vector, or whatever came with a mechanism that the module does not know.
+    #[serde(borrow)]
+    Bytes(&'a [u8]),
+    /// `CK_AES_CTR_PARAMS`.
+    Counter {
+        /// How many bits of the block count.
+        bits: u64,
+        /// The first counter block.
+        block: [u8; 16],
+    },
+    /// `CK_GCM_PARAMS`.
+    Gcm {
+        /// Initialisation vector.
+        iv: &'a [u8],
+        /// Additional authenticated data.
+        aad: &'a [u8],
+        /// Length of the tag in bits.
+        tag_bits: u64,
+    },
+    /// A single `CK_ULONG`: the length of a general MAC in bytes.
+    Number(u64),
+    /// `CK_RSA_PKCS_OAEP_PARAMS`.
+    Oaep(OaepParameter<'a>),
+    /// `CK_RSA_PKCS_PSS_PARAMS`.
+    Pss {
+        /// Hash of the message.
+        hash: MechanismType,
+        /// Mask generation function.
+        mgf: Mgf,
+        /// Length of the salt in bytes.
+        salt_bytes: u64,
+    },
+    /// `CK_ECDH1_DERIVE_PARAMS`.
+    Ecdh1 {
+        /// Key derivation function.
+        kdf: Kdf,
+        /// Data shared between the parties.
+        shared: &'a [u8],
+        /// The other party's public point.
+        point: &'a [u8],
+    },
+    /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
+    RsaAesKeyWrap {
+        /// Length of the temporary AES key in bits.
+        aes_bits: u64,
+        /// How that key is encrypted.
+        oaep: OaepParameter<'a>,
+    },
+    /// `CK_EDDSA_PARAMS`.
+    Eddsa {
+        /// Ed25519ph instead of Ed25519.
+        prehash: bool,
+        /// Context of at most 255 bytes.
+        context: &'a [u8],
+    },
+    /// A parameter whose length or pointers do not fit its mechanism.
+    Malformed,
+}
+
+/// `CK_RSA_PKCS_OAEP_PARAMS`.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct OaepParameter<'a> {
+    /// Hash of the label.
+    pub hash: MechanismType,
+    /// Mask generation function.
+    pub mgf: Mgf,
+    /// Where the label comes from.
+    pub source: OaepSource,
+    /// The label.
+    pub label: &'a [u8],
+}
+
+/// A mechanism with its parameter (`CK_MECHANISM`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Mechanism<'a> {
+    /// Which mechanism.
+    pub kind: MechanismType,
+    /// Its parameter.
+    #[serde(borrow)]
+    pub parameter: Parameter<'a>,
+}
+
+/// What an application wants of an output of variable length (PKCS#11 3.2, 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Output {
+    /// The buffer is `NULL_PTR`: only the length.
+    Size,
+    /// The buffer takes this many bytes.
+    Capacity(u64),
+}
+
+/// One request. Field `session` is always a session of the application that asks.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(
+    missing_docs,
+    reason = "fields carry the names of the standard's arguments"
+)]
+pub enum Request<'a> {
+    /// The first message of every connection: which instance of the module in this process it belongs to.
+    Hello {
+        instance: [u8; 16],
+    },
+    /// The process has called C_Finalize: everything it owned ends.
+    Goodbye,
+    SlotList,
+    SlotInfo {
+        slot: SlotId,
+    },
+    TokenInfo {
+        slot: SlotId,
+    },
+    /// Every mechanism with its sizes and flags; the module answers C_GetMechanismList and C_GetMechanismInfo from it.
+    Mechanisms {
+        slot: SlotId,
+    },
+    InitToken {
+        slot: SlotId,
+        #[serde(borrow)]
+        pin: Secret<'a>,
+        /// Blank padded, 32 bytes.
+        label: [u8; 32],
+    },
+    InitPin {
+        session: SessionHandle,
+        pin: Secret<'a>,
+    },
+    SetPin {
+        session: SessionHandle,
+        old: Secret<'a>,
+        new: Secret<'a>,
+    },
+    OpenSession {
+        slot: SlotId,
+        flags: u64,
+    },
+    CloseSession {
+        session: SessionHandle,
+    },
+    CloseAllSessions {
+        slot: SlotId,
+    },
+    SessionInfo {
+        session: SessionHandle,
+    },
+    SessionCancel {
+        session: SessionHandle,
+        flags: u64,
+    },
+    Login {
+        session: SessionHandle,
+        user: UserType,
+        pin: Secret<'a>,
+    },
+    LoginUser {
+        session: SessionHandle,
+        user: UserType,
+        pin: Secret<'a>,
+        username: &'a [u8],
+    },
+    Logout {
+        session: SessionHandle,
+    },
+    CreateObject {
+        session: SessionHandle,
+        template: Template<'a>,
+    },
+    CopyObject {
+        session: SessionHandle,
+        object: ObjectHandle,
+        template: Template<'a>,
+    },
+    DestroyObject {
+        session: SessionHandle,
+        object: ObjectHandle,
+    },
+    ObjectSize {
+        session: SessionHandle,
+        object: ObjectHandle,
+    },
+    /// C_GetAttributeValue: values come whole, the module fits them into the buffers.
+    AttributeValue {
+        session: SessionHandle,
+        object: ObjectHandle,
+        kinds: List<AttributeType, TEMPLATE_ATTRIBUTES_MAX>,
+    },
+    SetAttributeValue {
+        session: SessionHandle,
+        object: ObjectHandle,
+        template: Template<'a>,
+    },
+    FindObjectsInit {
+        session: SessionHandle,
+        template: Template<'a>,
+    },
+    FindObjects {
+        session: SessionHandle,
+        max: u64,
+    },
+    FindObjectsFinal {
+        session: SessionHandle,
+    },
+    /// C_EncryptInit and its kin; no mechanism cancels the operation (PKCS#11 3.0, 5.8.1).
+    EncryptInit {
+        session: SessionHandle,
+        mechanism: Option<Mechanism<'a>>,
+        key: ObjectHandle,
+    },
+    Encrypt {
+        session: SessionHandle,
+        data: Secret<'a>,
+        output: Output,
+    },
+    EncryptUpdate {
+        session: SessionHandle,
+        part: Secret<'a>,
+        output: Output,
+    },
+    EncryptFinal {
+        session: SessionHandle,
+        output: Output,
+    },
+    DecryptInit {
+        session: SessionHandle,
+        mechanism: Option<Mechanism<'a>>,
+        key: ObjectHandle,
+    },
+    Decrypt {
+        session: SessionHandle,
+        data: Secret<'a>,
+        output: Output,
+    },
+    DecryptUpdate {
+        session: SessionHandle,
+        part: Secret<'a>,
+        output: Output,
+    },
+    DecryptFinal {
+        session: SessionHandle,
+        output: Output,
+    },
+    DigestInit {
+        session: SessionHandle,
+        mechanism: Option<Mechanism<'a>>,
+    },
+    Digest {
+        session: SessionHandle,
+        data: Secret<'a>,
+        output: Output,
+    },
+    DigestUpdate {
+        session: SessionHandle,
+        part: Secret<'a>,
+    },
+    DigestKey {
+        session: SessionHandle,
+        key: ObjectHandle,
+    },
+    DigestFinal {
+        session: SessionHandle,
+        output: Output,
+    },
+    SignInit {
+        session: SessionHandle,
+        mechanism: Option<Mechanism<'a>>,
+        key: ObjectHandle,
+    },
+    Sign {
+        session: SessionHandle,
+        data: Secret<'a>,
+        output: Output,
+    },
+    SignUpdate {
+        session: SessionHandle,
+        part: Secret<'a>,
+    },
+    SignFinal {
+        session: SessionHandle,
+        output: Output,
+    },
+    SignRecoverInit {
+        session: SessionHandle,
+        mechanism: Option<Mechanism<'a>>,
+        key: ObjectHandle,
+    },
+    SignRecover {
+        session: SessionHandle,
+        data: Secret<'a>,
+        output: Output,
+    },
+    VerifyInit {
+        session: SessionHandle,
+        mechanism: Option<Mechanism<'a>>,
+        key: ObjectHandle,
+    },
+    Verify {
+        session: SessionHandle,
+        data: Secret<'a>,
+        signature: &'a [u8],
+    },
+    VerifyUpdate {
+        session: SessionHandle,
+        part: Secret<'a>,
+    },
+    VerifyFinal {
+        session: SessionHandle,
+        signature: &'a [u8],
+    },
+    VerifyRecoverInit {
+        session: SessionHandle,
+        mechanism: Option<Mechanism<'a>>,
+        key: ObjectHandle,
+    },
+    VerifyRecover {
+        session: SessionHandle,
+        signature: &'a [u8],
+        output: Output,
+    },
+    GenerateKey {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        template: Template<'a>,
+    },
+    GenerateKeyPair {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        public: Template<'a>,
+        private: Template<'a>,
+    },
+    WrapKey {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        wrapping_key: ObjectHandle,
+        key: ObjectHandle,
+        output: Output,
+    },
+    UnwrapKey {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        unwrapping_key: ObjectHandle,
+        wrapped: &'a [u8],
+        template: Template<'a>,
+    },
+    DeriveKey {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        base_key: ObjectHandle,
+        template: Template<'a>,
+    },
+    SeedRandom {
+        session: SessionHandle,
+        seed: Secret<'a>,
+    },
+    GenerateRandom {
+        session: SessionHandle,
+        bytes: u64,
+    },
+}
