@@ -1,0 +1,49 @@
+//! What lives here: AWS-LC's random generator, and the guard against its one sharp edge.
+//!
+//! What must never live here: another source of randomness.
+//!
+//! Who calls it: `random.rs`, and every wrapper whose C function draws random bytes inside.
+
+use std::cell::Cell;
+
+use aws_lc_sys as lc;
+
+use super::succeeded;
+use crate::error::Error;
+
+/// Fills the slice with random bytes.
+pub(crate) fn fill(bytes: &mut [u8]) -> Result<(), Error> {
+    prepare_thread()?;
+    // SAFETY: the pointer and the length describe one writable slice.
+    let answer = unsafe { lc::RAND_bytes(bytes.as_mut_ptr(), bytes.len()) };
+    succeeded(answer, Error::Internal)
+}
+
+/// Makes sure that this thread has its generator.
+///
+/// AWS-LC allocates the state of a thread's generator at the first draw and aborts the process when it
+/// gets no memory. Here the first draw of a thread is refused instead, while there is little room left.
+pub(crate) fn prepare_thread() -> Result<(), Error> {
+    if READY.get() {
+        return Ok(());
+    }
+    if let Some(status) = strongroom_keymem::status()
+        && status.bytes_total.saturating_sub(status.bytes_used) < HEADROOM_BYTES
+    {
+        return Err(Error::Memory);
+    }
+    let mut first = [0_u8; 1];
+    // SAFETY: the pointer and the length describe one writable array.
+    let answer = unsafe { lc::RAND_bytes(first.as_mut_ptr(), first.len()) };
+    succeeded(answer, Error::Internal)?;
+    READY.set(true);
+    Ok(())
+}
+
+thread_local! {
+    static READY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// The first thread's generator also makes the process-wide jitter collector, whose buffer follows the
+/// data cache of the processor (measured: about 150 KiB); later threads need a few kilobytes.
+const HEADROOM_BYTES: usize = 256 * 1024;
