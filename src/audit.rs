@@ -1,0 +1,571 @@
+//! The audit: what was asked, by whom, and what was answered, as a chain of lines that nobody changes unseen.
+//!
+//! What lives here: the event, its line, the chain, and [`Recorded`], without which nothing is answered. What must never live
+//! here: a secret, a label, or any value of an object. Who calls it: the service records every answer; administration verifies.
+//!
+//! # The line
+//!
+//! One JSON object a line, without spaces between its members, in this order; a member that does not apply is left out:
+//!
+//! ```json
+//! {"seq":1,"time":"2026-11-22T10:36:47.123Z","uid":1000,"gid":1000,"pid":4711,"exe":"/usr/bin/nginx","function":"C_Sign",
+//!  "slot":1,"session":7,"object":3,"object_id":"5f…","mechanism":"CKM_ECDSA","rv":"CKR_OK","prev":"<64 digits>","hash":"<64 digits>"}
+//! ```
+//!
+//! `hash` is the SHA-256, in lower-case hexadecimal, of all bytes of the line before `,"hash":"`. `prev` is the `hash` of the line
+//! before, 64 zeros in the first. `seq` counts from 1 without gaps. So a stranger checks a line with
+//! `printf %s "${line%,\"hash\":*}" | sha256sum`, and the chain by comparing each `prev` (`jq -r .prev`) with the `hash` before it.
+//!
+//! # After a crash
+//!
+//! A line that was cut off in its middle stays as it is. The next line is then the event `journal.recovered`, chained to the last
+//! whole line; its `torn_lines` says how many cut lines precede it, and `torn` is the SHA-256 over their bytes, joined by line feeds.
+//!
+//! # What the chain proves
+//!
+//! Changing, removing, inserting or exchanging lines is found, with the number of the line. Cutting lines off the end is **not**
+//! found from the journal alone, nor is a chain that was computed anew from some line on: whoever keeps a `hash` elsewhere finds
+//! both. Signed heads are left to a later version.
+
+use std::fmt::{self, Write as _};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use strongroom_crypto::digest::{Hash, digest};
+use strongroom_wire::admin::AuditReport;
+use strongroom_wire::ck::{MechanismType, Rv};
+
+use crate::ports::{Clock, Journal, StoreError, Time};
+
+#[cfg(test)]
+mod tests;
+
+/// What is recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Level {
+    /// Every request.
+    #[default]
+    All,
+    /// Logins, and what makes, changes or destroys tokens and objects.
+    Management,
+    /// Nothing.
+    None,
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::All => "all",
+            Self::Management => "management",
+            Self::None => "none",
+        })
+    }
+}
+
+/// A word that is no level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownLevel;
+
+impl fmt::Display for UnknownLevel {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("the audit level is one of all, management, none")
+    }
+}
+
+impl std::error::Error for UnknownLevel {}
+
+impl FromStr for Level {
+    type Err = UnknownLevel;
+
+    fn from_str(word: &str) -> Result<Self, UnknownLevel> {
+        let all = [Self::All, Self::Management, Self::None];
+        all.into_iter()
+            .find(|level| level.to_string() == word)
+            .ok_or(UnknownLevel)
+    }
+}
+
+/// Who asked, as the kernel says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// User.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Process.
+    pub pid: i32,
+    /// Path of its program.
+    pub executable: String,
+}
+
+/// One request and its outcome.
+#[derive(Clone, Debug)]
+pub struct Event<'e> {
+    /// Who asked.
+    pub who: &'e Principal,
+    /// What: the name of the function, or of the administrative request ("admin.token_create").
+    pub function: &'e str,
+    /// Whether it logs in, makes, changes or destroys something.
+    pub management: bool,
+    /// On which slot.
+    pub slot: Option<u64>,
+    /// In which session.
+    pub session: Option<u64>,
+    /// On which object: its handle.
+    pub object: Option<u64>,
+    /// Its `CKA_UNIQUE_ID`.
+    pub object_id: Option<&'e str>,
+    /// By which mechanism.
+    pub mechanism: Option<MechanismType>,
+    /// What is answered.
+    pub rv: Rv,
+}
+
+/// An answer whose event is in the journal, or need not be. The audit makes it and nobody else, so an answer without a line
+/// cannot be sent by mistake.
+#[derive(Debug)]
+#[must_use]
+pub struct Recorded<T>(T);
+
+impl<T> Recorded<T> {
+    /// The answer.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+/// The writer of the journal.
+pub struct Audit {
+    journal: Arc<dyn Journal>,
+    clock: Arc<dyn Clock>,
+    level: Level,
+    chain: Mutex<Chain>,
+}
+
+struct Chain {
+    head: Head,
+    /// An append failed: the journal may hold the line, a part of it or nothing.
+    uncertain: bool,
+    /// The line in the making; kept for its room.
+    line: String,
+}
+
+/// The last whole line.
+#[derive(Clone)]
+struct Head {
+    sequence: u64,
+    hash: String,
+}
+
+impl Audit {
+    /// Goes on where the journal ends. With [`Level::None`] the journal is not touched.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it cannot be read, or its last whole line was changed.
+    pub fn open(
+        journal: Arc<dyn Journal>,
+        clock: Arc<dyn Clock>,
+        level: Level,
+    ) -> Result<Self, StoreError> {
+        let mut chain = Chain {
+            head: Head::default(),
+            uncertain: false,
+            line: String::new(),
+        };
+        if level != Level::None {
+            chain.recover(&*journal, &*clock)?;
+        }
+        Ok(Self {
+            journal,
+            clock,
+            level,
+            chain: Mutex::new(chain),
+        })
+    }
+
+    /// What is recorded.
+    #[must_use]
+    pub fn level(&self) -> Level {
+        self.level
+    }
+
+    /// Records an event, where the level asks for it, and lets the answer go.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing may then be answered but that failure.
+    pub fn record<T>(&self, event: &Event<'_>, answer: T) -> Result<Recorded<T>, StoreError> {
+        let wanted = match self.level {
+            Level::All => true,
+            Level::Management => event.management,
+            Level::None => false,
+        };
+        if wanted {
+            let mut chain = self.chain.lock();
+            if chain.uncertain {
+                chain.recover(&*self.journal, &*self.clock)?;
+            }
+            // Inside the lock, so that times ascend with the sequence.
+            let now = self.clock.now();
+            chain.append(&*self.journal, now, |line| write_event(line, event))?;
+        }
+        Ok(Recorded(answer))
+    }
+}
+
+impl fmt::Debug for Audit {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Audit({})", self.level)
+    }
+}
+
+impl Default for Head {
+    /// Before the first line.
+    fn default() -> Self {
+        Self {
+            sequence: 0,
+            hash: "0".repeat(HASH_DIGITS),
+        }
+    }
+}
+
+impl Chain {
+    /// Finds the last whole line, and records torn ones behind it.
+    fn recover(&mut self, journal: &dyn Journal, clock: &dyn Clock) -> Result<(), StoreError> {
+        let (head, torn) = last_whole_line(journal)?;
+        self.head = head;
+        if !torn.is_empty() {
+            let hash = hexadecimal_digest(&torn.join(&b'\n'))?;
+            self.append(journal, clock.now(), |line| {
+                let lines = torn.len();
+                let function = RECOVERED;
+                write!(
+                    line,
+                    ",{function},\"torn_lines\":{lines},\"torn\":\"{hash}\",\"rv\":\"CKR_OK\""
+                )
+            })?;
+        }
+        self.uncertain = false;
+        Ok(())
+    }
+
+    fn append(
+        &mut self,
+        journal: &dyn Journal,
+        now: Time,
+        members: impl FnOnce(&mut String) -> fmt::Result,
+    ) -> Result<(), StoreError> {
+        let Self {
+            head,
+            uncertain,
+            line,
+        } = self;
+        let sequence = head.sequence + 1;
+        line.clear();
+        let written = write!(line, "{{\"seq\":{sequence},\"time\":\"{}\"", Timestamp(now))
+            .and_then(|()| members(line))
+            .and_then(|()| write!(line, "{PREVIOUS}{}\"", head.hash));
+        written.map_err(|_| failed("a line of the journal cannot be written down"))?;
+        let hash = hexadecimal_digest(line.as_bytes())?;
+        line.push_str(OWN);
+        line.push_str(&hash);
+        line.push_str("\"}");
+        *uncertain = true;
+        journal.append(line.as_bytes())?;
+        *uncertain = false;
+        *head = Head { sequence, hash };
+        Ok(())
+    }
+}
+
+fn write_event(line: &mut String, event: &Event<'_>) -> fmt::Result {
+    let Principal {
+        uid,
+        gid,
+        pid,
+        executable,
+    } = event.who;
+    write!(
+        line,
+        ",\"uid\":{uid},\"gid\":{gid},\"pid\":{pid},\"exe\":{}",
+        Json(executable)
+    )?;
+    write!(line, ",\"function\":{}", Json(event.function))?;
+    let numbers = [
+        ("slot", event.slot),
+        ("session", event.session),
+        ("object", event.object),
+    ];
+    for (member, number) in numbers {
+        if let Some(number) = number {
+            write!(line, ",\"{member}\":{number}")?;
+        }
+    }
+    if let Some(identity) = event.object_id {
+        write!(line, ",\"object_id\":{}", Json(identity))?;
+    }
+    if let Some(mechanism) = event.mechanism {
+        write!(line, ",\"mechanism\":\"{mechanism}\"")?;
+    }
+    write!(line, ",\"rv\":\"{}\"", event.rv)
+}
+
+/// The last whole line, and the torn ones behind it.
+fn last_whole_line(journal: &dyn Journal) -> Result<(Head, Vec<Vec<u8>>), StoreError> {
+    let mut asked = 4;
+    loop {
+        let mut lines = journal.tail(asked)?;
+        let whole = lines.iter().rposition(|line| Parsed::of(line).is_some());
+        if whole.is_none() && lines.len() == asked {
+            // Torn lines only, so far: crash upon crash.
+            asked *= 4;
+            continue;
+        }
+        let torn = lines.split_off(whole.map_or(0, |whole| whole + 1));
+        let Some(parsed) = lines.last().and_then(|line| Parsed::of(line)) else {
+            return Ok((Head::default(), torn));
+        };
+        if !parsed.hash_fits()? {
+            return Err(failed(
+                "the last line of the journal was changed: its hash does not fit; set the journal aside and start a new one",
+            ));
+        }
+        return Ok((
+            Head {
+                sequence: parsed.sequence,
+                hash: parsed.hash.to_owned(),
+            },
+            torn,
+        ));
+    }
+}
+
+/// Checks the chain of a journal, from its first line to its last.
+///
+/// # Errors
+/// [`StoreError`] when it cannot be read.
+pub fn verify(journal: &dyn Journal) -> Result<AuditReport, StoreError> {
+    let mut check = Check::default();
+    let mut outcome = Ok(());
+    journal.read(&mut |line| {
+        outcome = check.see(line);
+        outcome.is_ok() && check.broken.is_none()
+    })?;
+    outcome?;
+    if check.broken.is_none() && !check.torn.is_empty() {
+        check.broken = Some((check.first_torn, NOT_WHOLE.into()));
+    }
+    let Check {
+        lines,
+        head,
+        broken,
+        ..
+    } = check;
+    Ok(AuditReport {
+        lines,
+        head: head.hash,
+        broken,
+    })
+}
+
+/// The last lines, oldest first.
+///
+/// # Errors
+/// [`StoreError`] when they cannot be read.
+pub fn tail(journal: &dyn Journal, lines: usize) -> Result<Vec<String>, StoreError> {
+    let lines = journal.tail(lines)?;
+    Ok(lines
+        .iter()
+        .map(|line| String::from_utf8_lossy(line).into_owned())
+        .collect())
+}
+
+#[derive(Default)]
+struct Check {
+    lines: u64,
+    head: Head,
+    /// Torn lines that no whole line has explained yet.
+    torn: Vec<Vec<u8>>,
+    first_torn: u64,
+    broken: Option<(u64, String)>,
+}
+
+impl Check {
+    fn see(&mut self, line: &[u8]) -> Result<(), StoreError> {
+        self.lines += 1;
+        let Some(parsed) = Parsed::of(line) else {
+            if self.torn.is_empty() {
+                self.first_torn = self.lines;
+            }
+            self.torn.push(line.to_vec());
+            return Ok(());
+        };
+        if !self.torn_are_explained(&parsed)? {
+            self.broken = Some((self.first_torn, NOT_WHOLE.into()));
+            return Ok(());
+        }
+        self.torn.clear();
+        let fault = if !parsed.hash_fits()? {
+            Some("its hash does not fit its bytes: it was changed")
+        } else if parsed.sequence != self.head.sequence + 1 {
+            Some(
+                "its number does not follow the one before: lines were removed, inserted or exchanged",
+            )
+        } else if parsed.previous != self.head.hash {
+            Some("it does not name the hash of the line before: that one was exchanged")
+        } else {
+            None
+        };
+        match fault {
+            Some(fault) => self.broken = Some((self.lines, fault.into())),
+            None => {
+                self.head = Head {
+                    sequence: parsed.sequence,
+                    hash: parsed.hash.to_owned(),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn torn_are_explained(&self, parsed: &Parsed<'_>) -> Result<bool, StoreError> {
+        if self.torn.is_empty() {
+            return Ok(true);
+        }
+        let (lines, hash) = (
+            self.torn.len(),
+            hexadecimal_digest(&self.torn.join(&b'\n'))?,
+        );
+        // Inside a JSON string a quotation mark is escaped, so this cannot be part of a value.
+        Ok(parsed.body.contains(&format!(
+            ",{RECOVERED},\"torn_lines\":{lines},\"torn\":\"{hash}\""
+        )))
+    }
+}
+
+/// A line that has its beginning and its end, so it was written whole.
+struct Parsed<'l> {
+    /// What the hash covers.
+    body: &'l str,
+    sequence: u64,
+    previous: &'l str,
+    hash: &'l str,
+}
+
+impl<'l> Parsed<'l> {
+    fn of(line: &'l [u8]) -> Option<Self> {
+        let line = std::str::from_utf8(line).ok()?;
+        let (body, hash) = split_hash(line.strip_suffix("\"}")?, OWN)?;
+        let (members, previous) = split_hash(body.strip_suffix('"')?, PREVIOUS)?;
+        let (sequence, _) = members
+            .strip_prefix("{\"seq\":")?
+            .split_once(",\"time\":\"")?;
+        let canonical = !sequence.starts_with(['0', '+']);
+        let sequence = sequence.parse().ok().filter(|_| canonical)?;
+        Some(Self {
+            body,
+            sequence,
+            previous,
+            hash,
+        })
+    }
+
+    fn hash_fits(&self) -> Result<bool, StoreError> {
+        Ok(hexadecimal_digest(self.body.as_bytes())? == self.hash)
+    }
+}
+
+/// Splits `…member<64 digits>`.
+fn split_hash<'l>(text: &'l str, member: &str) -> Option<(&'l str, &'l str)> {
+    let (rest, hash) = text.split_at_checked(text.len().checked_sub(HASH_DIGITS)?)?;
+    let digits = hash
+        .bytes()
+        .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
+    rest.strip_suffix(member)
+        .filter(|_| digits)
+        .map(|rest| (rest, hash))
+}
+
+fn hexadecimal_digest(bytes: &[u8]) -> Result<String, StoreError> {
+    let value = digest(Hash::Sha256, bytes)
+        .map_err(|_| failed("SHA-256 failed, so the line of the journal has no hash"))?;
+    let mut digits = String::with_capacity(HASH_DIGITS);
+    for byte in value.as_ref() {
+        for nibble in [byte >> 4, byte & 15] {
+            digits.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
+        }
+    }
+    Ok(digits)
+}
+
+fn failed(what: &str) -> StoreError {
+    StoreError::Failed(what.into())
+}
+
+/// A string of JSON (RFC 8259, 7), in its quotation marks.
+struct Json<'s>(&'s str);
+
+impl fmt::Display for Json<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_char('"')?;
+        let mut rest = self.0;
+        while let Some(place) = rest.find(|letter| matches!(letter, '"' | '\\' | '\0'..='\x1f')) {
+            let (plain, from_here) = rest.split_at(place);
+            out.write_str(plain)?;
+            let mut letters = from_here.chars();
+            match letters.next() {
+                Some(letter @ ('"' | '\\')) => write!(out, "\\{letter}")?,
+                Some(control) => write!(out, "\\u{:04x}", u32::from(control))?,
+                None => {}
+            }
+            rest = letters.as_str();
+        }
+        out.write_str(rest)?;
+        out.write_char('"')
+    }
+}
+
+/// A time as RFC 3339 has it, in UTC, with milliseconds.
+struct Timestamp(Time);
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Time(milliseconds) = self.0;
+        let (days, of_day) = (milliseconds / DAY, milliseconds % DAY);
+        let (year, month, day) = civil_date(days);
+        let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
+        let (second, millisecond) = (of_day / 1_000 % 60, of_day % 1_000);
+        write!(
+            out,
+            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"
+        )
+    }
+}
+
+/// Year, month and day from days since 1970-01-01, in the Gregorian calendar.
+fn civil_date(days_since_epoch: u64) -> (u64, u64, u64) {
+    // Years begin in March here, so that the leap day is the last of its year. The day 0000-03-01 is 719468 days before 1970.
+    let days = days_since_epoch + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    // A day too much every 4 years but the 100th, and at the very end of 400: what is left is 365 days a year.
+    let leap_days = day_of_era / 1_460 + day_of_era / 146_096;
+    let year_of_era = (day_of_era + day_of_era / 36_524 - leap_days) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    // From March on the months are 31 30 31 30 31 days, again and again: 153 for five.
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+const HASH_DIGITS: usize = 64;
+const PREVIOUS: &str = ",\"prev\":\"";
+const OWN: &str = ",\"hash\":\"";
+const RECOVERED: &str = "\"function\":\"journal.recovered\"";
+const NOT_WHOLE: &str =
+    "it is not whole, and no recovery after a crash is recorded behind it: it was cut or changed";
+const DAY: u64 = 86_400_000;

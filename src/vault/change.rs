@@ -1,0 +1,206 @@
+//! *What lives here:* the changes of objects, and the one commit that carries them out. *What must never live here:* what an object
+//! means. *Who calls it:* the chapters of objects and keys.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
+
+use strongroom_keymem::SecretBytes;
+
+use super::census::{Census, Versions};
+use super::draft::Draft;
+use super::seal::Stamp;
+use super::token::{TokenVault, removed};
+use super::{Realm, VaultError, tampered};
+use crate::ports::{RecordKey, RecordKind};
+
+/// One change of a commit. An object may be named once in it.
+#[derive(Debug)]
+pub enum ObjectChange<'a> {
+    /// Writes an object, new or not.
+    Put {
+        /// Its number, from [`TokenVault::next_object`].
+        object: u64,
+        /// Where it is from now on.
+        realm: Realm,
+        /// What may be seen of it without its secrets.
+        metadata: &'a [u8],
+        /// Its secrets.
+        material: MaterialChange<'a>,
+    },
+    /// Destroys an object, which must exist.
+    Delete {
+        /// Its number.
+        object: u64,
+    },
+}
+
+/// What becomes of an object's secrets.
+#[derive(Clone, Copy, Debug)]
+pub enum MaterialChange<'a> {
+    /// They stay as they are, if there are any.
+    Keep,
+    /// There are none any more.
+    None,
+    /// They are these.
+    Set(&'a SecretBytes),
+}
+
+impl TokenVault {
+    /// Carries out all changes or none; durable when it returns.
+    ///
+    /// # Errors
+    /// [`VaultError`]; then nothing has changed, here or in the store.
+    pub fn commit(&self, changes: &[ObjectChange<'_>]) -> Result<(), VaultError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut writer = self.writing()?;
+        let mut draft = Draft::new(&self.keys, &writer.census);
+        let mut named = BTreeSet::new();
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            let (ObjectChange::Put { object, .. } | ObjectChange::Delete { object }) = *change;
+            if !named.insert(object) {
+                return Err(VaultError::Twice(object));
+            }
+            let outcome = match *change {
+                ObjectChange::Put {
+                    object,
+                    realm,
+                    metadata,
+                    material,
+                } => {
+                    let versions = self.draft_put(&mut draft, object, realm, metadata, material)?;
+                    Some((realm, versions))
+                }
+                ObjectChange::Delete { object } => {
+                    self.draft_delete(&mut draft, object)?;
+                    None
+                }
+            };
+            outcomes.push((object, outcome));
+        }
+        draft.census.next_object = draft
+            .census
+            .next_object
+            .max(self.next.load(Ordering::Relaxed));
+        self.write(&mut writer, draft)?;
+        let mut books = self.books.write();
+        for (object, outcome) in outcomes {
+            match outcome {
+                Some((realm, versions)) => books.entries.put(object, realm, versions),
+                None => books.entries.remove(object),
+            }
+        }
+        Ok(())
+    }
+
+    fn draft_put(
+        &self,
+        draft: &mut Draft<'_>,
+        object: u64,
+        realm: Realm,
+        metadata: &[u8],
+        material: MaterialChange<'_>,
+    ) -> Result<Versions, VaultError> {
+        // 0 stands for the token's own records, and a number that was never given would come back.
+        if object == 0 || object >= self.next.load(Ordering::Relaxed) {
+            return Err(VaultError::NoSuchObject(object));
+        }
+        let realm_key = self.opened(realm)?;
+        let old = self.books.read().entries.find(object);
+        *counted(&mut draft.census, realm) += 1;
+        let old_versions = old.map_or_else(Versions::default, |(_, versions)| versions);
+        let key = self.object_key(RecordKind::Metadata, object);
+        let stamp = match old {
+            Some((old_realm, versions)) => {
+                *counted(&mut draft.census, old_realm) -= 1;
+                Some(self.stored(key, old_realm, versions.metadata)?)
+            }
+            None => None,
+        };
+        let stamp = draft.put(
+            &self.record_key(&realm_key, key)?,
+            key,
+            realm,
+            metadata,
+            stamp.as_ref(),
+        )?;
+        let moves = old.is_some_and(|(old_realm, _)| old_realm != realm);
+        let old = old.map(|(old_realm, _)| old_realm);
+        let material = match material {
+            MaterialChange::Keep if !moves || old_versions.material == 0 => old_versions.material,
+            MaterialChange::Keep => {
+                let kept = self.material(old.unwrap_or(realm), object)?;
+                self.draft_material(draft, object, realm, old, old_versions, Some(&kept))?
+            }
+            MaterialChange::None => {
+                self.draft_material(draft, object, realm, old, old_versions, None)?
+            }
+            MaterialChange::Set(secret) => {
+                self.draft_material(draft, object, realm, old, old_versions, Some(secret))?
+            }
+        };
+        Ok(Versions {
+            metadata: stamp.version,
+            material,
+        })
+    }
+
+    fn draft_delete(&self, draft: &mut Draft<'_>, object: u64) -> Result<(), VaultError> {
+        let found = self.books.read().entries.find(object);
+        let (realm, versions) = found.ok_or(VaultError::NoSuchObject(object))?;
+        let key = self.object_key(RecordKind::Metadata, object);
+        draft.delete(key, &self.stored(key, realm, versions.metadata)?)?;
+        self.draft_material(draft, object, realm, Some(realm), versions, None)?;
+        *counted(&mut draft.census, realm) -= 1;
+        Ok(())
+    }
+
+    /// Writes or removes an object's material; gives its new version.
+    fn draft_material(
+        &self,
+        draft: &mut Draft<'_>,
+        object: u64,
+        realm: Realm,
+        old_realm: Option<Realm>,
+        old: Versions,
+        secret: Option<&SecretBytes>,
+    ) -> Result<u64, VaultError> {
+        let key = self.object_key(RecordKind::Material, object);
+        let old = match old_realm {
+            Some(old_realm) if old.material > 0 => {
+                Some(self.stored(key, old_realm, old.material)?)
+            }
+            Some(_) | None => None,
+        };
+        match (secret, old) {
+            (Some(secret), old) => {
+                let record_key = self.record_key(&self.opened(realm)?, key)?;
+                let stamp = secret
+                    .with(|secret| draft.put(&record_key, key, realm, secret, old.as_ref()))?;
+                Ok(stamp.version)
+            }
+            (None, Some(old)) => draft.delete(key, &old).map(|()| 0),
+            (None, None) => Ok(0),
+        }
+    }
+
+    /// The stamp of a record that is about to be replaced. Kept in the store only, to keep an object small in memory.
+    fn stored(&self, key: RecordKey, realm: Realm, version: u64) -> Result<Stamp, VaultError> {
+        let sealed = self.store.record(key)?.ok_or_else(|| removed(key))?;
+        let stamp = Stamp::of(key, &sealed)?;
+        if (stamp.realm, stamp.version) == (realm, version) {
+            Ok(stamp)
+        } else {
+            Err(tampered(key))
+        }
+    }
+}
+
+fn counted(census: &mut Census, realm: Realm) -> &mut u64 {
+    match realm {
+        Realm::Public => &mut census.public,
+        Realm::Private => &mut census.private,
+    }
+}
