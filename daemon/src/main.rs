@@ -1,2 +1,253 @@
-//! To come.
-fn main() {}
+//! strongroomd: start-up as one page.
+//!
+//! What lives here: the order of things: configure, harden, open, unlock, listen, serve, stop.
+//! What must never live here: how any of these is done.
+//! Who calls it: the service manager, the module (autostart), a person.
+
+use std::fmt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use strongroom::service::{Ports, Service};
+use strongroom_keymem as keymem;
+use strongroomd::clock::SystemClock;
+use strongroomd::command_line::Arguments;
+use strongroomd::config::{Configuration, Environment};
+use strongroomd::daemon::{self, Daemon};
+use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
+use strongroomd::directories::{self, DirectoryError, StoreLock};
+use strongroomd::harden::harden;
+use strongroomd::journal::FileJournal;
+use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
+use strongroomd::log;
+use strongroomd::notify::take_activated;
+use strongroomd::seal::StoreState;
+use strongroomd::store::RedbStore;
+use strongroomd::system::Signals;
+
+fn main() -> ExitCode {
+    let started = Instant::now();
+    let environment = Environment::of_this_process();
+    let (arguments, configuration) = match configure(&environment) {
+        Ok(both) => both,
+        Err(failure) => return tell(failure.outcome()),
+    };
+    if arguments.check_config {
+        return tell(Outcome { code: 0, message: checked(&configuration) });
+    }
+    let mut readiness = Readiness::nobody();
+    if arguments.daemonize {
+        let split = directories::prepare_for(&configuration.log_file)
+            .map_err(Failure::from)
+            .and_then(|()| daemonize(&configuration.log_file).map_err(Failure::other));
+        match split {
+            Ok(Side::Command(outcome)) => return tell(outcome),
+            Ok(Side::Daemon(waiting)) => readiness = waiting,
+            Err(failure) => return tell(failure.outcome()),
+        }
+    }
+    match run(arguments, environment, configuration, started, &mut readiness) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let outcome = failure.outcome();
+            readiness.tell(&outcome);
+            tell(outcome)
+        }
+    }
+}
+
+fn configure(environment: &Environment) -> Result<(Arguments, Configuration), Failure> {
+    let arguments = Arguments::parse().with_absolute_paths().map_err(Failure::other)?;
+    let configuration = Configuration::read(&arguments, environment)
+        .map_err(|error| Failure { code: CODE_CONFIG, message: error.to_string() })?;
+    Ok((arguments, configuration))
+}
+
+fn run(
+    arguments: Arguments,
+    environment: Environment,
+    configuration: Configuration,
+    started: Instant,
+    readiness: &mut Readiness,
+) -> Result<(), Failure> {
+    log::start(configuration.log_level, configuration.log_format);
+    let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])
+        .map_err(Failure::other)?;
+    let activated =
+        take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
+    harden().map_err(Failure::other)?;
+
+    directories::prepare(&configuration)?;
+    let _lock = StoreLock::take(configuration.data_directory())
+        .map_err(|error| lost_race(&arguments, &configuration, error))?;
+
+    start_memory_and_crypto(&arguments, &configuration)?;
+    let service = open(&configuration)?;
+
+    let listeners = Listeners::open(&configuration, activated)?;
+    let line = ready_line(&configuration);
+    let daemon =
+        Arc::new(Daemon::new(service, configuration, arguments, environment, started));
+    let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
+
+    tracing::info!(milliseconds = started.elapsed().as_millis() as u64, "{line}");
+    daemon.notifier.ready("ready");
+    readiness.tell(&Outcome { code: 0, message: String::new() });
+
+    serve(&daemon, &signals);
+
+    daemon.notifier.stopping();
+    acceptor.stop();
+    let left = daemon.connections.stop(FINISH_WITHIN);
+    if left > 0 {
+        tracing::warn!(connections = left, "requests that did not finish in time are cut off");
+    }
+    tracing::info!("strongroomd stopped");
+    Ok(())
+}
+
+fn start_memory_and_crypto(
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> Result<(), Failure> {
+    if arguments.danger_fast_pins() {
+        tracing::warn!("danger: PINs cost an attacker nothing (--pin-cost fast); this is for tests only");
+    }
+    let memory = keymem::Config {
+        bytes: configuration.memory_bytes,
+        locking: configuration.locking.for_keymem(),
+    };
+    keymem::start(&memory).map_err(Failure::other)?;
+    if keymem::status().is_some_and(|status| matches!(status.backing, keymem::Backing::Unlocked)) {
+        tracing::warn!("danger: memory is not locked, keys may reach the swap");
+    }
+    // After the memory: AWS-LC's heap lies in it.
+    strongroom_crypto::start()
+        .map_err(|error| Failure::other(format!("cannot start the crypto library: {error:?}")))
+}
+
+/// Root key, store and journal; then the token over them.
+fn open(configuration: &Configuration) -> Result<Service, Failure> {
+    let state = match std::fs::metadata(&configuration.store) {
+        Ok(state) if state.len() > 0 => StoreState::Present,
+        _ => StoreState::Absent,
+    };
+    let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
+    let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
+    let journal = FileJournal::open(&configuration.journal).map_err(|error| {
+        Failure::other(format!("cannot open the journal {}: {error}", configuration.journal.display()))
+    })?;
+    let ports =
+        Ports { store: Arc::new(store), journal: Arc::new(journal), clock: Arc::new(SystemClock) };
+    Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)
+}
+
+/// Until a signal ends it.
+fn serve(daemon: &Daemon, signals: &Signals) {
+    loop {
+        match signals.wait() {
+            Ok(libc::SIGHUP) => {
+                // The log has said what was wrong.
+                let _ = daemon.reload();
+            }
+            Ok(_) => return,
+            Err(error) => {
+                tracing::error!(%error, "cannot wait for signals");
+                return;
+            }
+        }
+    }
+}
+
+fn ready_line(configuration: &Configuration) -> String {
+    let memory = keymem::status().map_or_else(String::new, |status| {
+        format!("{} {} MiB", status.backing, status.bytes_total >> 20)
+    });
+    format!(
+        "strongroomd {} ready: socket {}, store {}, memory {memory}",
+        daemon::VERSION,
+        configuration.socket.display(),
+        configuration.store.display(),
+    )
+}
+
+/// Another daemon was faster. An application that waits for this start wants to connect afterwards, so wait for the other one.
+fn lost_race(
+    arguments: &Arguments,
+    configuration: &Configuration,
+    error: DirectoryError,
+) -> Failure {
+    if arguments.autostarted && matches!(error, DirectoryError::InUse { .. }) {
+        let _answers = wait_for_answer(&configuration.socket, OTHER_READY_WITHIN);
+    }
+    error.into()
+}
+
+fn checked(configuration: &Configuration) -> String {
+    let file = configuration.file.as_deref().map_or_else(|| "no configuration file".into(), |file: &Path| file.display().to_string());
+    format!(
+        "{file}: right; socket {}, admin socket {}, store {}, journal {}, {}",
+        configuration.socket.display(),
+        configuration.admin_socket.display(),
+        configuration.store.display(),
+        configuration.journal.display(),
+        configuration.seal,
+    )
+}
+
+/// Why the daemon did not come up.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    #[expect(clippy::needless_pass_by_value, reason = "used as a function of map_err")]
+    fn other(error: impl fmt::Display) -> Self {
+        Self { code: CODE_FAILED, message: error.to_string() }
+    }
+
+    fn outcome(self) -> Outcome {
+        Outcome { code: self.code, message: self.message }
+    }
+}
+
+impl From<DirectoryError> for Failure {
+    fn from(error: DirectoryError) -> Self {
+        let in_use = matches!(error, DirectoryError::InUse { .. });
+        let code = if in_use { CODE_ALREADY_RUNNING } else { CODE_FAILED };
+        Self { code, message: error.to_string() }
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        let in_use = matches!(error, ListenError::InUse(_));
+        let code = if in_use { CODE_ALREADY_RUNNING } else { CODE_FAILED };
+        Self { code, message: error.to_string() }
+    }
+}
+
+#[expect(clippy::print_stderr, clippy::print_stdout, reason = "the last words of a command")]
+fn tell(outcome: Outcome) -> ExitCode {
+    match outcome.code {
+        0 if outcome.message.is_empty() => {}
+        0 => println!("{}", outcome.message),
+        _ => eprintln!("strongroomd: {}", outcome.message),
+    }
+    ExitCode::from(outcome.code)
+}
+
+const CODE_FAILED: u8 = 1;
+/// As clap has it for wrong flags.
+const CODE_CONFIG: u8 = 2;
+/// Another daemon serves this store or socket.
+const CODE_ALREADY_RUNNING: u8 = 3;
+/// How long running requests may take after a stop was asked for.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// How long an autostarted daemon waits for the faster one.
+const OTHER_READY_WITHIN: Duration = Duration::from_secs(8);

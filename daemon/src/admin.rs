@@ -1,0 +1,105 @@
+//! Administration: what the daemon answers itself, and the way to the token for the rest.
+//!
+//! What lives here: status, reload and stop.
+//! What must never live here: tokens and objects; the token answers for those, and records everything.
+//! Who calls it: connections of the administration socket.
+
+use strongroom::audit::Principal;
+use strongroom::service::Malformed;
+use strongroom_keymem::SecretVec;
+use strongroom_wire::admin::{AdminAnswer, AdminRequest, Status};
+use strongroom_wire::ck::Rv;
+use strongroom_wire::codec;
+use strongroom_wire::frame::{HEADER_BYTES, PAYLOAD_BYTES_MAX};
+
+use crate::daemon::Daemon;
+use crate::frames::SecretSink;
+
+/// What follows an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// The next request.
+    GoOn,
+    /// The end of the daemon.
+    Stop,
+}
+
+/// Answers one request; the encoded answer is appended to `answer`.
+///
+/// # Errors
+/// [`Malformed`]: the connection must be closed.
+pub fn answer(
+    daemon: &Daemon,
+    principal: &Principal,
+    payload: &[u8],
+    answer: &mut SecretVec,
+) -> Result<Next, Malformed> {
+    let request: AdminRequest<'_> = codec::decode(payload).map_err(|_| Malformed)?;
+    let answered = answered_here(daemon, &request);
+    let answered = daemon.service.administer(principal, &request, answered)?;
+    encode(&answered, answer)?;
+    match (&request, &answered) {
+        (AdminRequest::Stop, AdminAnswer::Done) => Ok(Next::Stop),
+        _ => Ok(Next::GoOn),
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "everything else is the token's, also what is added later")]
+fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAnswer> {
+    match request {
+        AdminRequest::Status => Some(AdminAnswer::Status(Box::new(status(daemon)))),
+        AdminRequest::Reload => Some(match daemon.reload() {
+            Ok(()) => AdminAnswer::Done,
+            Err(error) => AdminAnswer::Refused {
+                rv: Rv::FUNCTION_FAILED,
+                reason: format!("the configuration in force stays: {error}"),
+            },
+        }),
+        AdminRequest::Stop => Some(AdminAnswer::Done),
+        _ => None,
+    }
+}
+
+fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
+    let fits = codec::encode(message, &mut SecretSink(answer)).is_ok()
+        && answer.len() <= HEADER_BYTES + PAYLOAD_BYTES_MAX;
+    if fits {
+        return Ok(());
+    }
+    answer.truncate(HEADER_BYTES);
+    let refused = AdminAnswer::Refused {
+        rv: Rv::DEVICE_MEMORY,
+        reason: "the answer is too long for one frame or for the memory left; ask for less".into(),
+    };
+    codec::encode(&refused, &mut SecretSink(answer)).map_err(|_| Malformed)
+}
+
+fn status(daemon: &Daemon) -> Status {
+    let configuration = daemon.configuration();
+    let counts = daemon.service.counts();
+    let memory = strongroom_keymem::status();
+    let bytes = |of: fn(&strongroom_keymem::Status) -> usize| memory.as_ref().map_or(0, |memory| of(memory) as u64);
+    let shown = |path: &std::path::Path| path.display().to_string();
+    Status {
+        version: crate::daemon::VERSION.into(),
+        pid: std::process::id(),
+        uptime_seconds: daemon.uptime().as_secs(),
+        socket: shown(&configuration.socket),
+        admin_socket: shown(&configuration.admin_socket),
+        store: shown(&configuration.store),
+        journal: shown(&configuration.journal),
+        config: configuration.file.as_deref().map(shown),
+        seal: configuration.seal.to_string(),
+        audit_level: configuration.audit_level.to_string(),
+        memory_locking: memory.as_ref().map_or_else(String::new, |memory| memory.backing.to_string()),
+        memory_bytes_total: bytes(|memory| memory.bytes_total),
+        memory_bytes_used: bytes(|memory| memory.bytes_used),
+        memory_bytes_peak: bytes(|memory| memory.bytes_peak),
+        applications: counts.applications,
+        connections: daemon.connections.count() as u64,
+        sessions: counts.sessions,
+        tokens: counts.tokens,
+        objects: counts.objects,
+        requests: counts.requests,
+    }
+}

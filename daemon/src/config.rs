@@ -1,0 +1,385 @@
+//! The configuration in force.
+//!
+//! What lives here: how flags, environment, file and defaults become one set of values.
+//! What must never live here: effects. Nothing is opened or made because of what stands here.
+//! Who calls it: start-up and reload.
+
+mod file;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use strongroom::audit;
+use strongroom::limits::Limits;
+use strongroom::vault::PinCost;
+use strongroom_keymem::Locking;
+use strongroom_wire::paths::{self, Paths};
+
+use crate::command_line::Arguments;
+use crate::log;
+use crate::seal::{PASSPHRASE_COST, SealProvider};
+
+pub use file::{FileError, Settings as FileSettings};
+
+/// The environment as it was at start; it is scrubbed afterwards.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(HashMap<String, OsString>);
+
+impl Environment {
+    /// That of this process.
+    #[must_use]
+    pub fn of_this_process() -> Self {
+        let absolute = |name: &str, value: OsString| {
+            // A later change of directory must not change what our own variables name.
+            let ours = name.starts_with("STRONGROOM_") && !value.is_empty();
+            let path = if ours { std::path::absolute(&value).ok() } else { None };
+            path.map_or(value, PathBuf::into_os_string)
+        };
+        let named = |(name, value): (OsString, OsString)| {
+            let name = name.into_string().ok()?;
+            let value = absolute(&name, value);
+            Some((name, value))
+        };
+        Self(std::env::vars_os().filter_map(named).collect())
+    }
+
+    /// One that is given.
+    #[must_use]
+    pub fn of_pairs(pairs: &[(&str, &str)]) -> Self {
+        Self(pairs.iter().map(|(name, value)| ((*name).into(), value.into())).collect())
+    }
+
+    /// The value of a variable; an empty one counts as none.
+    #[must_use]
+    pub fn value(&self, name: &str) -> Option<OsString> {
+        self.0.get(name).filter(|value| !value.is_empty()).cloned()
+    }
+}
+
+/// The configuration in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Configuration {
+    /// The file it came from, if there is one.
+    pub file: Option<PathBuf>,
+    /// The socket for applications.
+    pub socket: PathBuf,
+    /// The socket for administration.
+    pub admin_socket: PathBuf,
+    /// Mode of the socket for applications.
+    pub socket_mode: u32,
+    /// Group of the socket for applications.
+    pub socket_group: Option<String>,
+    /// The store's file.
+    pub store: PathBuf,
+    /// The audit journal's file.
+    pub journal: PathBuf,
+    /// Where the root key comes from.
+    pub seal: SealProvider,
+    /// What is recorded.
+    pub audit_level: audit::Level,
+    /// Locked memory in bytes; none lets the daemon choose.
+    pub memory_bytes: Option<usize>,
+    /// Whether memory must be locked.
+    pub locking: MemoryLocking,
+    /// How much is logged.
+    pub log_level: log::Level,
+    /// How a line of the log looks.
+    pub log_format: log::Format,
+    /// Where the log of a daemon without a terminal goes.
+    pub log_file: PathBuf,
+    /// Bounds of the token.
+    pub limits: Limits,
+    /// Bounds of the sockets.
+    pub bounds: Bounds,
+    /// What a PIN costs.
+    pub pin_cost: PinCost,
+}
+
+/// Whether memory must be locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLocking {
+    /// Without locked memory the daemon does not start.
+    Required,
+    /// The operator said by name that keys may reach the swap.
+    DangerUnlocked,
+}
+
+impl MemoryLocking {
+    /// In the words of the memory.
+    #[must_use]
+    pub const fn for_keymem(self) -> Locking {
+        match self {
+            Self::Required => Locking::Required,
+            Self::DangerUnlocked => Locking::DangerUnlockedAllowed,
+        }
+    }
+}
+
+/// Bounds of the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Connections of applications in all. Each costs a thread, two descriptors and some 8 KiB of locked memory.
+    pub connections_max: usize,
+    /// Connections of one user, so that no user can keep the others out.
+    pub connections_per_user_max: usize,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { connections_max: 1024, connections_per_user_max: 768 }
+    }
+}
+
+/// Why there is no configuration.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The environment names no directory.
+    NoHome,
+    /// The file named by flag or environment is not there, or cannot be read.
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the file system says.
+        error: std::io::Error,
+    },
+    /// The file is wrong.
+    File(FileError),
+    /// A value is wrong.
+    Value {
+        /// The flag, or the key and its file.
+        place: String,
+        /// What is wrong and what would be right.
+        what: String,
+    },
+    /// The path of a socket is too long.
+    SocketPath(PathBuf),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoHome => write!(
+                out,
+                "neither HOME nor {} is set, so there is no place for store and sockets; use --home DIR or --system",
+                paths::ENV_HOME
+            ),
+            Self::Unreadable { path, error } => {
+                write!(out, "cannot read the configuration {}: {error}", path.display())
+            }
+            Self::File(error) => write!(out, "{error}"),
+            Self::Value { place, what } => write!(out, "{place}: {what}"),
+            Self::SocketPath(path) => write!(
+                out,
+                "the socket path {} has {} bytes; the kernel takes at most {} (unix(7)); choose a shorter one with --socket or --home",
+                path.display(),
+                path.as_os_str().len(),
+                paths::SOCKET_PATH_BYTES_MAX
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+impl Configuration {
+    /// Flags before environment before file before defaults.
+    ///
+    /// # Errors
+    /// [`ConfigError`] says where and what.
+    pub fn read(arguments: &Arguments, environment: &Environment) -> Result<Self, ConfigError> {
+        let paths = installation(arguments, environment)?;
+        // `--home` names a world of its own: a variable meant for another one does not reach into it.
+        let variable = |name: &str| match arguments.home {
+            Some(_) => None,
+            None => environment.value(name).map(PathBuf::from),
+        };
+        let named = arguments.config.clone().or_else(|| variable(paths::ENV_CONFIG));
+        let (file, settings) = read_file(named, &paths.config)?;
+        let combined = Combined { arguments, settings: &settings, file: file.as_deref(), paths: &paths };
+        let socket = first([arguments.socket.clone(), variable(paths::ENV_SOCKET), settings.socket.clone()]);
+        let admin_socket = first([
+            arguments.admin_socket.clone(),
+            variable(paths::ENV_ADMIN_SOCKET),
+            settings.admin_socket.clone(),
+        ]);
+        let store = combined.store();
+        let configuration = Self {
+            socket: socket.unwrap_or_else(|| paths.socket()),
+            admin_socket: admin_socket.unwrap_or_else(|| paths.admin_socket()),
+            socket_mode: combined.socket_mode()?,
+            socket_group: settings.socket_group.clone(),
+            journal: first([arguments.journal.clone(), settings.audit.path.clone()])
+                .unwrap_or_else(|| paths.journal()),
+            seal: combined.seal(&store)?,
+            store,
+            audit_level: combined.audit_level()?,
+            memory_bytes: arguments.memory_bytes.or(settings.memory.bytes),
+            locking: combined.locking(),
+            log_level: combined.log_level()?,
+            log_format: combined.log_format()?,
+            log_file: settings.log.file.clone().unwrap_or_else(|| paths.data.join("strongroomd.log")),
+            limits: settings.limits.limits(),
+            bounds: settings.limits.bounds(),
+            pin_cost: combined.pin_cost(),
+            file,
+        };
+        for path in [&configuration.socket, &configuration.admin_socket] {
+            if !paths::fits_socket_address(path) {
+                return Err(ConfigError::SocketPath(path.clone()));
+            }
+        }
+        Ok(configuration)
+    }
+
+    /// The directory that must not serve two daemons at once.
+    #[must_use]
+    pub fn data_directory(&self) -> &Path {
+        self.store.parent().unwrap_or_else(|| Path::new("/"))
+    }
+}
+
+fn installation(arguments: &Arguments, environment: &Environment) -> Result<Paths, ConfigError> {
+    if arguments.system {
+        return Ok(Paths::system());
+    }
+    let value = |name: &str| match (&arguments.home, name) {
+        (Some(home), paths::ENV_HOME) => Some(home.clone().into_os_string()),
+        _ => environment.value(name),
+    };
+    Paths::user(&value).ok_or(ConfigError::NoHome)
+}
+
+/// The file that is named must be there; the one at the usual place may be missing.
+fn read_file(
+    named: Option<PathBuf>,
+    usual: &Path,
+) -> Result<(Option<PathBuf>, FileSettings), ConfigError> {
+    let must_exist = named.is_some();
+    let path = named.unwrap_or_else(|| usual.into());
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            let settings = FileSettings::parse(&path, &text).map_err(ConfigError::File)?;
+            Ok((Some(path), settings))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
+            Ok((None, FileSettings::default()))
+        }
+        Err(error) => Err(ConfigError::Unreadable { path, error }),
+    }
+}
+
+fn first<const N: usize>(choices: [Option<PathBuf>; N]) -> Option<PathBuf> {
+    choices.into_iter().flatten().next()
+}
+
+/// What the values are chosen from.
+struct Combined<'c> {
+    arguments: &'c Arguments,
+    settings: &'c FileSettings,
+    file: Option<&'c Path>,
+    paths: &'c Paths,
+}
+
+impl Combined<'_> {
+    fn store(&self) -> PathBuf {
+        first([self.arguments.store.clone(), self.settings.store.path.clone()])
+            .unwrap_or_else(|| self.paths.store())
+    }
+
+    fn seal(&self, store: &Path) -> Result<SealProvider, ConfigError> {
+        let in_file = &self.settings.seal;
+        if in_file.key_file.is_some() && in_file.passphrase_file.is_some() {
+            return Err(self.wrong(
+                "seal",
+                "key_file and passphrase_file exclude each other; keep the one that made the store".into(),
+            ));
+        }
+        let flagged = self.arguments.key_file.is_some() || self.arguments.passphrase_file.is_some();
+        let (key_file, passphrase_file) = if flagged {
+            (self.arguments.key_file.clone(), self.arguments.passphrase_file.clone())
+        } else {
+            (in_file.key_file.clone(), in_file.passphrase_file.clone())
+        };
+        Ok(match passphrase_file {
+            Some(path) => SealProvider::PassphraseFile {
+                path,
+                salt: store.with_file_name("root.salt"),
+                cost: PASSPHRASE_COST,
+            },
+            None => SealProvider::KeyFile { path: key_file.unwrap_or_else(|| self.paths.key_file()) },
+        })
+    }
+
+    fn audit_level(&self) -> Result<audit::Level, ConfigError> {
+        let parse = |text: &str| {
+            text.parse().map_err(|_| format!("\"{text}\" is no audit level; it is one of all, management, none"))
+        };
+        self.choose(("--audit-level", &self.arguments.audit_level), ("audit.level", &self.settings.audit.level), parse)
+            .map(|level| level.unwrap_or(audit::Level::All))
+    }
+
+    fn log_level(&self) -> Result<log::Level, ConfigError> {
+        self.choose(("--log-level", &self.arguments.log_level), ("log.level", &self.settings.log.level), str::parse)
+            .map(Option::unwrap_or_default)
+    }
+
+    fn log_format(&self) -> Result<log::Format, ConfigError> {
+        if self.arguments.log_json {
+            return Ok(log::Format::Json);
+        }
+        self.choose(("", &None), ("log.format", &self.settings.log.format), str::parse)
+            .map(Option::unwrap_or_default)
+    }
+
+    fn locking(&self) -> MemoryLocking {
+        if self.arguments.danger_unlocked_memory || self.settings.memory.danger_unlocked {
+            MemoryLocking::DangerUnlocked
+        } else {
+            MemoryLocking::Required
+        }
+    }
+
+    fn socket_mode(&self) -> Result<u32, ConfigError> {
+        let Some(text) = &self.settings.socket_mode else { return Ok(0o600) };
+        match u32::from_str_radix(text, 8) {
+            Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => Ok(mode),
+            _ => Err(self.wrong(
+                "socket_mode",
+                format!("\"{text}\" is no mode of a socket; write \"0600\", \"0660\" or \"0666\""),
+            )),
+        }
+    }
+
+    fn pin_cost(&self) -> PinCost {
+        if self.arguments.danger_fast_pins() { danger_fast_pin_cost() } else { PinCost::default() }
+    }
+
+    /// The flag's value before the file's, parsed, and named when it is wrong.
+    fn choose<T>(
+        &self,
+        flag: (&str, &Option<String>),
+        key: (&str, &Option<String>),
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>, ConfigError> {
+        let parsed = match (flag.1, key.1) {
+            (Some(text), _) => {
+                parse(text).map_err(|what| ConfigError::Value { place: flag.0.into(), what })
+            }
+            (None, Some(text)) => parse(text).map_err(|what| self.wrong(key.0, what)),
+            (None, None) => return Ok(None),
+        };
+        parsed.map(Some)
+    }
+
+    fn wrong(&self, key: &str, what: String) -> ConfigError {
+        let file = self.file.map_or_else(String::new, |file| format!("{}: ", file.display()));
+        ConfigError::Value { place: format!("{file}{key}"), what }
+    }
+}
+
+/// A PIN cost that a test suite can pay hundreds of times. It protects nothing.
+fn danger_fast_pin_cost() -> PinCost {
+    PinCost { memory_kib: 8, passes: 1, lanes: 1 }
+}

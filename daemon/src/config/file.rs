@@ -1,0 +1,280 @@
+//! The configuration file.
+//!
+//! What lives here: the keys of `strongroom.toml`, and what is said when one is wrong.
+//! What must never live here: defaults of the daemon; a key that is not written is None.
+//! Who calls it: the configuration.
+//!
+//! `socket`, `autostart` and `daemon` are shared with the PKCS#11 module, which reads only these.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use strongroom::limits::Limits;
+
+use super::Bounds;
+
+/// The file, as it is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// The socket for applications.
+    pub socket: Option<PathBuf>,
+    /// Whether the module starts the daemon; read by the module.
+    pub autostart: Option<bool>,
+    /// The daemon's program; read by the module and the command line.
+    pub daemon: Option<PathBuf>,
+    /// The socket for administration.
+    pub admin_socket: Option<PathBuf>,
+    /// Mode of the socket for applications, octal.
+    pub socket_mode: Option<String>,
+    /// Group of the socket for applications.
+    pub socket_group: Option<String>,
+    /// `[store]`
+    pub store: StoreSection,
+    /// `[seal]`
+    pub seal: SealSection,
+    /// `[audit]`
+    pub audit: AuditSection,
+    /// `[memory]`
+    pub memory: MemorySection,
+    /// `[log]`
+    pub log: LogSection,
+    /// `[limits]`
+    pub limits: LimitsSection,
+}
+
+/// `[store]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSection {
+    /// The store's file.
+    pub path: Option<PathBuf>,
+}
+
+/// `[seal]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SealSection {
+    /// The file of the root key.
+    pub key_file: Option<PathBuf>,
+    /// The file of the passphrase that the root key is derived from.
+    pub passphrase_file: Option<PathBuf>,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditSection {
+    /// The journal's file.
+    pub path: Option<PathBuf>,
+    /// What is recorded.
+    pub level: Option<String>,
+}
+
+/// `[memory]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MemorySection {
+    /// Locked memory in bytes.
+    pub bytes: Option<usize>,
+    /// Whether the daemon may run without locked memory.
+    pub danger_unlocked: bool,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogSection {
+    /// How much is logged.
+    pub level: Option<String>,
+    /// `text` or `json`.
+    pub format: Option<String>,
+    /// Where the log of a daemon without a terminal goes.
+    pub file: Option<PathBuf>,
+}
+
+/// `[limits]`: names are those of the bounds themselves.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[allow(missing_docs, reason = "each is documented where the bound is")]
+pub struct LimitsSection {
+    pub connections_max: Option<usize>,
+    pub connections_per_user_max: Option<usize>,
+    pub sessions_per_application_max: Option<usize>,
+    pub sessions_max: Option<usize>,
+    pub session_objects_max: Option<usize>,
+    pub token_objects_max: Option<usize>,
+    pub user_tries_max: Option<u32>,
+    pub so_tries_max: Option<u32>,
+    pub open_keys_max: Option<usize>,
+}
+
+impl LimitsSection {
+    /// The bounds of the token.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        let usual = Limits::default();
+        Limits {
+            sessions_per_application_max: self
+                .sessions_per_application_max
+                .unwrap_or(usual.sessions_per_application_max),
+            sessions_max: self.sessions_max.unwrap_or(usual.sessions_max),
+            session_objects_max: self.session_objects_max.unwrap_or(usual.session_objects_max),
+            token_objects_max: self.token_objects_max.unwrap_or(usual.token_objects_max),
+            user_tries_max: self.user_tries_max.unwrap_or(usual.user_tries_max),
+            so_tries_max: self.so_tries_max.unwrap_or(usual.so_tries_max),
+            open_keys_max: self.open_keys_max.unwrap_or(usual.open_keys_max),
+        }
+    }
+
+    /// The bounds of the sockets.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        let usual = Bounds::default();
+        Bounds {
+            connections_max: self.connections_max.unwrap_or(usual.connections_max),
+            connections_per_user_max: self
+                .connections_per_user_max
+                .unwrap_or(usual.connections_per_user_max),
+        }
+    }
+}
+
+/// What is wrong with the file.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FileError {
+    path: PathBuf,
+    /// Line and column, counted from 1.
+    place: Option<(usize, usize)>,
+    what: String,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.place {
+            Some((line, column)) => {
+                write!(out, "{}:{line}:{column}: {}", self.path.display(), self.what)
+            }
+            None => write!(out, "{}: {}", self.path.display(), self.what),
+        }
+    }
+}
+
+impl std::error::Error for FileError {}
+
+impl Settings {
+    /// Parses the text of the file.
+    ///
+    /// # Errors
+    /// [`FileError`] with line, column, key, and the key that was probably meant.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, FileError> {
+        let settings: Self = toml::from_str(text).map_err(|error| FileError {
+            path: path.into(),
+            place: error.span().map(|span| place_of(text, span.start)),
+            what: with_near_key(error.message()),
+        })?;
+        settings.refuse_relative_paths(path)?;
+        settings.refuse_zero_limits(path)?;
+        Ok(settings)
+    }
+
+    /// A relative path would mean a different file for the daemon and for each application.
+    fn refuse_relative_paths(&self, path: &Path) -> Result<(), FileError> {
+        let all = [
+            ("socket", &self.socket),
+            ("daemon", &self.daemon),
+            ("admin_socket", &self.admin_socket),
+            ("store.path", &self.store.path),
+            ("seal.key_file", &self.seal.key_file),
+            ("seal.passphrase_file", &self.seal.passphrase_file),
+            ("audit.path", &self.audit.path),
+            ("log.file", &self.log.file),
+        ];
+        match all.into_iter().find(|(_, value)| value.as_ref().is_some_and(|one| one.is_relative())) {
+            Some((key, value)) => Err(FileError {
+                path: path.into(),
+                place: None,
+                what: format!(
+                    "{key} = \"{}\" is relative; write the whole path, from / on",
+                    value.as_deref().unwrap_or_else(|| Path::new("")).display()
+                ),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// A bound of zero would lock everybody out, for ever in the case of the tries.
+    fn refuse_zero_limits(&self, path: &Path) -> Result<(), FileError> {
+        let limits = self.limits.limits();
+        let bounds = self.limits.bounds();
+        let zero = [
+            limits.sessions_per_application_max,
+            limits.sessions_max,
+            limits.session_objects_max,
+            limits.token_objects_max,
+            limits.open_keys_max,
+            bounds.connections_max,
+            bounds.connections_per_user_max,
+        ]
+        .contains(&0);
+        if zero || limits.user_tries_max == 0 || limits.so_tries_max == 0 {
+            let what = "a limit of 0 under [limits] would lock everybody out; leave the key away for the usual limit";
+            return Err(FileError { path: path.into(), place: None, what: what.into() });
+        }
+        Ok(())
+    }
+}
+
+fn place_of(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+    (line, column)
+}
+
+/// serde names the unknown key and all known ones in backquotes, in this order; only a near one is worth showing.
+fn with_near_key(message: &str) -> String {
+    if !message.starts_with("unknown field") {
+        return message.to_owned();
+    }
+    let mut names = message.split('`').skip(1).step_by(2);
+    let Some(unknown) = names.next() else { return message.to_owned() };
+    let nearest = names.map(|known| (distance(unknown, known), known)).min();
+    match nearest {
+        Some((steps, known)) if steps <= unknown.len().div_ceil(3) => {
+            format!("unknown key \"{unknown}\"; did you mean \"{known}\"?")
+        }
+        _ => format!("unknown key \"{unknown}\"; strongroom.example.toml has all keys"),
+    }
+}
+
+/// How many letters must be changed, added or removed.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut next = vec![i + 1];
+        for (j, (b, pair)) in right.iter().zip(row.windows(2)).enumerate() {
+            let [diagonal, above] = pair else { continue };
+            let replaced = diagonal + usize::from(a != *b);
+            let added = next.get(j).map_or(usize::MAX, |left| left + 1);
+            next.push(replaced.min(above + 1).min(added));
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_those_of_levenshtein() {
+        for (left, right, steps) in [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("levle", "level", 2)] {
+            assert_eq!(distance(left, right), steps, "{left} {right}");
+            assert_eq!(distance(right, left), steps, "{right} {left}");
+        }
+    }
+}

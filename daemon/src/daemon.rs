@@ -1,0 +1,207 @@
+//! The running daemon: what its threads share.
+//!
+//! What lives here: the token, the register of connections, the configuration in force and its reload.
+//! What must never live here: start-up and stop in order; that is the page in `main.rs`.
+//! Who calls it: listener, connections, administration, the signal loop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use strongroom::service::{Service, Settings};
+
+use crate::command_line::Arguments;
+use crate::config::{ConfigError, Configuration, Environment};
+use crate::connections::Connections;
+use crate::log;
+use crate::notify::Notifier;
+use crate::system;
+
+/// Version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What the threads share.
+pub struct Daemon {
+    /// The token.
+    pub service: Service,
+    /// Who is connected.
+    pub connections: Arc<Connections>,
+    /// The service manager.
+    pub notifier: Notifier,
+    /// Where the configuration comes from, for reading it again.
+    arguments: Arguments,
+    environment: Environment,
+    in_force: Mutex<Arc<Configuration>>,
+    started: Instant,
+    log_lines: Mutex<Allowance>,
+}
+
+impl Daemon {
+    /// Puts it together.
+    #[must_use]
+    pub fn new(
+        service: Service,
+        configuration: Configuration,
+        arguments: Arguments,
+        environment: Environment,
+        started: Instant,
+    ) -> Self {
+        Self {
+            service,
+            connections: Arc::default(),
+            notifier: Notifier::new(environment.value("NOTIFY_SOCKET")),
+            arguments,
+            environment,
+            in_force: Mutex::new(Arc::new(configuration)),
+            started,
+            log_lines: Mutex::new(Allowance { since: started, lines: 0 }),
+        }
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn configuration(&self) -> Arc<Configuration> {
+        Arc::clone(&self.in_force.lock())
+    }
+
+    /// How long it runs.
+    #[must_use]
+    pub fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Whether a line that a stranger can provoke may be logged now; says once how many were not.
+    #[must_use]
+    pub fn allow_log_line(&self) -> bool {
+        self.log_lines.lock().take(Instant::now())
+    }
+
+    /// Stops the daemon as SIGTERM does.
+    pub fn ask_to_stop(&self) {
+        system::signal_myself(libc::SIGTERM);
+    }
+
+    /// Reads the configuration again. What can change at once does; for the rest the log says that a restart is needed.
+    ///
+    /// # Errors
+    /// [`ConfigError`]: then the old configuration stays in force.
+    pub fn reload(&self) -> Result<(), ConfigError> {
+        self.notifier.reloading();
+        let outcome = self.read_again();
+        match &outcome {
+            Ok(()) => self.notifier.ready("ready"),
+            Err(error) => {
+                tracing::error!("reload refused, the old configuration stays in force: {error}");
+                self.notifier.ready("ready; the last reload was refused");
+            }
+        }
+        outcome
+    }
+
+    fn read_again(&self) -> Result<(), ConfigError> {
+        let mut in_force = self.in_force.lock();
+        let new = Configuration::read(&self.arguments, &self.environment)?;
+        let needs_restart = needs_restart(&in_force, &new);
+        // What needs a restart keeps its old value here too, so that the status tells the truth.
+        let next = Configuration {
+            audit_level: new.audit_level,
+            log_level: new.log_level,
+            limits: new.limits,
+            bounds: new.bounds,
+            ..Configuration::clone(&in_force)
+        };
+        self.service.apply(settings(&next));
+        log::set_level(next.log_level);
+        let changed = changed(&in_force, &next);
+        tracing::info!(changed, "configuration reloaded");
+        if !needs_restart.is_empty() {
+            tracing::warn!(keys = needs_restart.join(", "), "these take effect at the next start only");
+        }
+        *in_force = Arc::new(next);
+        Ok(())
+    }
+}
+
+/// The part of the configuration that the token wants.
+#[must_use]
+pub fn settings(configuration: &Configuration) -> Settings {
+    Settings {
+        audit_level: configuration.audit_level,
+        limits: configuration.limits.clone(),
+        pin_cost: configuration.pin_cost,
+        daemon_version: version_numbers(),
+    }
+}
+
+fn version_numbers() -> [u8; 3] {
+    let mut numbers = VERSION.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    std::array::from_fn(|_| numbers.next().unwrap_or(0))
+}
+
+fn changed(old: &Configuration, new: &Configuration) -> String {
+    let mut changes = Vec::new();
+    if old.audit_level != new.audit_level {
+        changes.push(format!("audit.level {} to {}", old.audit_level, new.audit_level));
+    }
+    if old.log_level != new.log_level {
+        changes.push(format!("log.level {} to {}", old.log_level, new.log_level));
+    }
+    if old.limits != new.limits || old.bounds != new.bounds {
+        changes.push("limits".into());
+    }
+    if changes.is_empty() { "nothing".into() } else { changes.join(", ") }
+}
+
+fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> {
+    let differing = [
+        (old.socket != new.socket, "socket"),
+        (old.admin_socket != new.admin_socket, "admin_socket"),
+        (old.socket_mode != new.socket_mode, "socket_mode"),
+        (old.socket_group != new.socket_group, "socket_group"),
+        (old.store != new.store, "store.path"),
+        (old.journal != new.journal, "audit.path"),
+        (old.seal != new.seal, "seal"),
+        (old.memory_bytes != new.memory_bytes || old.locking != new.locking, "memory"),
+        (old.log_format != new.log_format, "log.format"),
+        (old.log_file != new.log_file, "log.file"),
+    ];
+    differing.into_iter().filter_map(|(differs, key)| differs.then_some(key)).collect()
+}
+
+/// Lines that strangers may still provoke: a few for each stretch of time, so that they cannot fill the disk.
+#[derive(Debug)]
+struct Allowance {
+    since: Instant,
+    lines: u64,
+}
+
+impl Allowance {
+    fn take(&mut self, now: Instant) -> bool {
+        if now.saturating_duration_since(self.since) >= LOG_STRETCH {
+            let withheld = self.lines.saturating_sub(LOG_LINES_MAX);
+            if withheld > 0 {
+                tracing::warn!(withheld, "lines about refused connections were withheld");
+            }
+            *self = Self { since: now, lines: 0 };
+        }
+        self.lines += 1;
+        self.lines <= LOG_LINES_MAX
+    }
+}
+
+const LOG_STRETCH: Duration = Duration::from_secs(10);
+const LOG_LINES_MAX: u64 = 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_lines_is_dammed() {
+        let start = Instant::now();
+        let mut allowance = Allowance { since: start, lines: 0 };
+        let allowed = (0..1000).filter(|_| allowance.take(start)).count();
+        assert_eq!(allowed as u64, LOG_LINES_MAX);
+        assert!(allowance.take(start + LOG_STRETCH));
+    }
+}

@@ -1,0 +1,238 @@
+//! Frames on a connection, in locked memory.
+//!
+//! What lives here: reading a frame into a buffer that is used again, and writing an answer with one call.
+//! What must never live here: what a payload means.
+//! Who calls it: connections of both sockets.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+use strongroom_keymem::{OutOfMemory, SecretVec, wipe};
+use strongroom_wire::codec::{CodecError, Sink};
+use strongroom_wire::frame::{self, Door, FrameError, HEADER_BYTES};
+
+/// Why no further frame comes or goes.
+#[derive(Debug)]
+pub enum End {
+    /// The other end closed the connection between two frames.
+    Closed,
+    /// The other end closed the connection within a frame.
+    Cut,
+    /// The header is wrong.
+    Frame(FrameError),
+    /// The first frame did not come in time.
+    Late,
+    /// No locked memory is left.
+    Memory,
+    /// The payload is no message, or could not be recorded.
+    Refused,
+    /// The system says.
+    Io(io::Error),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed => write!(out, "closed"),
+            Self::Cut => write!(out, "closed within a frame"),
+            Self::Frame(error) => write!(out, "{error}"),
+            Self::Late => write!(out, "the first frame did not come in time"),
+            Self::Memory => write!(out, "no locked memory is left"),
+            Self::Refused => write!(out, "the message is malformed, or could not be recorded"),
+            Self::Io(error) => write!(out, "{error}"),
+        }
+    }
+}
+
+impl From<OutOfMemory> for End {
+    fn from(_: OutOfMemory) -> Self {
+        Self::Memory
+    }
+}
+
+impl From<FrameError> for End {
+    fn from(error: FrameError) -> Self {
+        Self::Frame(error)
+    }
+}
+
+/// Until when a frame may come.
+#[derive(Clone, Copy, Debug)]
+pub enum Patience {
+    /// For ever: an application may be idle.
+    Endless,
+    /// Until then: a connection that says nothing holds a place that others want.
+    Until(Instant),
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub struct Incoming {
+    door: Door,
+    /// Room for a frame; as long as its capacity, so that a read can go anywhere.
+    room: SecretVec,
+    /// Bytes that have come.
+    filled: usize,
+}
+
+impl Incoming {
+    /// An empty one.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] of locked memory.
+    pub fn new(door: Door) -> Result<Self, OutOfMemory> {
+        Ok(Self { door, room: small_room()?, filled: 0 })
+    }
+
+    /// Waits for a whole frame; tells the length of its payload.
+    ///
+    /// # Errors
+    /// [`End`]: the connection must be closed.
+    pub fn receive(&mut self, socket: &UnixStream, patience: Patience) -> Result<usize, End> {
+        while self.filled < HEADER_BYTES {
+            self.read(socket, patience)?;
+        }
+        let mut header = [0; HEADER_BYTES];
+        header.copy_from_slice(&self.room.expose()[..HEADER_BYTES]);
+        let payload_bytes = frame::parse_header(self.door, header)?;
+        let total = HEADER_BYTES + payload_bytes;
+        while self.filled < total {
+            if self.filled == self.room.len() {
+                self.make_room(total)?;
+            }
+            self.read(socket, patience)?;
+        }
+        Ok(payload_bytes)
+    }
+
+    /// The payload of the frame that was received.
+    #[must_use]
+    pub fn payload(&self, payload_bytes: usize) -> &[u8] {
+        &self.room.expose()[HEADER_BYTES..HEADER_BYTES + payload_bytes]
+    }
+
+    /// Wipes the frame; what came behind it stays.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] of locked memory.
+    pub fn consume(&mut self, payload_bytes: usize) -> Result<(), OutOfMemory> {
+        let total = HEADER_BYTES + payload_bytes;
+        let behind = self.filled - total;
+        self.room.expose_mut().copy_within(total..self.filled, 0);
+        wipe(&mut self.room.expose_mut()[behind..self.filled]);
+        self.filled = behind;
+        if behind == 0 && self.room.len() > KEPT_BYTES_MAX {
+            give_back(&mut self.room);
+            self.room = small_room()?;
+        }
+        Ok(())
+    }
+
+    /// A length in a header is an allegation. Room grows with what has really come: to twice of it, or to a moderate size.
+    fn make_room(&mut self, total: usize) -> Result<(), OutOfMemory> {
+        let target = total.min((2 * self.filled).max(FIRST_STEP_BYTES));
+        self.room.grow(target - self.room.len())?;
+        Ok(())
+    }
+
+    fn read(&mut self, mut socket: &UnixStream, patience: Patience) -> Result<(), End> {
+        if let Patience::Until(deadline) = patience {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left < Duration::from_millis(1) {
+                return Err(End::Late);
+            }
+            socket.set_read_timeout(Some(left)).map_err(End::Io)?;
+        }
+        match socket.read(&mut self.room.expose_mut()[self.filled..]) {
+            Ok(0) if self.filled == 0 => Err(End::Closed),
+            Ok(0) => Err(End::Cut),
+            Ok(count) => {
+                self.filled += count;
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+            // A socket with a timeout answers so when the time is over (socket(7), SO_RCVTIMEO).
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(End::Late),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && self.filled == 0 => {
+                Err(End::Closed)
+            }
+            Err(error) => Err(End::Io(error)),
+        }
+    }
+}
+
+/// What goes out.
+#[derive(Debug)]
+pub struct Outgoing {
+    door: Door,
+    bytes: SecretVec,
+}
+
+impl Outgoing {
+    /// An empty one.
+    #[must_use]
+    pub const fn new(door: Door) -> Self {
+        Self { door, bytes: SecretVec::new() }
+    }
+
+    /// A buffer that the payload may be appended to; room for the header stands at its front.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] of locked memory.
+    pub fn begin(&mut self) -> Result<&mut SecretVec, OutOfMemory> {
+        self.bytes.clear();
+        self.bytes.push_slice(&[0; HEADER_BYTES])?;
+        Ok(&mut self.bytes)
+    }
+
+    /// Sends what was appended since [`Outgoing::begin`], header and payload with one call, and wipes it.
+    ///
+    /// # Errors
+    /// [`End`]: the connection must be closed.
+    pub fn send(&mut self, mut socket: &UnixStream) -> Result<(), End> {
+        let payload_bytes = self.bytes.len().saturating_sub(HEADER_BYTES);
+        let header = frame::header(self.door, payload_bytes)?;
+        self.bytes.expose_mut()[..HEADER_BYTES].copy_from_slice(&header);
+        // A client that is gone is an error here and no signal: Rust programs ignore SIGPIPE.
+        let sent = socket.write_all(self.bytes.expose()).map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => End::Closed,
+            _ => End::Io(error),
+        });
+        self.bytes.clear();
+        if self.bytes.capacity() > KEPT_BYTES_MAX {
+            give_back(&mut self.bytes);
+        }
+        sent
+    }
+}
+
+/// A buffer of locked memory that messages are encoded into.
+#[derive(Debug)]
+pub struct SecretSink<'b>(pub &'b mut SecretVec);
+
+impl Sink for SecretSink<'_> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.0.push_slice(bytes).map_err(|_| CodecError::Full)
+    }
+}
+
+fn small_room() -> Result<SecretVec, OutOfMemory> {
+    let mut room = SecretVec::with_capacity(SMALL_BYTES)?;
+    room.grow(SMALL_BYTES)?;
+    Ok(room)
+}
+
+fn give_back(bytes: &mut SecretVec) {
+    bytes.clear();
+    bytes.shrink_to_pool();
+    *bytes = SecretVec::new();
+}
+
+/// Room of an idle connection: nearly every request fits.
+const SMALL_BYTES: usize = 4096;
+/// Most that an idle connection keeps, so that a thousand of them do not eat the locked memory. A database page of 16 KiB stays below.
+const KEPT_BYTES_MAX: usize = 32 << 10;
+/// Room that is made for any header at once; beyond it, only for bytes that have come.
+const FIRST_STEP_BYTES: usize = 64 << 10;

@@ -1,0 +1,324 @@
+//! The two sockets: opening, accepting, and knowing who is at the other end.
+//!
+//! What lives here: the socket files, the accept loop, peer credentials, and the watch over the peers' processes.
+//! What must never live here: a byte of the conversation.
+//! Who calls it: start-up opens and starts it, stop ends it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use strongroom::audit::Principal;
+use strongroom_wire::frame::Door;
+
+use crate::config::Configuration;
+use crate::connection;
+use crate::daemon::Daemon;
+use crate::directories::may_administer;
+use crate::notify::Activated;
+use crate::system::{self, Peer};
+
+/// Why a socket cannot be opened.
+#[derive(Debug)]
+pub enum ListenError {
+    /// Somebody answers on it.
+    InUse(PathBuf),
+    /// Something else stands at its place.
+    NotASocket(PathBuf),
+    /// The group is not known.
+    Group(String),
+    /// The system says.
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(
+                out,
+                "another program already answers on {}; stop it, or choose another socket",
+                path.display()
+            ),
+            Self::NotASocket(path) => write!(
+                out,
+                "{} is there and is no socket; move it away, or choose another path",
+                path.display()
+            ),
+            Self::Group(name) => {
+                write!(out, "socket_group: there is no group \"{name}\" on this machine")
+            }
+            Self::Io { path, error } => write!(out, "cannot listen on {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// A socket file that is ours: it goes when this is dropped, unless somebody put another one in its place.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let state = std::fs::symlink_metadata(path)?;
+        Ok(Self { path: path.into(), device: state.dev(), inode: state.ino() })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let same = std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|state| (state.dev(), state.ino()) == (self.device, self.inode));
+        if same {
+            // A file that cannot be removed is stale, and the next start removes it.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// The two sockets.
+#[derive(Debug)]
+pub struct Listeners {
+    application: UnixListener,
+    admin: UnixListener,
+    files: Vec<SocketFile>,
+}
+
+impl Listeners {
+    /// Opens both sockets, except those that the service manager has opened.
+    ///
+    /// # Errors
+    /// [`ListenError`] names the socket.
+    pub fn open(configuration: &Configuration, activated: Activated) -> Result<Self, ListenError> {
+        let mut files = Vec::new();
+        let application = match activated.application {
+            Some(listener) => listener,
+            None => {
+                let listener = listen(&configuration.socket, &mut files)?;
+                widen(configuration)?;
+                listener
+            }
+        };
+        let admin = match activated.admin {
+            Some(listener) => listener,
+            None => listen(&configuration.admin_socket, &mut files)?,
+        };
+        for (listener, path) in
+            [(&application, &configuration.socket), (&admin, &configuration.admin_socket)]
+        {
+            // The loop asks first and accepts then; a client that has gone meanwhile must not block it.
+            listener
+                .set_nonblocking(true)
+                .map_err(|error| ListenError::Io { path: path.clone(), error })?;
+        }
+        Ok(Self { application, admin, files })
+    }
+}
+
+/// Binds a socket for the owner alone.
+fn listen(path: &Path, files: &mut Vec<SocketFile>) -> Result<UnixListener, ListenError> {
+    let failed = |error| ListenError::Io { path: path.into(), error };
+    remove_stale(path)?;
+    let listener = UnixListener::bind(path).map_err(failed)?;
+    files.push(SocketFile::of(path).map_err(failed)?);
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    Ok(listener)
+}
+
+/// Removes a socket file on which nobody answers, as a crash leaves it.
+fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    let failed = |error| ListenError::Io { path: path.into(), error };
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+        Ok(state) if !state.file_type().is_socket() => {
+            return Err(ListenError::NotASocket(path.into()));
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(ListenError::InUse(path.into())),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Gives group and mode of the configuration to the socket for applications; before this only the owner could connect.
+fn widen(configuration: &Configuration) -> Result<(), ListenError> {
+    let path = &configuration.socket;
+    let failed = |error| ListenError::Io { path: path.clone(), error };
+    if let Some(name) = &configuration.socket_group {
+        let group = system::group_number(name).map_err(|_| ListenError::Group(name.clone()))?;
+        std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
+    }
+    let mode = std::fs::Permissions::from_mode(configuration.socket_mode);
+    std::fs::set_permissions(path, mode).map_err(failed)
+}
+
+/// The accept loop in its thread.
+#[derive(Debug)]
+pub struct Acceptor {
+    thread: JoinHandle<()>,
+    /// Closing it wakes the loop.
+    wake: UnixStream,
+    files: Vec<SocketFile>,
+}
+
+impl Acceptor {
+    /// Starts to accept.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn start(daemon: &Arc<Daemon>, listeners: Listeners) -> io::Result<Self> {
+        let (wake, woken) = UnixStream::pair()?;
+        let Listeners { application, admin, files } = listeners;
+        let daemon = Arc::clone(daemon);
+        let thread = thread::Builder::new()
+            .name("listener".into())
+            .spawn(move || accept_until(&woken, &daemon, &application, &admin))?;
+        Ok(Self { thread, wake, files })
+    }
+
+    /// Accepts nobody any more and removes the socket files.
+    pub fn stop(self) {
+        drop(self.wake);
+        // The files go before the sockets close: a new daemon then finds no file rather than a stale one.
+        drop(self.files);
+        if self.thread.join().is_err() {
+            tracing::error!("the listener had ended before the stop");
+        }
+    }
+}
+
+/// One loop for everything that happens outside of conversations: new connections, and processes that ended.
+fn accept_until(
+    woken: &UnixStream,
+    daemon: &Arc<Daemon>,
+    application: &UnixListener,
+    admin: &UnixListener,
+) {
+    loop {
+        let processes = daemon.connections.processes();
+        let fixed = [woken.as_fd(), application.as_fd(), admin.as_fd()];
+        let watched: Vec<BorrowedFd<'_>> =
+            fixed.into_iter().chain(processes.iter().map(|(_, process)| process.as_fd())).collect();
+        let ready = match system::wait_readable(&watched, None) {
+            Ok(ready) => ready,
+            Err(error) => {
+                tracing::error!(%error, "cannot wait for connections");
+                thread::sleep(PAUSE);
+                continue;
+            }
+        };
+        let [stop, new_application, new_admin, ended @ ..] = ready.as_slice() else { continue };
+        if *stop {
+            return;
+        }
+        for ((id, _), _) in processes.iter().zip(ended).filter(|(_, ended)| **ended) {
+            daemon.connections.process_ended(*id);
+        }
+        if *new_application {
+            accept(daemon, Door::Application, application);
+        }
+        if *new_admin {
+            accept(daemon, Door::Admin, admin);
+        }
+    }
+}
+
+fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener) {
+    match listener.accept() {
+        Ok((socket, _)) => {
+            if let Err(why) = admit(daemon, door, socket)
+                && daemon.allow_log_line()
+            {
+                tracing::warn!("connection refused: {why}");
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => {
+            if daemon.allow_log_line() {
+                tracing::error!(%error, "cannot accept a connection");
+            }
+            // Without descriptors or memory the same connection would come up again at once.
+            thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Looks who it is and starts the conversation; the text of an error is for the log.
+fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), String> {
+    let peer = system::peer(socket.as_fd()).map_err(|error| format!("no credentials: {error}"))?;
+    let who = format!("user {}, process {}", peer.uid, peer.pid);
+    if door == Door::Admin && !may_administer(peer.uid) {
+        return Err(format!("{who} may not administer; root and the daemon's own user may"));
+    }
+    let process = match system::peer_process(socket.as_fd(), peer) {
+        Ok(process) => Some(process),
+        // The process has ended already. One of another namespace has no number here, and its connections end by closing only.
+        Err(_) if peer.pid != 0 => return Err(format!("{who}: has ended")),
+        Err(_) => None,
+    };
+    let principal = Principal {
+        uid: peer.uid,
+        gid: peer.gid,
+        pid: peer.pid,
+        executable: executable(peer, process.as_ref()),
+    };
+    socket.set_nonblocking(false).map_err(|error| format!("{who}: {error}"))?;
+    let bounds = daemon.configuration().bounds;
+    let admitted = daemon
+        .connections
+        .admit(door, peer.uid, socket, process, bounds)
+        .map_err(|why| format!("{who}: {why}"))?;
+    tracing::debug!(id = %admitted.id(), uid = peer.uid, pid = peer.pid, ?door, "connection opened");
+    connection::start(daemon, door, admitted, principal).map_err(|error| format!("{who}: {error}"))
+}
+
+/// The program of the process, as far as it may be seen. Read first and trusted only when the process still runs afterwards, so
+/// that it is never the program of another process with the same number.
+fn executable(peer: Peer, process: Option<&OwnedFd>) -> String {
+    let path = std::fs::read_link(format!("/proc/{}/exe", peer.pid));
+    let runs = process.is_some_and(|process| {
+        system::wait_readable(&[process.as_fd()], Some(Duration::ZERO)).is_ok_and(|ended| ended == [false])
+    });
+    match path {
+        Ok(path) if runs => path.to_string_lossy().into_owned(),
+        _ => "?".into(),
+    }
+}
+
+/// Waits until somebody answers on a socket, at most `bound`. Answers whether somebody does.
+#[must_use]
+pub fn wait_for_answer(path: &Path, bound: Duration) -> bool {
+    let deadline = Instant::now() + bound;
+    loop {
+        if UnixStream::connect(path).is_ok() {
+            return true;
+        }
+        if Instant::now() >= deadline {
+            return false;
+        }
+        thread::sleep(PAUSE);
+    }
+}
+
+/// How long to wait before trying again what only time can mend.
+const PAUSE: Duration = Duration::from_millis(20);

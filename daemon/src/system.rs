@@ -1,0 +1,327 @@
+//! System calls that std has not.
+//!
+//! What lives here: every `unsafe` block of the daemon, each behind a safe function of a few lines.
+//! What must never live here: a decision. What to call, and what follows from an error, is up to the caller.
+//! Who calls it: harden, listener, watch, signals, daemonize, notify.
+
+use std::ffi::{CString, c_int};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
+
+fn outcome(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Sets the mask of file modes: nothing is created with more rights than the mask leaves.
+pub fn set_file_mode_mask(mask: u32) {
+    // SAFETY: umask changes one number of this process and cannot fail.
+    unsafe { libc::umask(mask) };
+}
+
+/// Neither a core dump nor another process of the same user sees this process's memory (PR_SET_DUMPABLE, prctl(2)).
+///
+/// # Errors
+/// What the kernel says.
+pub fn forbid_dumps() -> io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel reads one rlimit, which lives until the call returns.
+    outcome(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) })?;
+    // SAFETY: PR_SET_DUMPABLE takes one number and touches no memory of ours.
+    outcome(unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// No program started from here gains rights by a set-user-id bit (PR_SET_NO_NEW_PRIVS, prctl(2)).
+///
+/// # Errors
+/// What the kernel says.
+pub fn forbid_new_privileges() -> io::Result<()> {
+    // SAFETY: PR_SET_NO_NEW_PRIVS takes one number and touches no memory of ours.
+    outcome(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// Raises the limit of open files to what the system allows, and tells it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one rlimit, which lives until the call returns.
+    outcome(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: the kernel reads one rlimit, which lives until the call returns.
+    outcome(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    Ok(limit.rlim_cur)
+}
+
+/// Empties the environment, so that no variable steers a library or stands in memory longer than needed.
+///
+/// Call it while the process has one thread.
+pub fn scrub_environment() {
+    let names: Vec<_> = std::env::vars_os().map(|(name, _)| name).collect();
+    for name in names {
+        // SAFETY: the only caller is start-up, before any thread exists, so nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+}
+
+/// The user of this process.
+#[must_use]
+pub fn effective_user() -> u32 {
+    // SAFETY: geteuid reads one number and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// The number of a group.
+///
+/// # Errors
+/// What the kernel or the name service says; [`io::ErrorKind::NotFound`] when there is no such group.
+pub fn group_number(name: &str) -> io::Result<u32> {
+    let name = CString::new(name)?;
+    let mut group = MaybeUninit::<libc::group>::uninit();
+    let mut text = vec![0; GROUP_BYTES_MAX];
+    let mut found = std::ptr::null_mut();
+    // SAFETY: all four buffers live until the call returns, and `text` is as long as said.
+    let result = unsafe {
+        libc::getgrnam_r(name.as_ptr(), group.as_mut_ptr(), text.as_mut_ptr(), text.len(), &raw mut found)
+    };
+    if result != 0 {
+        return Err(io::Error::from_raw_os_error(result));
+    }
+    if found.is_null() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    // SAFETY: `found` is not null, so getgrnam_r has filled `group`.
+    Ok(unsafe { group.assume_init() }.gr_gid)
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its process.
+    pub pid: u32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// Who is at the other end, as the kernel recorded it when the connection was made (SO_PEERCRED, unix(7)).
+///
+/// # Errors
+/// What the kernel says.
+pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
+    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length = socket_length::<libc::ucred>();
+    // SAFETY: the kernel writes at most `length` bytes into `credentials`, which lives until the call returns.
+    outcome(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    })?;
+    Ok(Peer {
+        pid: u32::try_from(credentials.pid).unwrap_or(0),
+        uid: credentials.uid,
+        gid: credentials.gid,
+    })
+}
+
+/// A descriptor of the process at the other end; it becomes readable when that process has ended.
+///
+/// SO_PEERPIDFD names the very process that connected. Kernels before 6.5 lack it, and pidfd_open(2) with the recorded number stands in.
+///
+/// # Errors
+/// What the kernel says; the process may be gone.
+pub fn peer_process(socket: BorrowedFd<'_>, peer: Peer) -> io::Result<OwnedFd> {
+    let mut descriptor: RawFd = -1;
+    let mut length = socket_length::<RawFd>();
+    // SAFETY: the kernel writes at most `length` bytes into `descriptor`, which lives until the call returns.
+    let exact = outcome(unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PEERPIDFD,
+            (&raw mut descriptor).cast(),
+            &raw mut length,
+        )
+    });
+    match exact {
+        Ok(_) => owned(descriptor),
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => process(peer.pid),
+        Err(error) => Err(error),
+    }
+}
+
+fn process(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: pidfd_open takes two numbers and touches no memory of ours.
+    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match RawFd::try_from(descriptor) {
+        Ok(descriptor) => owned(outcome(descriptor)?),
+        Err(_) => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn owned(descriptor: RawFd) -> io::Result<OwnedFd> {
+    if descriptor < 0 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Waits until one of the descriptors is readable or has ended, and tells for each whether it is.
+/// Without a bound it waits for ever. Nothing is readable when the bound has passed.
+///
+/// # Errors
+/// What the kernel says.
+pub fn wait_readable(descriptors: &[BorrowedFd<'_>], bound: Option<Duration>) -> io::Result<Vec<bool>> {
+    let mut entries: Vec<libc::pollfd> = descriptors
+        .iter()
+        .map(|one| libc::pollfd { fd: one.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
+    let count = libc::nfds_t::try_from(entries.len()).unwrap_or(libc::nfds_t::MAX);
+    let milliseconds = bound.map_or(-1, |bound| c_int::try_from(bound.as_millis()).unwrap_or(c_int::MAX));
+    // SAFETY: `entries` has `count` elements and lives until the call returns.
+    match outcome(unsafe { libc::poll(entries.as_mut_ptr(), count, milliseconds) }) {
+        Ok(_) => Ok(entries.iter().map(|entry| entry.revents != 0).collect()),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(vec![false; descriptors.len()]),
+        Err(error) => Err(error),
+    }
+}
+
+/// A set of signals.
+pub struct Signals(libc::sigset_t);
+
+impl Signals {
+    /// Blocks these signals in this thread and in every thread started from it, so that only [`Signals::wait`] meets them.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn block(numbers: &[c_int]) -> io::Result<Self> {
+        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+        // SAFETY: sigemptyset fills the set that it is given.
+        outcome(unsafe { libc::sigemptyset(set.as_mut_ptr()) })?;
+        // SAFETY: sigemptyset has just filled it.
+        let mut set = unsafe { set.assume_init() };
+        for number in numbers {
+            // SAFETY: the set is filled and lives until the call returns.
+            outcome(unsafe { libc::sigaddset(&raw mut set, *number) })?;
+        }
+        // SAFETY: the set is filled; the old mask is not asked for.
+        let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+        if result == 0 { Ok(Self(set)) } else { Err(io::Error::from_raw_os_error(result)) }
+    }
+
+    /// The next of these signals.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn wait(&self) -> io::Result<c_int> {
+        let mut number = 0;
+        // SAFETY: the set is filled, and both live until the call returns.
+        let result = unsafe { libc::sigwait(&raw const self.0, &raw mut number) };
+        if result == 0 { Ok(number) } else { Err(io::Error::from_raw_os_error(result)) }
+    }
+}
+
+/// Sends a signal to this process.
+pub fn signal_myself(number: c_int) {
+    // SAFETY: getpid reads one number and cannot fail.
+    let myself = unsafe { libc::getpid() };
+    // SAFETY: kill takes two numbers; the process is our own, so it exists and may be signalled.
+    unsafe { libc::kill(myself, number) };
+}
+
+/// Which side of a fork this is.
+pub enum Fork {
+    /// The new process.
+    Child,
+    /// The old one.
+    Parent,
+}
+
+/// Splits the process in two.
+///
+/// Call it while the process has one thread.
+///
+/// # Errors
+/// What the kernel says.
+pub fn fork() -> io::Result<Fork> {
+    // SAFETY: the only caller is start-up, before any thread exists, so the child is whole.
+    match outcome(unsafe { libc::fork() })? {
+        0 => Ok(Fork::Child),
+        _ => Ok(Fork::Parent),
+    }
+}
+
+/// Leaves the terminal: a session of its own (setsid(2)).
+///
+/// # Errors
+/// What the kernel says.
+pub fn leave_terminal() -> io::Result<()> {
+    // SAFETY: setsid takes nothing and touches no memory of ours.
+    outcome(unsafe { libc::setsid() })?;
+    Ok(())
+}
+
+/// Puts `file` in the place of a standard descriptor (0, 1 or 2).
+///
+/// # Errors
+/// What the kernel says.
+pub fn replace_standard(descriptor: RawFd, file: &File) -> io::Result<()> {
+    // SAFETY: dup2 takes two numbers; both are open, and the standard streams of std know only the number.
+    outcome(unsafe { libc::dup2(file.as_raw_fd(), descriptor) })?;
+    Ok(())
+}
+
+/// Takes over a listening socket that the service manager left open under this number, if it is one.
+/// Whoever calls this owns the number: no other part of the process may use it.
+#[must_use]
+pub fn inherited_listener(descriptor: RawFd) -> Option<OwnedFd> {
+    let mut listening: c_int = 0;
+    let mut length = socket_length::<c_int>();
+    // SAFETY: the kernel writes at most `length` bytes into `listening`, which lives until the call returns.
+    let known = unsafe {
+        libc::getsockopt(
+            descriptor,
+            libc::SOL_SOCKET,
+            libc::SO_ACCEPTCONN,
+            (&raw mut listening).cast(),
+            &raw mut length,
+        )
+    };
+    if known != 0 || listening != 1 {
+        return None;
+    }
+    // SAFETY: fcntl takes three numbers; it keeps the socket from any program started from here.
+    unsafe { libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC) };
+    // SAFETY: the service manager opened it for us (sd_listen_fds(3)), and the caller uses the number once.
+    Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Microseconds of the monotonic clock, as `MONOTONIC_USEC` of sd_notify(3) wants them.
+#[must_use]
+pub fn monotonic_microseconds() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes one timespec, which lives until the call returns.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
+}
+
+fn socket_length<T>() -> libc::socklen_t {
+    libc::socklen_t::try_from(size_of::<T>()).unwrap_or(0)
+}
+
+/// `SO_PEERPIDFD` of the kernel's `asm-generic/socket.h` (Linux 6.5); libc has it for some targets only.
+const SO_PEERPIDFD: c_int = 77;
+/// Room for the members of one group, which getgrnam_r(3) insists on reading.
+const GROUP_BYTES_MAX: usize = 1 << 20;

@@ -1,0 +1,29 @@
+//! Tests of the daemon: its parts, and the real program as a process.
+//!
+//! What lives here: one binary with a module for each part; the list of modules.
+//! What must never live here: rules of the token; those are tested where they live.
+//! Who calls it: `cargo test -p strongroomd`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a failed unwrap is the failed assertion"
+)]
+
+#[path = "daemon/bench.rs"]
+mod bench;
+#[path = "daemon/config.rs"]
+mod config;
+#[path = "daemon/hostile.rs"]
+mod hostile;
+#[path = "daemon/journal.rs"]
+mod journal;
+#[path = "daemon/process.rs"]
+mod process;
+#[path = "daemon/seal.rs"]
+mod seal;
+#[path = "daemon/service_manager.rs"]
+mod service_manager;
+#[path = "daemon/store.rs"]
+mod store;
