@@ -4,7 +4,7 @@
 //! mechanism table says that.
 //!
 //! Who calls it: the token, for its digest chapter and before signatures; every file here that takes a
-//! [`Hash`] as a parameter.
+//! hash as a parameter.
 
 use std::fmt;
 

@@ -45,3 +45,78 @@ pub fn start() -> Result<(), Error> {
     ffi::heap::hand_over()?;
     ffi::random::prepare_thread()
 }
+
+#[cfg(test)]
+mod tests {
+    use strongroom_keymem::{Config, Locking, status};
+
+    use super::*;
+
+    /// The only test of this binary that uses the locked memory: it counts what lies there.
+    #[test]
+    fn private_numbers_lie_in_the_locked_memory_and_leave_it() {
+        assert_eq!(start(), Err(Error::Memory), "keymem must be started first");
+        let locking = Locking::DangerUnlockedAllowed;
+        strongroom_keymem::start(&Config {
+            bytes: Some(4 << 20),
+            locking,
+        })
+        .unwrap();
+        start().unwrap();
+        start().unwrap();
+        let used = || status().unwrap().bytes_used;
+        // The first key also makes static tables.
+        let warm = rsa::RsaPrivateKey::generate(2048, &[1, 0, 1]).unwrap();
+        warm.sign_pkcs1(b"data").unwrap();
+        drop(warm);
+
+        let before = used();
+        let key = rsa::RsaPrivateKey::generate(2048, &[1, 0, 1]).unwrap();
+        // d twice, p, q and the exponents twice, the inverse twice, and Montgomery forms.
+        assert!(
+            used() > before + 2048,
+            "an RSA key must take its room in the pool"
+        );
+        key.sign_pkcs1(b"data").unwrap();
+        drop(key);
+        assert_eq!(used(), before, "an RSA key must leave nothing behind");
+
+        let key = ec::EcPrivateKey::generate(ec::Curve::P384).unwrap();
+        assert!(used() > before);
+        key.sign_digest(&[1; 48]).unwrap();
+        drop(key);
+        assert_eq!(used(), before);
+
+        let key = gcm::GcmKey::new(&[1; 32]).unwrap();
+        assert!(used() >= before + 32 + 240, "the key and its schedule");
+        drop(key);
+        assert_eq!(used(), before);
+
+        let mut filled = Vec::new();
+        let full = loop {
+            match gcm::GcmKey::new(&[1; 32]) {
+                Ok(key) => filled.push(key),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(
+            full,
+            Error::Memory,
+            "an exhausted pool is an error, not an abort"
+        );
+        let refused = std::thread::spawn(|| random::fill(&mut [0; 8]))
+            .join()
+            .unwrap();
+        assert_eq!(
+            refused,
+            Err(Error::Memory),
+            "a new thread must not make AWS-LC abort"
+        );
+        drop(filled);
+        assert_eq!(used(), before);
+        std::thread::spawn(|| random::fill(&mut [0; 8]))
+            .join()
+            .unwrap()
+            .unwrap();
+    }
+}

@@ -15,8 +15,6 @@ use crate::error::Error;
 
 /// Installs the allocator, once in the life of the process.
 pub(crate) fn hand_over() -> Result<(), Error> {
-    static INSTALLED: OnceLock<bool> = OnceLock::new();
-
     if strongroom_keymem::status().is_none() {
         return Err(Error::Memory);
     }
@@ -34,10 +32,27 @@ pub(crate) fn hand_over() -> Result<(), Error> {
     }
 }
 
+/// Whether AWS-LC could now allocate that much; always so while its heap is the ordinary one.
+pub(crate) fn has_room_for(bytes: usize) -> bool {
+    if INSTALLED.get() != Some(&true) {
+        return true;
+    }
+    // Trying is the only question that the fragments of the pool answer truthfully.
+    let probe = strongroom_keymem::allocate(bytes);
+    if let Some(probe) = probe {
+        // SAFETY: just allocated, and used by nobody.
+        unsafe { strongroom_keymem::release(probe) };
+    }
+    probe.is_some()
+}
+
 /// Whether an allocation of this thread has failed since the last question.
 pub(crate) fn was_exhausted() -> bool {
     EXHAUSTED.replace(false)
 }
+
+/// Whether AWS-LC took the functions below.
+static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 thread_local! {
     // No destructor and no lazy initialisation: AWS-LC allocates inside thread destructors too.

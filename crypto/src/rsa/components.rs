@@ -91,9 +91,12 @@ pub(super) fn complete(
 
 /// Reads a public exponent.
 pub(super) fn public_exponent(bytes: &[u8]) -> Result<Number, Error> {
-    let exponent = bounded(bytes).map_err(|error| match error {
-        Error::KeySize => Error::ParameterInvalid,
-        other => other,
+    let exponent = bounded(bytes).map_err(|error| {
+        if error == Error::KeySize {
+            Error::ParameterInvalid
+        } else {
+            error
+        }
     })?;
     // RFC 8017, 3.1: odd and at least three. AWS-LC takes 33 bits, since longer ones only cost time.
     if exponent.is_odd() && (2..=33).contains(&exponent.bits()) {
@@ -114,9 +117,12 @@ pub(super) fn bounded(bytes: &[u8]) -> Result<Number, Error> {
 }
 
 fn below(bytes: &[u8], modulus: &Number) -> Result<Number, Error> {
-    let number = bounded(bytes).map_err(|error| match error {
-        Error::KeySize => Error::KeyMalformed,
-        other => other,
+    let number = bounded(bytes).map_err(|error| {
+        if error == Error::KeySize {
+            Error::KeyMalformed
+        } else {
+            error
+        }
     })?;
     if !number.is_zero() && number.compare(modulus) == Ordering::Less {
         Ok(number)
