@@ -9,7 +9,7 @@ use strongroom_keymem::SecretBytes;
 use super::census::{Census, Versions};
 use super::draft::Draft;
 use super::seal::Stamp;
-use super::token::{TokenVault, removed};
+use super::token::{TokenVault, Writer, removed};
 use super::{Realm, VaultError, tampered};
 use crate::ports::{RecordKey, RecordKind};
 
@@ -70,7 +70,8 @@ impl TokenVault {
                     metadata,
                     material,
                 } => {
-                    let versions = self.draft_put(&mut draft, object, realm, metadata, material)?;
+                    let versions =
+                        self.draft_put(&writer, &mut draft, object, realm, metadata, material)?;
                     Some((realm, versions))
                 }
                 ObjectChange::Delete { object } => {
@@ -97,6 +98,7 @@ impl TokenVault {
 
     fn draft_put(
         &self,
+        writer: &Writer,
         draft: &mut Draft<'_>,
         object: u64,
         realm: Realm,
@@ -109,36 +111,22 @@ impl TokenVault {
         }
         let realm_key = self.opened(realm)?;
         let old = self.books.read().entries.find(object);
-        *counted(&mut draft.census, realm) += 1;
-        let old_versions = old.map_or_else(Versions::default, |(_, versions)| versions);
         let key = self.object_key(RecordKind::Metadata, object);
-        let stamp = match old {
+        *counted(&mut draft.census, realm) += 1;
+        let old_stamp = match old {
             Some((old_realm, versions)) => {
                 *counted(&mut draft.census, old_realm) -= 1;
                 Some(self.stored(key, old_realm, versions.metadata)?)
             }
             None => None,
         };
-        let stamp = draft.put(
-            &self.record_key(&realm_key, key)?,
-            key,
-            realm,
-            metadata,
-            stamp.as_ref(),
-        )?;
-        let moves = old.is_some_and(|(old_realm, _)| old_realm != realm);
-        let old = old.map(|(old_realm, _)| old_realm);
+        let record_key = self.record_key(&realm_key, key)?;
+        let stamp = draft.put(&record_key, key, realm, metadata, old_stamp.as_ref())?;
         let material = match material {
-            MaterialChange::Keep if !moves || old_versions.material == 0 => old_versions.material,
-            MaterialChange::Keep => {
-                let kept = self.material(old.unwrap_or(realm), object)?;
-                self.draft_material(draft, object, realm, old, old_versions, Some(&kept))?
-            }
-            MaterialChange::None => {
-                self.draft_material(draft, object, realm, old, old_versions, None)?
-            }
+            MaterialChange::Keep => self.draft_kept(writer, draft, object, realm, old)?,
+            MaterialChange::None => self.draft_material(draft, object, realm, old, None)?,
             MaterialChange::Set(secret) => {
-                self.draft_material(draft, object, realm, old, old_versions, Some(secret))?
+                self.draft_material(draft, object, realm, old, Some(secret))?
             }
         };
         Ok(Versions {
@@ -147,12 +135,33 @@ impl TokenVault {
         })
     }
 
+    /// Lets the material be, or seals it again when its object moves to another realm.
+    fn draft_kept(
+        &self,
+        writer: &Writer,
+        draft: &mut Draft<'_>,
+        object: u64,
+        realm: Realm,
+        old: Option<(Realm, Versions)>,
+    ) -> Result<u64, VaultError> {
+        match old {
+            Some((old_realm, versions)) if old_realm != realm && versions.material > 0 => {
+                let key = self.object_key(RecordKind::Material, object);
+                let kept = self.read_settled(writer, key, old_realm)?;
+                let kept = SecretBytes::copy_from(kept.expose())?;
+                self.draft_material(draft, object, realm, old, Some(&kept))
+            }
+            Some((_, versions)) => Ok(versions.material),
+            None => Ok(0),
+        }
+    }
+
     fn draft_delete(&self, draft: &mut Draft<'_>, object: u64) -> Result<(), VaultError> {
         let found = self.books.read().entries.find(object);
         let (realm, versions) = found.ok_or(VaultError::NoSuchObject(object))?;
         let key = self.object_key(RecordKind::Metadata, object);
         draft.delete(key, &self.stored(key, realm, versions.metadata)?)?;
-        self.draft_material(draft, object, realm, Some(realm), versions, None)?;
+        self.draft_material(draft, object, realm, found, None)?;
         *counted(&mut draft.census, realm) -= 1;
         Ok(())
     }
@@ -163,14 +172,13 @@ impl TokenVault {
         draft: &mut Draft<'_>,
         object: u64,
         realm: Realm,
-        old_realm: Option<Realm>,
-        old: Versions,
+        old: Option<(Realm, Versions)>,
         secret: Option<&SecretBytes>,
     ) -> Result<u64, VaultError> {
         let key = self.object_key(RecordKind::Material, object);
-        let old = match old_realm {
-            Some(old_realm) if old.material > 0 => {
-                Some(self.stored(key, old_realm, old.material)?)
+        let old = match old {
+            Some((old_realm, versions)) if versions.material > 0 => {
+                Some(self.stored(key, old_realm, versions.material)?)
             }
             Some(_) | None => None,
         };

@@ -136,6 +136,12 @@ impl Vault {
         Ok(token)
     }
 
+    /// The number that the next token will have.
+    #[must_use]
+    pub fn next_token(&self) -> u64 {
+        self.register.lock().body.next_token
+    }
+
     /// Destroys a token and all its records, in one commit. Whoever still holds it gets [`VaultError::NoSuchToken`].
     ///
     /// # Errors

@@ -180,7 +180,19 @@ impl TokenVault {
             return Ok(plaintext);
         }
         // A commit may stand between the books and the store; behind the writer's door they agree, or somebody else wrote.
-        let _writer = self.writer.lock();
+        let writer = self.writer.lock();
+        self.read_settled(&writer, key, realm)
+    }
+
+    /// Opens a record of an object while no commit is under way, which the writer proves.
+    pub(super) fn read_settled(
+        &self,
+        _: &Writer,
+        key: RecordKey,
+        realm: Realm,
+    ) -> Result<SecretVec, VaultError> {
+        let mut plaintext = SecretVec::new();
+        let record_key = self.record_key(&self.opened(realm)?, key)?;
         let version = self
             .version(key, realm)
             .ok_or(VaultError::NoSuchObject(key.object))?;

@@ -315,6 +315,15 @@ fn a_record_rolled_back_under_a_running_daemon() {
             token.commit(&[change()]).unwrap_err(),
         ];
         assert_eq!(errors, [tampered(key), tampered(key)]);
+        // Moving it would have to open what it keeps.
+        let (realm, material) = (Realm::Public, MaterialChange::Keep);
+        let moved = ObjectChange::Put {
+            object,
+            realm,
+            metadata: b"n",
+            material,
+        };
+        assert_eq!(token.commit(&[moved]).unwrap_err(), tampered(key));
         store.commit(&[Change::Put(key, now)]).unwrap();
     }
     assert_eq!(material(&token, realm, object).unwrap(), b"two");
