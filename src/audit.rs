@@ -36,6 +36,7 @@ use strongroom_crypto::digest::{Hash, digest};
 use strongroom_wire::admin::AuditReport;
 use strongroom_wire::ck::{MechanismType, Rv};
 
+use crate::calendar::{Date, Moment};
 use crate::ports::{Clock, Journal, StoreError, Time};
 
 #[cfg(test)]
@@ -530,36 +531,19 @@ struct Timestamp(Time);
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Time(milliseconds) = self.0;
-        let (days, of_day) = (milliseconds / DAY, milliseconds % DAY);
-        let (year, month, day) = civil_date(days);
-        let (hour, minute) = (of_day / 3_600_000, of_day / 60_000 % 60);
-        let (second, millisecond) = (of_day / 1_000 % 60, of_day % 1_000);
+        let Moment {
+            date,
+            hour,
+            minute,
+            second,
+            millisecond,
+        } = self.0.into();
+        let Date { year, month, day } = date;
         write!(
             out,
             "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millisecond:03}Z"
         )
     }
-}
-
-/// Year, month and day from days since 1970-01-01, in the Gregorian calendar.
-fn civil_date(days_since_epoch: u64) -> (u64, u64, u64) {
-    // Years begin in March here, so that the leap day is the last of its year. The day 0000-03-01 is 719468 days before 1970.
-    let days = days_since_epoch + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    // A day too much every 4 years but the 100th, and at the very end of 400: what is left is 365 days a year.
-    let leap_days = day_of_era / 1_460 + day_of_era / 146_096;
-    let year_of_era = (day_of_era + day_of_era / 36_524 - leap_days) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // From March on the months are 31 30 31 30 31 days, again and again: 153 for five.
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
 }
 
 const HASH_DIGITS: usize = 64;
@@ -568,4 +552,3 @@ const OWN: &str = ",\"hash\":\"";
 const RECOVERED: &str = "\"function\":\"journal.recovered\"";
 const NOT_WHOLE: &str =
     "it is not whole, and no recovery after a crash is recorded behind it: it was cut or changed";
-const DAY: u64 = 86_400_000;

@@ -39,10 +39,17 @@ impl Date {
         if bytes.len() != 8 || !bytes.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        let number = |part: &[u8]| part.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
+        let number = |part: &[u8]| {
+            part.iter()
+                .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'))
+        };
         let (year, rest) = bytes.split_at(4);
         let (month, day) = rest.split_at(2);
-        let date = Self { year: number(year), month: number(month), day: number(day) };
+        let date = Self {
+            year: number(year),
+            month: number(month),
+            day: number(day),
+        };
         ((1..=12).contains(&date.month) && (1..=31).contains(&date.day)).then_some(date)
     }
 }
@@ -54,15 +61,24 @@ impl From<Time> for Moment {
         let days = time.0 / 86_400_000 + 719_468;
         let era = days / 146_097;
         let day_of_era = days % 146_097;
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let month_from_march = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+        let month = if month_from_march < 10 {
+            month_from_march + 3
+        } else {
+            month_from_march - 9
+        };
         let year = era * 400 + year_of_era + u64::from(month <= 2);
         let small = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         Self {
-            date: Date { year: small(year), month: small(month), day: small(day) },
+            date: Date {
+                year: small(year),
+                month: small(month),
+                day: small(day),
+            },
             hour: of_day / 3_600_000,
             minute: of_day / 60_000 % 60,
             second: of_day / 1_000 % 60,
@@ -89,12 +105,27 @@ mod tests {
             assert_eq!(moment.date, Date { year, month, day }, "{time}");
         }
         let moment = Moment::from(Time(1_795_343_807_123));
-        assert_eq!((moment.hour, moment.minute, moment.second, moment.millisecond), (10, 36, 47, 123));
+        assert_eq!(
+            (
+                moment.hour,
+                moment.minute,
+                moment.second,
+                moment.millisecond
+            ),
+            (10, 36, 47, 123)
+        );
     }
 
     #[test]
     fn dates_parse_or_not() {
-        assert_eq!(Date::parse(b"20261122"), Some(Date { year: 2026, month: 11, day: 22 }));
+        assert_eq!(
+            Date::parse(b"20261122"),
+            Some(Date {
+                year: 2026,
+                month: 11,
+                day: 22
+            })
+        );
         for wrong in [&b""[..], b"2026112", b"20261322", b"20260100", b"2026112x"] {
             assert_eq!(Date::parse(wrong), None);
         }

@@ -108,6 +108,8 @@ errors! {
     SessionExists => SESSION_EXISTS,
     /// No such session.
     SessionHandleInvalid => SESSION_HANDLE_INVALID,
+    /// No asynchronous sessions exist.
+    SessionAsyncNotSupported => SESSION_ASYNC_NOT_SUPPORTED,
     /// Only serial sessions exist.
     SessionParallelNotSupported => SESSION_PARALLEL_NOT_SUPPORTED,
     /// The session is read-only.
@@ -183,7 +185,9 @@ impl From<crypto::Error> for Error {
             crypto::Error::SignatureLength => Self::SignatureLenRange,
             crypto::Error::DataLength => Self::DataLenRange,
             crypto::Error::DataInvalid => Self::DataInvalid,
-            crypto::Error::KeyMalformed | crypto::Error::PointInvalid => Self::AttributeValueInvalid,
+            crypto::Error::KeyMalformed | crypto::Error::PointInvalid => {
+                Self::AttributeValueInvalid
+            }
             crypto::Error::KeySize => Self::KeySizeRange,
             crypto::Error::ParameterInvalid => Self::MechanismParamInvalid,
             crypto::Error::Unsupported => Self::MechanismInvalid,

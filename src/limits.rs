@@ -43,6 +43,8 @@ pub const PIN_BYTES_MIN: usize = 4;
 pub const PIN_BYTES_MAX: usize = 255;
 /// Longest value of one attribute in bytes: the largest certificates and CRLs in the field are far below.
 pub const ATTRIBUTE_BYTES_MAX: usize = 1 << 20;
+/// Longest generic secret or HMAC key in bytes: sixteen times the largest block of a hash, beyond which a key is hashed first anyway.
+pub const SECRET_KEY_BYTES_MAX: usize = 4096;
 /// Most random bytes in one request.
 pub const RANDOM_BYTES_MAX: u64 = 16 << 20;
 /// Most handles in one answer to C_FindObjects.

@@ -30,8 +30,14 @@ pub enum RecordKind {
 
 impl RecordKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Vault, Self::Token, Self::Tries, Self::Census, Self::Metadata, Self::Material];
+    pub const ALL: [Self; 6] = [
+        Self::Vault,
+        Self::Token,
+        Self::Tries,
+        Self::Census,
+        Self::Metadata,
+        Self::Material,
+    ];
 }
 
 /// The key of a record.

@@ -304,6 +304,12 @@ impl fmt::Debug for X25519PrivateKey {
     }
 }
 
+/// The SubjectPublicKeyInfo of a public X25519 key that stands alone (RFC 8410, 4).
+#[must_use]
+pub fn x25519_spki_der(public: &[u8; 32]) -> Vec<u8> {
+    public_der(Curve25519::X25519, public)
+}
+
 fn random_secret() -> Result<SecretBytes, Error> {
     SecretBytes::filled_by(32, random::fill)
 }

@@ -36,7 +36,10 @@ impl Value {
             Self::Flag(flag) => vec![u8::from(*flag)],
             Self::Number(number) => number.to_ne_bytes().to_vec(),
             Self::Bytes(bytes) => bytes.to_vec(),
-            Self::Numbers(numbers) => numbers.iter().flat_map(|number| number.to_ne_bytes()).collect(),
+            Self::Numbers(numbers) => numbers
+                .iter()
+                .flat_map(|number| number.to_ne_bytes())
+                .collect(),
             Self::Template(_) => Vec::new(),
         }
     }
@@ -64,34 +67,60 @@ impl Attributes {
         self.0.get(place).map(|(_, value)| value)
     }
 
+    /// Whether there is such an attribute.
+    #[must_use]
+    pub fn has(&self, kind: AttributeType) -> bool {
+        self.value(kind).is_some()
+    }
+
     /// A boolean.
     #[must_use]
     pub fn flag(&self, kind: AttributeType) -> Option<bool> {
-        if let Some(Value::Flag(flag)) = self.value(kind) { Some(*flag) } else { None }
+        if let Some(Value::Flag(flag)) = self.value(kind) {
+            Some(*flag)
+        } else {
+            None
+        }
     }
 
     /// A number.
     #[must_use]
     pub fn number(&self, kind: AttributeType) -> Option<u64> {
-        if let Some(Value::Number(number)) = self.value(kind) { Some(*number) } else { None }
+        if let Some(Value::Number(number)) = self.value(kind) {
+            Some(*number)
+        } else {
+            None
+        }
     }
 
     /// Bytes.
     #[must_use]
     pub fn bytes(&self, kind: AttributeType) -> Option<&[u8]> {
-        if let Some(Value::Bytes(bytes)) = self.value(kind) { Some(bytes) } else { None }
+        if let Some(Value::Bytes(bytes)) = self.value(kind) {
+            Some(bytes)
+        } else {
+            None
+        }
     }
 
     /// An array of attributes.
     #[must_use]
     pub fn template(&self, kind: AttributeType) -> Option<&[(AttributeType, Value)]> {
-        if let Some(Value::Template(template)) = self.value(kind) { Some(template) } else { None }
+        if let Some(Value::Template(template)) = self.value(kind) {
+            Some(template)
+        } else {
+            None
+        }
     }
 
     /// An array of numbers.
     #[must_use]
     pub fn numbers(&self, kind: AttributeType) -> Option<&[u64]> {
-        if let Some(Value::Numbers(numbers)) = self.value(kind) { Some(numbers) } else { None }
+        if let Some(Value::Numbers(numbers)) = self.value(kind) {
+            Some(numbers)
+        } else {
+            None
+        }
     }
 
     /// Writes one value.

@@ -291,7 +291,7 @@ fn threads_make_one_chain() {
 }
 
 #[test]
-fn days_become_dates() {
+fn times_are_written_as_rfc_3339_has_them() {
     let known = [
         (0, "1970-01-01T00:00:00.000Z"),
         (951_782_400_000, "2000-02-29T00:00:00.000Z"),
@@ -300,23 +300,5 @@ fn days_become_dates() {
     ];
     for (milliseconds, text) in known {
         assert_eq!(Timestamp(Time(milliseconds)).to_string(), text);
-    }
-    // A calendar that is leafed through, for 430 years.
-    let (mut year, mut month, mut day) = (1970, 1, 1);
-    for days in 0..157_000 {
-        assert_eq!(civil_date(days), (year, month, day));
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-        let length = match month {
-            2 => 28 + u64::from(leap),
-            4 | 6 | 9 | 11 => 30,
-            _ => 31,
-        };
-        day += 1;
-        if day > length {
-            (day, month) = (1, month + 1);
-        }
-        if month > 12 {
-            (month, year) = (1, year + 1);
-        }
     }
 }

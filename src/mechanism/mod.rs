@@ -7,4 +7,6 @@
 pub mod params;
 pub mod table;
 
-pub use table::{CipherScheme, DeriveScheme, GenerateScheme, Row, Scheme, SignScheme, Use, WrapScheme, row, rows};
+pub use table::{
+    CipherScheme, DeriveScheme, GenerateScheme, Row, Scheme, SignScheme, Use, WrapScheme, row, rows,
+};

@@ -8,6 +8,8 @@ use strongroom_crypto::digest::Hash;
 use strongroom_wire::ck::{KeyType, MechanismType, flag};
 use strongroom_wire::response::MechanismEntry;
 
+use crate::limits::SECRET_KEY_BYTES_MAX;
+
 /// One mechanism.
 #[derive(Debug)]
 pub struct Row {
@@ -185,12 +187,17 @@ impl Row {
     #[must_use]
     pub fn flags(&self) -> u64 {
         let curves = flag::EC_F_P | flag::EC_OID | flag::EC_UNCOMPRESS | flag::EC_CURVENAME;
-        let families = self.key_types.iter().fold(0, |all, key_type| match *key_type {
-            KeyType::EC => all | curves | flag::EC_COMPRESS,
-            KeyType::EC_EDWARDS | KeyType::EC_MONTGOMERY => all | curves,
-            _ => all,
-        });
-        self.schemes.iter().fold(families, |all, scheme| all | scheme.flags())
+        let families = self
+            .key_types
+            .iter()
+            .fold(0, |all, key_type| match *key_type {
+                KeyType::EC => all | curves | flag::EC_COMPRESS,
+                KeyType::EC_EDWARDS | KeyType::EC_MONTGOMERY => all | curves,
+                _ => all,
+            });
+        self.schemes
+            .iter()
+            .fold(families, |all, scheme| all | scheme.flags())
     }
 
     /// Whether a function can use it.
@@ -203,49 +210,96 @@ impl Row {
     #[must_use]
     pub fn entry(&self) -> MechanismEntry {
         let (key_size_min, key_size_max) = self.sizes;
-        MechanismEntry { kind: self.kind, key_size_min, key_size_max, flags: self.flags() }
+        MechanismEntry {
+            kind: self.kind,
+            key_size_min,
+            key_size_max,
+            flags: self.flags(),
+        }
     }
 
     /// The scheme of C_Digest.
     #[must_use]
     pub fn digest(&self) -> Option<Hash> {
-        self.schemes.iter().find_map(|scheme| if let Scheme::Digest(hash) = scheme { Some(*hash) } else { None })
+        self.schemes.iter().find_map(|scheme| {
+            if let Scheme::Digest(hash) = scheme {
+                Some(*hash)
+            } else {
+                None
+            }
+        })
     }
 
     /// The scheme of C_Sign and C_Verify.
     #[must_use]
     pub fn sign(&self) -> Option<SignScheme> {
-        self.schemes.iter().find_map(|scheme| if let Scheme::Sign(sign) = scheme { Some(*sign) } else { None })
+        self.schemes.iter().find_map(|scheme| {
+            if let Scheme::Sign(sign) = scheme {
+                Some(*sign)
+            } else {
+                None
+            }
+        })
     }
 
     /// The scheme of C_SignRecover and C_VerifyRecover.
     #[must_use]
     pub fn recover(&self) -> Option<SignScheme> {
-        self.schemes.iter().find_map(|scheme| if let Scheme::Recover(sign) = scheme { Some(*sign) } else { None })
+        self.schemes.iter().find_map(|scheme| {
+            if let Scheme::Recover(sign) = scheme {
+                Some(*sign)
+            } else {
+                None
+            }
+        })
     }
 
     /// The scheme of C_Encrypt and C_Decrypt.
     #[must_use]
     pub fn cipher(&self) -> Option<CipherScheme> {
-        self.schemes.iter().find_map(|scheme| if let Scheme::Cipher(cipher) = scheme { Some(*cipher) } else { None })
+        self.schemes.iter().find_map(|scheme| {
+            if let Scheme::Cipher(cipher) = scheme {
+                Some(*cipher)
+            } else {
+                None
+            }
+        })
     }
 
     /// The scheme of C_WrapKey and C_UnwrapKey.
     #[must_use]
     pub fn wrap(&self) -> Option<WrapScheme> {
-        self.schemes.iter().find_map(|scheme| if let Scheme::Wrap(wrap) = scheme { Some(*wrap) } else { None })
+        self.schemes.iter().find_map(|scheme| {
+            if let Scheme::Wrap(wrap) = scheme {
+                Some(*wrap)
+            } else {
+                None
+            }
+        })
     }
 
     /// The scheme of C_DeriveKey.
     #[must_use]
     pub fn derive(&self) -> Option<DeriveScheme> {
-        self.schemes.iter().find_map(|scheme| if let Scheme::Derive(derive) = scheme { Some(*derive) } else { None })
+        self.schemes.iter().find_map(|scheme| {
+            if let Scheme::Derive(derive) = scheme {
+                Some(*derive)
+            } else {
+                None
+            }
+        })
     }
 
     /// The scheme of C_GenerateKey and C_GenerateKeyPair.
     #[must_use]
     pub fn generate(&self) -> Option<GenerateScheme> {
-        self.schemes.iter().find_map(|scheme| if let Scheme::Generate(generate) = scheme { Some(*generate) } else { None })
+        self.schemes.iter().find_map(|scheme| {
+            if let Scheme::Generate(generate) = scheme {
+                Some(*generate)
+            } else {
+                None
+            }
+        })
     }
 }
 
@@ -271,37 +325,68 @@ const SECRET: &[KeyType] = &[KeyType::GENERIC_SECRET];
 
 /// Bits. Smaller keys can be stored for verification, but this table is about making and using them.
 const RSA_BITS: (u64, u64) = (2048, 8192);
-/// Bits of a modulus with which signatures of the past may still be verified; signing starts at `RSA_BITS`.
 const EC_BITS: (u64, u64) = (256, 521);
 const CURVE25519_BITS: (u64, u64) = (255, 255);
 /// Bytes.
 const AES_BYTES: (u64, u64) = (16, 32);
-/// Bytes. The standard sets no maximum; 512 bytes is four times the largest block of a hash.
-const SECRET_BYTES: (u64, u64) = (1, 512);
+/// Bytes. The standard sets no maximum; ours is the bound of `limits.rs`.
+const SECRET_BYTES: (u64, u64) = (1, SECRET_KEY_BYTES_MAX as u64);
 const NO_KEY: (u64, u64) = (0, 0);
 
 const fn keyless(kind: MechanismType, schemes: &'static [Scheme]) -> Row {
-    Row { kind, key_types: &[], sizes: NO_KEY, schemes }
+    Row {
+        kind,
+        key_types: &[],
+        sizes: NO_KEY,
+        schemes,
+    }
 }
 
 const fn rsa(kind: MechanismType, schemes: &'static [Scheme]) -> Row {
-    Row { kind, key_types: RSA, sizes: RSA_BITS, schemes }
+    Row {
+        kind,
+        key_types: RSA,
+        sizes: RSA_BITS,
+        schemes,
+    }
 }
 
 const fn ec(kind: MechanismType, schemes: &'static [Scheme]) -> Row {
-    Row { kind, key_types: EC, sizes: EC_BITS, schemes }
+    Row {
+        kind,
+        key_types: EC,
+        sizes: EC_BITS,
+        schemes,
+    }
 }
 
 const fn aes(kind: MechanismType, schemes: &'static [Scheme]) -> Row {
-    Row { kind, key_types: AES, sizes: AES_BYTES, schemes }
+    Row {
+        kind,
+        key_types: AES,
+        sizes: AES_BYTES,
+        schemes,
+    }
 }
 
 /// An HMAC takes generic secrets and the key type of its own hash.
-const fn hmac(kind: MechanismType, key_types: &'static [KeyType], schemes: &'static [Scheme]) -> Row {
-    Row { kind, key_types, sizes: SECRET_BYTES, schemes }
+const fn hmac(
+    kind: MechanismType,
+    key_types: &'static [KeyType],
+    schemes: &'static [Scheme],
+) -> Row {
+    Row {
+        kind,
+        key_types,
+        sizes: SECRET_BYTES,
+        schemes,
+    }
 }
 
-use CipherScheme::{AesCbc, AesCbcPad, AesCtr, AesEcb, AesGcm, RsaOaep, RsaPkcs1 as RsaPkcs1Cipher, RsaRaw as RsaRawCipher};
+use CipherScheme::{
+    AesCbc, AesCbcPad, AesCtr, AesEcb, AesGcm, RsaOaep, RsaPkcs1 as RsaPkcs1Cipher,
+    RsaRaw as RsaRawCipher,
+};
 use MacLength::{Full, General};
 use MechanismType as M;
 use Scheme::{Cipher, Derive, Digest, Generate, Recover, Sign, Wrap};
@@ -320,32 +405,70 @@ const HMAC_SHA3_384_KEYS: &[KeyType] = &[KeyType::GENERIC_SECRET, KeyType::SHA3_
 const HMAC_SHA3_512_KEYS: &[KeyType] = &[KeyType::GENERIC_SECRET, KeyType::SHA3_512_HMAC];
 
 static TABLE: &[Row] = &[
-    rsa(M::RSA_PKCS_KEY_PAIR_GEN, &[Generate(GenerateScheme::RsaPair)]),
+    rsa(
+        M::RSA_PKCS_KEY_PAIR_GEN,
+        &[Generate(GenerateScheme::RsaPair)],
+    ),
     rsa(
         M::RSA_PKCS,
-        &[Sign(RsaPkcs1(None)), Recover(RsaPkcs1(None)), Cipher(RsaPkcs1Cipher), Wrap(WrapScheme::Cipher(RsaPkcs1Cipher))],
+        &[
+            Sign(RsaPkcs1(None)),
+            Recover(RsaPkcs1(None)),
+            Cipher(RsaPkcs1Cipher),
+            Wrap(WrapScheme::Cipher(RsaPkcs1Cipher)),
+        ],
     ),
-    rsa(M::RSA_X_509, &[Sign(RsaRaw), Recover(RsaRaw), Cipher(RsaRawCipher)]),
-    rsa(M::RSA_PKCS_OAEP, &[Cipher(RsaOaep), Wrap(WrapScheme::Cipher(RsaOaep))]),
+    rsa(
+        M::RSA_X_509,
+        &[Sign(RsaRaw), Recover(RsaRaw), Cipher(RsaRawCipher)],
+    ),
+    rsa(
+        M::RSA_PKCS_OAEP,
+        &[Cipher(RsaOaep), Wrap(WrapScheme::Cipher(RsaOaep))],
+    ),
     rsa(M::RSA_PKCS_PSS, &[Sign(RsaPss(None))]),
     rsa(M::SHA1_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha1)))]),
     rsa(M::SHA224_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha224)))]),
     rsa(M::SHA256_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha256)))]),
     rsa(M::SHA384_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha384)))]),
     rsa(M::SHA512_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha512)))]),
-    rsa(M::SHA3_224_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha3_224)))]),
-    rsa(M::SHA3_256_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha3_256)))]),
-    rsa(M::SHA3_384_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha3_384)))]),
-    rsa(M::SHA3_512_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha3_512)))]),
+    rsa(
+        M::SHA3_224_RSA_PKCS,
+        &[Sign(RsaPkcs1(Some(Hash::Sha3_224)))],
+    ),
+    rsa(
+        M::SHA3_256_RSA_PKCS,
+        &[Sign(RsaPkcs1(Some(Hash::Sha3_256)))],
+    ),
+    rsa(
+        M::SHA3_384_RSA_PKCS,
+        &[Sign(RsaPkcs1(Some(Hash::Sha3_384)))],
+    ),
+    rsa(
+        M::SHA3_512_RSA_PKCS,
+        &[Sign(RsaPkcs1(Some(Hash::Sha3_512)))],
+    ),
     rsa(M::SHA1_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha1)))]),
     rsa(M::SHA224_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha224)))]),
     rsa(M::SHA256_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha256)))]),
     rsa(M::SHA384_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha384)))]),
     rsa(M::SHA512_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha512)))]),
-    rsa(M::SHA3_224_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha3_224)))]),
-    rsa(M::SHA3_256_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha3_256)))]),
-    rsa(M::SHA3_384_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha3_384)))]),
-    rsa(M::SHA3_512_RSA_PKCS_PSS, &[Sign(RsaPss(Some(Hash::Sha3_512)))]),
+    rsa(
+        M::SHA3_224_RSA_PKCS_PSS,
+        &[Sign(RsaPss(Some(Hash::Sha3_224)))],
+    ),
+    rsa(
+        M::SHA3_256_RSA_PKCS_PSS,
+        &[Sign(RsaPss(Some(Hash::Sha3_256)))],
+    ),
+    rsa(
+        M::SHA3_384_RSA_PKCS_PSS,
+        &[Sign(RsaPss(Some(Hash::Sha3_384)))],
+    ),
+    rsa(
+        M::SHA3_512_RSA_PKCS_PSS,
+        &[Sign(RsaPss(Some(Hash::Sha3_512)))],
+    ),
     rsa(M::RSA_AES_KEY_WRAP, &[Wrap(WrapScheme::RsaAes)]),
     ec(M::EC_KEY_PAIR_GEN, &[Generate(GenerateScheme::EcPair)]),
     ec(M::ECDSA, &[Sign(Ecdsa(None))]),
@@ -377,7 +500,12 @@ static TABLE: &[Row] = &[
         sizes: CURVE25519_BITS,
         schemes: &[Generate(GenerateScheme::EdwardsPair)],
     },
-    Row { kind: M::EDDSA, key_types: EDWARDS, sizes: CURVE25519_BITS, schemes: &[Sign(Eddsa)] },
+    Row {
+        kind: M::EDDSA,
+        key_types: EDWARDS,
+        sizes: CURVE25519_BITS,
+        schemes: &[Sign(Eddsa)],
+    },
     Row {
         kind: M::EC_MONTGOMERY_KEY_PAIR_GEN,
         key_types: MONTGOMERY,
@@ -385,11 +513,26 @@ static TABLE: &[Row] = &[
         schemes: &[Generate(GenerateScheme::MontgomeryPair)],
     },
     aes(M::AES_KEY_GEN, &[Generate(GenerateScheme::Aes)]),
-    aes(M::AES_ECB, &[Cipher(AesEcb), Wrap(WrapScheme::Cipher(AesEcb))]),
-    aes(M::AES_CBC, &[Cipher(AesCbc), Wrap(WrapScheme::Cipher(AesCbc))]),
-    aes(M::AES_CBC_PAD, &[Cipher(AesCbcPad), Wrap(WrapScheme::Cipher(AesCbcPad))]),
-    aes(M::AES_CTR, &[Cipher(AesCtr), Wrap(WrapScheme::Cipher(AesCtr))]),
-    aes(M::AES_GCM, &[Cipher(AesGcm), Wrap(WrapScheme::Cipher(AesGcm))]),
+    aes(
+        M::AES_ECB,
+        &[Cipher(AesEcb), Wrap(WrapScheme::Cipher(AesEcb))],
+    ),
+    aes(
+        M::AES_CBC,
+        &[Cipher(AesCbc), Wrap(WrapScheme::Cipher(AesCbc))],
+    ),
+    aes(
+        M::AES_CBC_PAD,
+        &[Cipher(AesCbcPad), Wrap(WrapScheme::Cipher(AesCbcPad))],
+    ),
+    aes(
+        M::AES_CTR,
+        &[Cipher(AesCtr), Wrap(WrapScheme::Cipher(AesCtr))],
+    ),
+    aes(
+        M::AES_GCM,
+        &[Cipher(AesGcm), Wrap(WrapScheme::Cipher(AesGcm))],
+    ),
     aes(M::AES_CMAC, &[Sign(Cmac(Full))]),
     aes(M::AES_CMAC_GENERAL, &[Sign(Cmac(General))]),
     aes(M::AES_KEY_WRAP, &[Wrap(WrapScheme::AesKw)]),
@@ -402,28 +545,116 @@ static TABLE: &[Row] = &[
         sizes: SECRET_BYTES,
         schemes: &[Generate(GenerateScheme::Secret)],
     },
-    hmac(M::SHA_1_HMAC, HMAC_SHA1_KEYS, &[Sign(Hmac(Hash::Sha1, Full))]),
-    hmac(M::SHA_1_HMAC_GENERAL, HMAC_SHA1_KEYS, &[Sign(Hmac(Hash::Sha1, General))]),
-    hmac(M::SHA224_HMAC, HMAC_SHA224_KEYS, &[Sign(Hmac(Hash::Sha224, Full))]),
-    hmac(M::SHA224_HMAC_GENERAL, HMAC_SHA224_KEYS, &[Sign(Hmac(Hash::Sha224, General))]),
-    hmac(M::SHA256_HMAC, HMAC_SHA256_KEYS, &[Sign(Hmac(Hash::Sha256, Full))]),
-    hmac(M::SHA256_HMAC_GENERAL, HMAC_SHA256_KEYS, &[Sign(Hmac(Hash::Sha256, General))]),
-    hmac(M::SHA384_HMAC, HMAC_SHA384_KEYS, &[Sign(Hmac(Hash::Sha384, Full))]),
-    hmac(M::SHA384_HMAC_GENERAL, HMAC_SHA384_KEYS, &[Sign(Hmac(Hash::Sha384, General))]),
-    hmac(M::SHA512_HMAC, HMAC_SHA512_KEYS, &[Sign(Hmac(Hash::Sha512, Full))]),
-    hmac(M::SHA512_HMAC_GENERAL, HMAC_SHA512_KEYS, &[Sign(Hmac(Hash::Sha512, General))]),
-    hmac(M::SHA512_224_HMAC, HMAC_SHA512_224_KEYS, &[Sign(Hmac(Hash::Sha512_224, Full))]),
-    hmac(M::SHA512_224_HMAC_GENERAL, HMAC_SHA512_224_KEYS, &[Sign(Hmac(Hash::Sha512_224, General))]),
-    hmac(M::SHA512_256_HMAC, HMAC_SHA512_256_KEYS, &[Sign(Hmac(Hash::Sha512_256, Full))]),
-    hmac(M::SHA512_256_HMAC_GENERAL, HMAC_SHA512_256_KEYS, &[Sign(Hmac(Hash::Sha512_256, General))]),
-    hmac(M::SHA3_224_HMAC, HMAC_SHA3_224_KEYS, &[Sign(Hmac(Hash::Sha3_224, Full))]),
-    hmac(M::SHA3_224_HMAC_GENERAL, HMAC_SHA3_224_KEYS, &[Sign(Hmac(Hash::Sha3_224, General))]),
-    hmac(M::SHA3_256_HMAC, HMAC_SHA3_256_KEYS, &[Sign(Hmac(Hash::Sha3_256, Full))]),
-    hmac(M::SHA3_256_HMAC_GENERAL, HMAC_SHA3_256_KEYS, &[Sign(Hmac(Hash::Sha3_256, General))]),
-    hmac(M::SHA3_384_HMAC, HMAC_SHA3_384_KEYS, &[Sign(Hmac(Hash::Sha3_384, Full))]),
-    hmac(M::SHA3_384_HMAC_GENERAL, HMAC_SHA3_384_KEYS, &[Sign(Hmac(Hash::Sha3_384, General))]),
-    hmac(M::SHA3_512_HMAC, HMAC_SHA3_512_KEYS, &[Sign(Hmac(Hash::Sha3_512, Full))]),
-    hmac(M::SHA3_512_HMAC_GENERAL, HMAC_SHA3_512_KEYS, &[Sign(Hmac(Hash::Sha3_512, General))]),
+    hmac(
+        M::SHA_1_HMAC,
+        HMAC_SHA1_KEYS,
+        &[Sign(Hmac(Hash::Sha1, Full))],
+    ),
+    hmac(
+        M::SHA_1_HMAC_GENERAL,
+        HMAC_SHA1_KEYS,
+        &[Sign(Hmac(Hash::Sha1, General))],
+    ),
+    hmac(
+        M::SHA224_HMAC,
+        HMAC_SHA224_KEYS,
+        &[Sign(Hmac(Hash::Sha224, Full))],
+    ),
+    hmac(
+        M::SHA224_HMAC_GENERAL,
+        HMAC_SHA224_KEYS,
+        &[Sign(Hmac(Hash::Sha224, General))],
+    ),
+    hmac(
+        M::SHA256_HMAC,
+        HMAC_SHA256_KEYS,
+        &[Sign(Hmac(Hash::Sha256, Full))],
+    ),
+    hmac(
+        M::SHA256_HMAC_GENERAL,
+        HMAC_SHA256_KEYS,
+        &[Sign(Hmac(Hash::Sha256, General))],
+    ),
+    hmac(
+        M::SHA384_HMAC,
+        HMAC_SHA384_KEYS,
+        &[Sign(Hmac(Hash::Sha384, Full))],
+    ),
+    hmac(
+        M::SHA384_HMAC_GENERAL,
+        HMAC_SHA384_KEYS,
+        &[Sign(Hmac(Hash::Sha384, General))],
+    ),
+    hmac(
+        M::SHA512_HMAC,
+        HMAC_SHA512_KEYS,
+        &[Sign(Hmac(Hash::Sha512, Full))],
+    ),
+    hmac(
+        M::SHA512_HMAC_GENERAL,
+        HMAC_SHA512_KEYS,
+        &[Sign(Hmac(Hash::Sha512, General))],
+    ),
+    hmac(
+        M::SHA512_224_HMAC,
+        HMAC_SHA512_224_KEYS,
+        &[Sign(Hmac(Hash::Sha512_224, Full))],
+    ),
+    hmac(
+        M::SHA512_224_HMAC_GENERAL,
+        HMAC_SHA512_224_KEYS,
+        &[Sign(Hmac(Hash::Sha512_224, General))],
+    ),
+    hmac(
+        M::SHA512_256_HMAC,
+        HMAC_SHA512_256_KEYS,
+        &[Sign(Hmac(Hash::Sha512_256, Full))],
+    ),
+    hmac(
+        M::SHA512_256_HMAC_GENERAL,
+        HMAC_SHA512_256_KEYS,
+        &[Sign(Hmac(Hash::Sha512_256, General))],
+    ),
+    hmac(
+        M::SHA3_224_HMAC,
+        HMAC_SHA3_224_KEYS,
+        &[Sign(Hmac(Hash::Sha3_224, Full))],
+    ),
+    hmac(
+        M::SHA3_224_HMAC_GENERAL,
+        HMAC_SHA3_224_KEYS,
+        &[Sign(Hmac(Hash::Sha3_224, General))],
+    ),
+    hmac(
+        M::SHA3_256_HMAC,
+        HMAC_SHA3_256_KEYS,
+        &[Sign(Hmac(Hash::Sha3_256, Full))],
+    ),
+    hmac(
+        M::SHA3_256_HMAC_GENERAL,
+        HMAC_SHA3_256_KEYS,
+        &[Sign(Hmac(Hash::Sha3_256, General))],
+    ),
+    hmac(
+        M::SHA3_384_HMAC,
+        HMAC_SHA3_384_KEYS,
+        &[Sign(Hmac(Hash::Sha3_384, Full))],
+    ),
+    hmac(
+        M::SHA3_384_HMAC_GENERAL,
+        HMAC_SHA3_384_KEYS,
+        &[Sign(Hmac(Hash::Sha3_384, General))],
+    ),
+    hmac(
+        M::SHA3_512_HMAC,
+        HMAC_SHA3_512_KEYS,
+        &[Sign(Hmac(Hash::Sha3_512, Full))],
+    ),
+    hmac(
+        M::SHA3_512_HMAC_GENERAL,
+        HMAC_SHA3_512_KEYS,
+        &[Sign(Hmac(Hash::Sha3_512, General))],
+    ),
     keyless(M::SHA_1, &[Digest(Hash::Sha1)]),
     keyless(M::SHA224, &[Digest(Hash::Sha224)]),
     keyless(M::SHA256, &[Digest(Hash::Sha256)]),
@@ -444,11 +675,24 @@ mod tests {
     #[test]
     fn no_number_stands_twice_and_every_row_has_a_name_and_a_scheme() {
         for (index, row) in TABLE.iter().enumerate() {
-            assert!(row.kind.name().is_some(), "{:?} is not in the header", row.kind);
+            assert!(
+                row.kind.name().is_some(),
+                "{:?} is not in the header",
+                row.kind
+            );
             assert!(!row.schemes.is_empty(), "{}", row.kind);
             assert!(row.sizes.0 <= row.sizes.1, "{}", row.kind);
-            assert!(TABLE[..index].iter().all(|other| other.kind != row.kind), "{} twice", row.kind);
-            assert_eq!(row.key_types.is_empty(), row.digest().is_some(), "{}", row.kind);
+            assert!(
+                TABLE[..index].iter().all(|other| other.kind != row.kind),
+                "{} twice",
+                row.kind
+            );
+            assert_eq!(
+                row.key_types.is_empty(),
+                row.digest().is_some(),
+                "{}",
+                row.kind
+            );
         }
     }
 
@@ -461,7 +705,12 @@ mod tests {
         assert_eq!(flags(M::RSA_PKCS_KEY_PAIR_GEN), flag::GENERATE_KEY_PAIR);
         assert_eq!(
             flags(M::RSA_X_509),
-            flag::SIGN | flag::VERIFY | flag::SIGN_RECOVER | flag::VERIFY_RECOVER | flag::ENCRYPT | flag::DECRYPT
+            flag::SIGN
+                | flag::VERIFY
+                | flag::SIGN_RECOVER
+                | flag::VERIFY_RECOVER
+                | flag::ENCRYPT
+                | flag::DECRYPT
         );
     }
 }

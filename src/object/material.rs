@@ -19,17 +19,21 @@ impl Material {
     ///
     /// # Errors
     /// [`Error::DeviceMemory`] when locked memory is used up.
-    pub fn new(values: &[(AttributeType, &[u8])]) -> Result<Self> {
-        let bytes = values.iter().map(|(_, value)| HEADER_BYTES + value.len()).sum();
+    pub fn new(values: &[(AttributeType, SecretBytes)]) -> Result<Self> {
+        let bytes = values
+            .iter()
+            .map(|(_, value)| HEADER_BYTES + value.len())
+            .sum();
         let secret = SecretBytes::filled_by(bytes, |mut room| {
             for (kind, value) in values {
-                let length = u32::try_from(value.len()).map_err(|_| Error::AttributeValueInvalid)?;
+                let length =
+                    u32::try_from(value.len()).map_err(|_| Error::AttributeValueInvalid)?;
                 let (header, rest) = room.split_at_mut(HEADER_BYTES);
                 let (kind_field, length_field) = header.split_at_mut(8);
                 kind_field.copy_from_slice(&kind.0.to_le_bytes());
                 length_field.copy_from_slice(&length.to_le_bytes());
                 let (value_field, rest) = rest.split_at_mut(value.len());
-                value_field.copy_from_slice(value);
+                value.with(|value| value_field.copy_from_slice(value));
                 room = rest;
             }
             Ok::<(), Error>(())
@@ -51,7 +55,11 @@ impl Material {
             }
             true
         });
-        if whole { Ok(Self(sealed)) } else { Err(Error::DeviceError) }
+        if whole {
+            Ok(Self(sealed))
+        } else {
+            Err(Error::DeviceError)
+        }
     }
 
     /// The bytes to seal.

@@ -49,13 +49,22 @@ impl Object {
     /// An object as it is made or loaded.
     #[must_use]
     pub fn new(handle: ObjectHandle, attributes: Attributes, place: Place) -> Self {
-        Self { handle, attributes, place, open: Mutex::new(None) }
+        Self {
+            handle,
+            attributes,
+            place,
+            open: Mutex::new(None),
+        }
     }
 
     /// `CKA_CLASS`.
     #[must_use]
     pub fn class(&self) -> ObjectClass {
-        ObjectClass(self.attributes.number(AttributeType::CLASS).unwrap_or(u64::MAX))
+        ObjectClass(
+            self.attributes
+                .number(AttributeType::CLASS)
+                .unwrap_or(u64::MAX),
+        )
     }
 
     /// `CKA_KEY_TYPE`, of keys and domain parameters.

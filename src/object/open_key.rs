@@ -6,10 +6,11 @@
 
 use std::sync::{Arc, OnceLock};
 
-use strongroom_crypto::aes::{AesKey, GcmKey};
+use strongroom_crypto::aes::AesKey;
 use strongroom_crypto::digest::Hash;
 use strongroom_crypto::ec::{Curve, EcPrivateKey, EcPublicKey};
 use strongroom_crypto::edwards::{Ed25519PrivateKey, Ed25519PublicKey, X25519PrivateKey};
+use strongroom_crypto::gcm::GcmKey;
 use strongroom_crypto::mac::{CmacKey, HmacKey};
 use strongroom_crypto::rsa::{Crt, RsaPrivateKey, RsaPublicKey};
 use strongroom_crypto::wrap::WrapKey;
@@ -115,7 +116,11 @@ impl SecretKey {
     pub fn with_hmac<R>(&self, hash: Hash, see: impl FnOnce(&HmacKey) -> Result<R>) -> Result<R> {
         let make = || Ok::<_, Error>(self.value.with(|value| HmacKey::new(hash, value))?);
         let (kept, key) = prepared(&self.hmac, || Ok((hash, make()?)))?;
-        if *kept == hash { see(key) } else { see(&make()?) }
+        if *kept == hash {
+            see(key)
+        } else {
+            see(&make()?)
+        }
     }
 }
 
@@ -142,7 +147,11 @@ impl OpenKey {
     /// # Errors
     /// [`Error::KeyTypeInconsistent`].
     pub const fn secret(&self) -> Result<&SecretKey> {
-        if let Self::Secret(key) = self { Ok(key) } else { Err(Error::KeyTypeInconsistent) }
+        if let Self::Secret(key) = self {
+            Ok(key)
+        } else {
+            Err(Error::KeyTypeInconsistent)
+        }
     }
 
     /// Opens the key of an object.
@@ -189,7 +198,7 @@ pub fn curve(attributes: &Attributes) -> Result<Curve> {
 /// The point of `CKA_EC_POINT`, without the DER OCTET STRING around it. Both forms are accepted (2.40 says DER, its
 /// predecessors and many applications wrote raw bytes): a raw point of `raw_bytes` is told from DER by its length.
 #[must_use]
-pub fn bare_point(bytes: &[u8], raw_bytes: &[usize]) -> Option<&[u8]> {
+pub fn bare_point<'b>(bytes: &'b [u8], raw_bytes: &[usize]) -> Option<&'b [u8]> {
     if raw_bytes.contains(&bytes.len()) {
         return Some(bytes);
     }
@@ -231,15 +240,25 @@ fn open_public(attributes: &Attributes, key_type: KeyType) -> Result<OpenKey> {
             let point = point_of(curve, required(attributes, AttributeType::EC_POINT)?)?;
             OpenKey::EcPublic(EcPublicKey::from_point(curve, point)?)
         }
-        KeyType::EC_EDWARDS => OpenKey::Ed25519Public(Ed25519PublicKey::from_bytes(&bytes_32(attributes)?)?),
+        KeyType::EC_EDWARDS => {
+            OpenKey::Ed25519Public(Ed25519PublicKey::from_bytes(&bytes_32(attributes)?)?)
+        }
         KeyType::EC_MONTGOMERY => OpenKey::X25519Public(bytes_32(attributes)?),
         _ => return Err(Error::AttributeValueInvalid),
     })
 }
 
-fn open_private(attributes: &Attributes, key_type: KeyType, material: &Material) -> Result<OpenKey> {
+fn open_private(
+    attributes: &Attributes,
+    key_type: KeyType,
+    material: &Material,
+) -> Result<OpenKey> {
     material.with_all(|values| {
-        let value = || values.value(AttributeType::VALUE).ok_or(Error::TemplateIncomplete);
+        let value = || {
+            values
+                .value(AttributeType::VALUE)
+                .ok_or(Error::TemplateIncomplete)
+        };
         let value_32 = || {
             let value = value()?;
             <&[u8; 32]>::try_from(value).map_err(|_| Error::AttributeValueInvalid)
@@ -251,9 +270,15 @@ fn open_private(attributes: &Attributes, key_type: KeyType, material: &Material)
                 values.value(AttributeType::PRIVATE_EXPONENT),
                 crt(values),
             )?),
-            KeyType::EC => OpenKey::EcPrivate(EcPrivateKey::from_scalar(curve(attributes)?, value()?)?),
-            KeyType::EC_EDWARDS => OpenKey::Ed25519Private(Ed25519PrivateKey::from_seed(value_32()?)?),
-            KeyType::EC_MONTGOMERY => OpenKey::X25519Private(X25519PrivateKey::from_bytes(value_32()?)?),
+            KeyType::EC => {
+                OpenKey::EcPrivate(EcPrivateKey::from_scalar(curve(attributes)?, value()?)?)
+            }
+            KeyType::EC_EDWARDS => {
+                OpenKey::Ed25519Private(Ed25519PrivateKey::from_seed(value_32()?)?)
+            }
+            KeyType::EC_MONTGOMERY => {
+                OpenKey::X25519Private(X25519PrivateKey::from_bytes(value_32()?)?)
+            }
             _ => return Err(Error::AttributeValueInvalid),
         })
     })

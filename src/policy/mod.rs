@@ -109,7 +109,10 @@ pub fn authorize<U: Usage>(
     if !mechanism.serves(U::FUNCTION) {
         return Err(Error::MechanismInvalid);
     }
-    let key_type = object.key_type().filter(|_| object.is_key()).ok_or(Error::KeyHandleInvalid)?;
+    let key_type = object
+        .key_type()
+        .filter(|_| object.is_key())
+        .ok_or(Error::KeyHandleInvalid)?;
     if !mechanism.key_types.contains(&key_type) {
         return Err(U::WRONG_TYPE);
     }
@@ -120,7 +123,11 @@ pub fn authorize<U: Usage>(
     in_force(&object, today, U::AFTER_END)?;
     let key = session.token().open_key(&object)?;
     size_fits(&object, &key, mechanism, U::WRONG_SIZE)?;
-    Ok(Grant { object, key, usage: PhantomData })
+    Ok(Grant {
+        object,
+        key,
+        usage: PhantomData,
+    })
 }
 
 /// `CKA_ALLOWED_MECHANISMS`: absent allows all, empty allows none (the strict reading).
@@ -145,6 +152,14 @@ fn in_force(object: &Object, today: Date, after_end: bool) -> Result<()> {
 /// The sizes of the mechanism. Old small RSA keys may still verify and encrypt nothing new is asked of them in private.
 fn size_fits(object: &Object, key: &OpenKey, mechanism: &Row, wrong: Error) -> Result<()> {
     let (_, largest) = mechanism.sizes;
-    let smallest = if object.class() == ObjectClass::PUBLIC_KEY { 0 } else { mechanism.sizes.0 };
-    if (smallest..=largest).contains(&key.size()) { Ok(()) } else { Err(wrong) }
+    let smallest = if object.class() == ObjectClass::PUBLIC_KEY {
+        0
+    } else {
+        mechanism.sizes.0
+    };
+    if (smallest..=largest).contains(&key.size()) {
+        Ok(())
+    } else {
+        Err(wrong)
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use strongroom_wire::ck::{SessionState, UserType, flag};
-use strongroom_wire::request::SessionHandle;
+use strongroom_wire::request::{ObjectHandle, SessionHandle};
 
 use crate::application::Seat;
 use crate::error::{Error, Result};
@@ -32,9 +32,24 @@ pub struct Session {
     pub operations: Mutex<Operations>,
     /// The running search.
     pub search: Mutex<Option<Search>>,
+    /// Session objects that it made and that end with it.
+    pub owned: Mutex<Vec<ObjectHandle>>,
 }
 
 impl Session {
+    /// A session that has just been opened.
+    #[must_use]
+    pub fn new(handle: SessionHandle, seat: Arc<Seat>, read_write: bool) -> Self {
+        Self {
+            handle,
+            seat,
+            read_write,
+            operations: Mutex::default(),
+            search: Mutex::default(),
+            owned: Mutex::default(),
+        }
+    }
+
     /// Its token.
     #[must_use]
     pub fn token(&self) -> &Arc<Token> {
@@ -62,7 +77,11 @@ impl Session {
     /// `CKF_…` of the session.
     #[must_use]
     pub const fn flags(&self) -> u64 {
-        if self.read_write { flag::SERIAL_SESSION | flag::RW_SESSION } else { flag::SERIAL_SESSION }
+        if self.read_write {
+            flag::SERIAL_SESSION | flag::RW_SESSION
+        } else {
+            flag::SERIAL_SESSION
+        }
     }
 
     /// Whether private objects are there for it.
@@ -76,6 +95,10 @@ impl Session {
     /// # Errors
     /// [`Error::SessionReadOnly`].
     pub const fn must_be_read_write(&self) -> Result<()> {
-        if self.read_write { Ok(()) } else { Err(Error::SessionReadOnly) }
+        if self.read_write {
+            Ok(())
+        } else {
+            Err(Error::SessionReadOnly)
+        }
     }
 }

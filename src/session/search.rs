@@ -16,7 +16,9 @@ impl Search {
     /// Starts handing out.
     #[must_use]
     pub fn new(found: Vec<ObjectHandle>) -> Self {
-        Self { found: found.into_iter() }
+        Self {
+            found: found.into_iter(),
+        }
     }
 
     /// The next ones, at most `max`.

@@ -1,0 +1,407 @@
+//! Wrapping: keys that leave under a key, and keys that come so (PKCS#11 3.2, 5.18.3 and 5.18.4).
+//!
+//! What lives here: which key may leave under which, and the bytes that stand for a key outside.
+//! What must never live here: a second way out; secret values leave by reveal or by this.
+//! Who calls it: the service.
+
+use strongroom_crypto as crypto;
+use strongroom_crypto::pkcs8::PrivateKey;
+use strongroom_crypto::random;
+use strongroom_crypto::wrap::WrapKey;
+use strongroom_keymem::{SecretBytes, SecretVec};
+use strongroom_wire::ck::{AttributeType, KeyType, ObjectClass};
+use strongroom_wire::request::{self, Mechanism, ObjectHandle, Output};
+
+use super::cipher::{decrypt_whole, encrypt_whole};
+use super::keys::complete;
+use super::objects::{keep_one, may_keep};
+use super::{Desk, Reply};
+use crate::attribute::Value;
+use crate::attribute::draft::{Draft, Implied, Origin, number_in};
+use crate::attribute::template::{Template, Unwrap as UnwrapTemplate};
+use crate::error::{Error, Result};
+use crate::mechanism::params::{self, CipherMethod, RsaAes};
+use crate::mechanism::{CipherScheme, Row, WrapScheme, row};
+use crate::object::{Object, OpenKey};
+use crate::policy::{Grant, Unwrap, Usage, Wrap, authorize};
+
+/// C_WrapKey.
+///
+/// # Errors
+/// As PKCS#11 3.2, 5.18.3 has them.
+pub fn wrap_key(
+    desk: &Desk<'_>,
+    mechanism: &Mechanism<'_>,
+    wrapping_key: ObjectHandle,
+    key: ObjectHandle,
+    output: Output,
+) -> Result<Reply> {
+    let row = row(mechanism.kind).ok_or(Error::MechanismInvalid)?;
+    let wrapping = desk
+        .object(wrapping_key)
+        .ok_or(Error::WrappingKeyHandleInvalid)?;
+    let target = desk.key(key)?;
+    let grant =
+        authorize::<Wrap>(desk.session, wrapping, row, desk.today).map_err(of_wrapping_key)?;
+    may_leave(&target, grant.object())?;
+    let scheme = row.wrap().ok_or(Error::MechanismInvalid)?;
+    let plain = outside_form(desk, &target, scheme)?;
+    let mut wrapped = SecretVec::new();
+    wrap(&grant, mechanism, scheme, &plain, &mut wrapped).map_err(|error| match error {
+        Error::DataLenRange => Error::KeySizeRange,
+        other => other,
+    })?;
+    let length = wrapped.len() as u64;
+    Ok(match output {
+        Output::Size => Reply::Output { length, data: None },
+        Output::Capacity(capacity) if capacity < length => Reply::TooSmall { length },
+        Output::Capacity(_) => Reply::Output {
+            length,
+            data: Some(wrapped),
+        },
+    })
+}
+
+fn of_wrapping_key(error: Error) -> Error {
+    if error == Error::KeyHandleInvalid {
+        Error::WrappingKeyHandleInvalid
+    } else {
+        error
+    }
+}
+
+/// Whether a key may leave under another one.
+fn may_leave(target: &Object, wrapping: &Object) -> Result<()> {
+    if !matches!(
+        target.class(),
+        ObjectClass::PRIVATE_KEY | ObjectClass::SECRET_KEY
+    ) {
+        return Err(Error::KeyNotWrappable);
+    }
+    if !target.is(AttributeType::EXTRACTABLE) {
+        return Err(Error::KeyUnextractable);
+    }
+    // PKCS#11 3.2, 4.9: a key that wants a trusted one leaves under no other.
+    if target.is(AttributeType::WRAP_WITH_TRUSTED) && !wrapping.is(AttributeType::TRUSTED) {
+        return Err(Error::KeyNotWrappable);
+    }
+    // PKCS#11 3.2, 4.8: CKA_WRAP_TEMPLATE says what the key to be wrapped must be.
+    let template = wrapping
+        .attributes
+        .template(AttributeType::WRAP_TEMPLATE)
+        .unwrap_or_default();
+    if template
+        .iter()
+        .any(|(kind, value)| target.attributes.value(*kind) != Some(value))
+    {
+        return Err(Error::KeyNotWrappable);
+    }
+    Ok(())
+}
+
+/// The bytes that stand for a key outside: the value of a secret key, PKCS#8 of a private one.
+fn outside_form(
+    desk: &Desk<'_>,
+    target: &std::sync::Arc<Object>,
+    scheme: WrapScheme,
+) -> Result<SecretBytes> {
+    let key = desk.session.token().open_key(target)?;
+    let form = match &*key {
+        OpenKey::Secret(key) => key.value().with(|value| padded(value, scheme))?,
+        OpenKey::RsaPrivate(key) => key.to_pkcs8()?,
+        OpenKey::EcPrivate(key) => key.to_pkcs8()?,
+        OpenKey::Ed25519Private(key) => key.to_pkcs8()?,
+        OpenKey::X25519Private(key) => key.to_pkcs8()?,
+        OpenKey::RsaPublic(_)
+        | OpenKey::EcPublic(_)
+        | OpenKey::Ed25519Public(_)
+        | OpenKey::X25519Public(_) => {
+            return Err(Error::KeyNotWrappable);
+        }
+    };
+    Ok(form)
+}
+
+/// PKCS#11 3.2, 6.10.2: ECB and CBC without padding wrap a secret key with zero bytes behind it, up to a whole block.
+fn padded(value: &[u8], scheme: WrapScheme) -> Result<SecretBytes> {
+    let blocks = matches!(
+        scheme,
+        WrapScheme::Cipher(CipherScheme::AesEcb | CipherScheme::AesCbc)
+    );
+    let length = if blocks {
+        value.len().next_multiple_of(16)
+    } else {
+        value.len()
+    };
+    let mut form = SecretBytes::zeroed(length)?;
+    form.with_mut(|room| {
+        if let Some(start) = room.get_mut(..value.len()) {
+            start.copy_from_slice(value);
+        }
+    });
+    Ok(form)
+}
+
+fn wrap(
+    grant: &Grant<Wrap>,
+    mechanism: &Mechanism<'_>,
+    scheme: WrapScheme,
+    plain: &SecretBytes,
+    out: &mut SecretVec,
+) -> Result<()> {
+    let key = grant.key();
+    match scheme {
+        WrapScheme::Cipher(scheme) => {
+            let method = cipher_method(grant, scheme, mechanism)?;
+            plain.with(|plain| encrypt_whole(&method, key, plain, out))
+        }
+        WrapScheme::AesKw => {
+            let iv = params::optional_iv::<8>(&mechanism.parameter)?;
+            let wrap = key.secret()?.wrap()?;
+            Ok(plain.with(|plain| wrap.kw_wrap(iv.as_ref(), plain, out))?)
+        }
+        WrapScheme::AesKwp => {
+            kwp_parameter(mechanism)?;
+            let wrap = key.secret()?.wrap()?;
+            Ok(plain.with(|plain| wrap.kwp_wrap(plain, out))?)
+        }
+        WrapScheme::RsaAes => {
+            let parameter = RsaAes::parse(&mechanism.parameter, key_bits(grant)?)?;
+            let temporary = SecretBytes::filled_by(parameter.aes_bytes, |bytes| {
+                random::fill(bytes).map_err(Error::from)
+            })?;
+            let method = CipherMethod::RsaOaep(parameter.oaep);
+            temporary.with(|aes| encrypt_whole(&method, key, aes, out))?;
+            let wrap = temporary.with(WrapKey::new)?;
+            Ok(plain.with(|plain| wrap.kwp_wrap(plain, out))?)
+        }
+    }
+}
+
+/// RFC 5649 allows another alternative initial value; none is offered here but the standard's own.
+fn kwp_parameter(mechanism: &Mechanism<'_>) -> Result<()> {
+    match params::optional_iv::<4>(&mechanism.parameter)? {
+        None | Some([0xa6, 0x59, 0x59, 0xa6]) => Ok(()),
+        Some(_) => Err(Error::MechanismParamInvalid),
+    }
+}
+
+fn key_bits<U: Usage>(grant: &Grant<U>) -> Result<usize> {
+    usize::try_from(grant.key().size()).map_err(|_| Error::KeySizeRange)
+}
+
+fn cipher_method<U: Usage>(
+    grant: &Grant<U>,
+    scheme: CipherScheme,
+    mechanism: &Mechanism<'_>,
+) -> Result<CipherMethod> {
+    CipherMethod::parse(scheme, &mechanism.parameter, key_bits(grant)?)
+}
+
+/// C_UnwrapKey.
+///
+/// # Errors
+/// As PKCS#11 3.2, 5.18.4 has them; whatever is wrong inside is [`Error::WrappedKeyInvalid`].
+pub fn unwrap_key(
+    desk: &Desk<'_>,
+    mechanism: &Mechanism<'_>,
+    unwrapping_key: ObjectHandle,
+    wrapped: &[u8],
+    sent: &request::Template<'_>,
+) -> Result<Reply> {
+    let row = row(mechanism.kind).ok_or(Error::MechanismInvalid)?;
+    let unwrapping = desk
+        .object(unwrapping_key)
+        .ok_or(Error::UnwrappingKeyHandleInvalid)?;
+    let grant =
+        authorize::<Unwrap>(desk.session, unwrapping, row, desk.today).map_err(|error| {
+            if error == Error::KeyHandleInvalid {
+                Error::UnwrappingKeyHandleInvalid
+            } else {
+                error
+            }
+        })?;
+    let template = Template::<UnwrapTemplate>::parse(sent)?;
+    let imposed = grant
+        .object()
+        .attributes
+        .template(AttributeType::UNWRAP_TEMPLATE)
+        .unwrap_or_default();
+    let class = template
+        .number(AttributeType::CLASS)?
+        .or_else(|| number_in(imposed, AttributeType::CLASS));
+    let class = ObjectClass(class.ok_or(Error::TemplateIncomplete)?);
+    if !matches!(class, ObjectClass::PRIVATE_KEY | ObjectClass::SECRET_KEY) {
+        return Err(Error::TemplateInconsistent);
+    }
+    let scheme = row.wrap().ok_or(Error::MechanismInvalid)?;
+    let mut plain = SecretVec::new();
+    unwrap(&grant, mechanism, scheme, wrapped, &mut plain).map_err(of_wrapped_key)?;
+    let (mut draft, private) = draft_of(desk, &template, class, imposed, plain.expose())?;
+    // PKCS#11 3.2, 5.18.4: what came from outside may leave again, unless somebody says otherwise.
+    let extractable_said = template.entry(AttributeType::EXTRACTABLE).is_some()
+        || imposed
+            .iter()
+            .any(|(kind, _)| *kind == AttributeType::EXTRACTABLE);
+    if !extractable_said {
+        draft.set(AttributeType::EXTRACTABLE, Value::Flag(true));
+    }
+    may_keep(desk, &|kind| draft.is(kind))?;
+    match private {
+        Some(private) => take_private(&mut draft, &private)?,
+        None => take_secret(&mut draft, row, plain.expose())?,
+    }
+    let open = complete(&mut draft).map_err(|error| match error {
+        Error::AttributeValueInvalid => Error::WrappedKeyInvalid,
+        other => other,
+    })?;
+    draft.state_origin(Origin::Foreign);
+    draft.state_unique_id()?;
+    keep_one(desk, draft, open)
+}
+
+/// One code for every fault of the wrapped bytes, so that nobody can ask what is inside.
+fn of_wrapped_key(error: Error) -> Error {
+    match error {
+        Error::EncryptedDataInvalid | Error::DataInvalid => Error::WrappedKeyInvalid,
+        Error::EncryptedDataLenRange | Error::DataLenRange => Error::WrappedKeyLenRange,
+        other => other,
+    }
+}
+
+fn unwrap(
+    grant: &Grant<Unwrap>,
+    mechanism: &Mechanism<'_>,
+    scheme: WrapScheme,
+    wrapped: &[u8],
+    out: &mut SecretVec,
+) -> Result<()> {
+    let key = grant.key();
+    match scheme {
+        WrapScheme::Cipher(scheme) => {
+            let method = cipher_method(grant, scheme, mechanism)?;
+            decrypt_whole(&method, key, wrapped, out)
+        }
+        WrapScheme::AesKw => {
+            let iv = params::optional_iv::<8>(&mechanism.parameter)?;
+            Ok(key.secret()?.wrap()?.kw_unwrap(iv.as_ref(), wrapped, out)?)
+        }
+        WrapScheme::AesKwp => {
+            kwp_parameter(mechanism)?;
+            Ok(key.secret()?.wrap()?.kwp_unwrap(wrapped, out)?)
+        }
+        WrapScheme::RsaAes => {
+            let bits = key_bits(grant)?;
+            let parameter = RsaAes::parse(&mechanism.parameter, bits)?;
+            let (encrypted, wrapped) = wrapped
+                .split_at_checked(bits.div_ceil(8))
+                .ok_or(Error::WrappedKeyLenRange)?;
+            let mut temporary = SecretVec::new();
+            let method = CipherMethod::RsaOaep(parameter.oaep);
+            decrypt_whole(&method, key, encrypted, &mut temporary)?;
+            if temporary.len() != parameter.aes_bytes {
+                return Err(Error::WrappedKeyInvalid);
+            }
+            Ok(WrapKey::new(temporary.expose())?.kwp_unwrap(wrapped, out)?)
+        }
+    }
+}
+
+/// The draft of what was unwrapped, its type told by the template or, for a private key, by the key itself.
+fn draft_of(
+    desk: &Desk<'_>,
+    template: &Template<'_, UnwrapTemplate>,
+    class: ObjectClass,
+    imposed: &[(AttributeType, Value)],
+    plain: &[u8],
+) -> Result<(Draft, Option<PrivateKey>)> {
+    let private = if class == ObjectClass::PRIVATE_KEY {
+        Some(PrivateKey::from_pkcs8(plain).map_err(|error| match error {
+            crypto::Error::Memory => Error::DeviceMemory,
+            _ => Error::WrappedKeyInvalid,
+        })?)
+    } else {
+        None
+    };
+    let key_type = private.as_ref().map(|key| match key {
+        PrivateKey::Rsa(_) => KeyType::RSA,
+        PrivateKey::Ec(_) => KeyType::EC,
+        PrivateKey::Ed25519(_) => KeyType::EC_EDWARDS,
+        PrivateKey::X25519(_) => KeyType::EC_MONTGOMERY,
+    });
+    let implied = Implied {
+        class: Some(class),
+        key_type,
+        imposed,
+    };
+    Ok((Draft::parse(template, implied, desk.asker())?, private))
+}
+
+fn take_private(draft: &mut Draft, key: &PrivateKey) -> Result<()> {
+    match key {
+        PrivateKey::Rsa(key) => {
+            let components = key.to_components()?;
+            draft.set(
+                AttributeType::MODULUS,
+                Value::Bytes(components.modulus.into()),
+            );
+            draft.set(
+                AttributeType::PUBLIC_EXPONENT,
+                Value::Bytes(components.public_exponent.into()),
+            );
+            components
+                .private_exponent
+                .with(|bytes| draft.set_secret(AttributeType::PRIVATE_EXPONENT, bytes))?;
+            components
+                .prime_1
+                .with(|bytes| draft.set_secret(AttributeType::PRIME_1, bytes))?;
+            components
+                .prime_2
+                .with(|bytes| draft.set_secret(AttributeType::PRIME_2, bytes))
+        }
+        PrivateKey::Ec(key) => {
+            draft.set(
+                AttributeType::EC_PARAMS,
+                Value::Bytes(key.curve().oid_der().into()),
+            );
+            key.scalar()?
+                .with(|scalar| draft.set_secret(AttributeType::VALUE, scalar))
+        }
+        PrivateKey::Ed25519(key) => {
+            let curve = strongroom_crypto::edwards::Curve25519::Ed25519;
+            draft.set(
+                AttributeType::EC_PARAMS,
+                Value::Bytes(curve.oid_der().into()),
+            );
+            key.seed()?
+                .with(|seed| draft.set_secret(AttributeType::VALUE, seed))
+        }
+        PrivateKey::X25519(key) => {
+            let curve = strongroom_crypto::edwards::Curve25519::X25519;
+            draft.set(
+                AttributeType::EC_PARAMS,
+                Value::Bytes(curve.oid_der().into()),
+            );
+            key.bytes()?
+                .with(|bytes| draft.set_secret(AttributeType::VALUE, bytes))
+        }
+    }
+}
+
+/// The value of a secret key. Where wrapping may have put zeros behind it, `CKA_VALUE_LEN` says where it ends.
+fn take_secret(draft: &mut Draft, row: &Row, plain: &[u8]) -> Result<()> {
+    let unpadded = matches!(
+        row.wrap(),
+        Some(WrapScheme::Cipher(
+            CipherScheme::AesEcb | CipherScheme::AesCbc
+        ))
+    );
+    let value = match draft.attributes().number(AttributeType::VALUE_LEN) {
+        Some(length) if unpadded => {
+            let length = usize::try_from(length).map_err(|_| Error::TemplateInconsistent)?;
+            plain.get(..length).ok_or(Error::TemplateInconsistent)?
+        }
+        Some(_) | None => plain,
+    };
+    draft.set_secret(AttributeType::VALUE, value)
+}

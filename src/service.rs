@@ -1,0 +1,480 @@
+//! The front desk: principal and request in, recorded answer out.
+//!
+//! What lives here: [`Service`], the one match over all requests, and who is connected.
+//! What must never live here: a rule of a chapter; bytes of frames.
+//! Who calls it: the daemon, once a frame.
+
+mod admin;
+mod answer;
+mod dispatch;
+mod event;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use strongroom_crypto::random;
+use strongroom_keymem::{SecretBytes, SecretVec};
+use strongroom_wire::codec;
+use strongroom_wire::request::{ObjectHandle, Request, SessionHandle, SlotId};
+use strongroom_wire::response::SlotEntry;
+
+use crate::application::Application;
+use crate::audit::{Audit, Level, Principal, Recorded};
+use crate::calendar::Moment;
+use crate::chapter::{Desk, Reply, sessions, slots};
+use crate::error::{Error, Result};
+use crate::limits::Limits;
+use crate::mechanism;
+use crate::object::SESSION_OBJECT_FIRST;
+use crate::ports::{Clock, Journal, Store, StoreError};
+use crate::token::Token;
+use crate::vault::{PinCost, Vault, VaultError};
+
+/// What the world gives the token.
+#[derive(Clone)]
+pub struct Ports {
+    /// Keeps sealed records.
+    pub store: Arc<dyn Store>,
+    /// Keeps the audit.
+    pub journal: Arc<dyn Journal>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What an operator may choose.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What is recorded.
+    pub audit_level: Level,
+    /// Bounds.
+    pub limits: Limits,
+    /// What the comparison of a PIN costs.
+    pub pin_cost: PinCost,
+    /// Version of the daemon: major, minor, patch.
+    pub daemon_version: [u8; 3],
+}
+
+/// Why the service did not open.
+#[derive(Debug)]
+pub enum StartError {
+    /// The store cannot be opened.
+    Vault(VaultError),
+    /// The journal cannot be continued.
+    Journal(StoreError),
+    /// There is no randomness.
+    Random,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Vault(error) => write!(out, "the store was not opened: {error}"),
+            Self::Journal(error) => write!(out, "the audit journal cannot be continued: {error}"),
+            Self::Random => write!(out, "the random generator does not work"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A message that is none, or one whose answer could not be recorded: the connection must be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(
+            "the message is not one of this protocol, or its answer could not be recorded",
+        )
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Applications connected.
+    pub applications: u64,
+    /// Sessions open.
+    pub sessions: u64,
+    /// Initialised tokens.
+    pub tokens: u64,
+    /// Token objects.
+    pub objects: u64,
+    /// Requests answered since the start.
+    pub requests: u64,
+}
+
+/// Gives numbers to sessions and session objects. They begin at random, so that a handle from before a restart means nothing.
+#[derive(Debug)]
+pub struct Numbers {
+    session: AtomicU64,
+    session_object: AtomicU64,
+}
+
+impl Numbers {
+    fn new() -> Result<Self> {
+        let mut start = [0; 4];
+        random::fill(&mut start)?;
+        let start = u64::from(u32::from_le_bytes(start));
+        Ok(Self {
+            session: AtomicU64::new(1 + (start & 0x3fff_ffff)),
+            session_object: AtomicU64::new(SESSION_OBJECT_FIRST + (start << 8)),
+        })
+    }
+
+    /// A new session.
+    pub fn session(&self) -> SessionHandle {
+        SessionHandle(self.session.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A new session object.
+    pub fn session_object(&self) -> ObjectHandle {
+        ObjectHandle(self.session_object.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// The token service. It exists only after the store has been unlocked.
+pub struct Service {
+    vault: Vault,
+    tokens: RwLock<BTreeMap<u64, Arc<Token>>>,
+    applications: Mutex<Vec<Arc<Application>>>,
+    audit: RwLock<Audit>,
+    ports: Ports,
+    settings: RwLock<Arc<Settings>>,
+    numbers: Numbers,
+    requests: AtomicU64,
+}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Service")
+    }
+}
+
+impl Service {
+    /// Opens the vault with the root key and loads what may be seen without a PIN.
+    ///
+    /// # Errors
+    /// [`StartError`]: the wrong key, a damaged store, a journal that cannot be continued.
+    pub fn open(
+        ports: Ports,
+        root_key: SecretBytes,
+        settings: Settings,
+    ) -> std::result::Result<Self, StartError> {
+        let vault = Vault::open(ports.store.clone(), root_key, settings.pin_cost)
+            .map_err(StartError::Vault)?;
+        let tokens = vault
+            .tokens()
+            .into_iter()
+            .map(|token| Token::load(token).map(|token| (token.number, Arc::new(token))))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(StartError::Vault)?;
+        let audit = Audit::open(
+            ports.journal.clone(),
+            ports.clock.clone(),
+            settings.audit_level,
+        )
+        .map_err(StartError::Journal)?;
+        Ok(Self {
+            vault,
+            tokens: RwLock::new(tokens),
+            applications: Mutex::default(),
+            audit: RwLock::new(audit),
+            ports,
+            settings: RwLock::new(Arc::new(settings)),
+            numbers: Numbers::new().map_err(|_| StartError::Random)?,
+            requests: AtomicU64::new(0),
+        })
+    }
+
+    /// Takes new settings: bounds and what is recorded. The cost of PINs holds for those set from now on.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the journal cannot be continued at the new level; the old settings stay.
+    pub fn apply(&self, settings: Settings) -> std::result::Result<(), StoreError> {
+        let mut audit = self.audit.write();
+        if audit.level() != settings.audit_level {
+            *audit = Audit::open(
+                self.ports.journal.clone(),
+                self.ports.clock.clone(),
+                settings.audit_level,
+            )?;
+        }
+        *self.settings.write() = Arc::new(settings);
+        Ok(())
+    }
+
+    /// How much there is.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let tokens = self.tokens.read();
+        Counts {
+            applications: self.applications.lock().len() as u64,
+            sessions: tokens
+                .values()
+                .map(|token| token.session_counts().0 as u64)
+                .sum(),
+            tokens: tokens.len() as u64,
+            objects: tokens.values().map(|token| token.counts().0).sum(),
+            requests: self.requests.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The first message of a connection: it joins the application of its process and instance, or begins it.
+    ///
+    /// # Errors
+    /// [`Malformed`] for anything but a hello.
+    pub fn greet(
+        &self,
+        principal: Principal,
+        payload: &[u8],
+        out: &mut SecretVec,
+    ) -> std::result::Result<Arc<Application>, Malformed> {
+        let Ok(Request::Hello { instance }) = codec::decode(payload) else {
+            return Err(Malformed);
+        };
+        let mut applications = self.applications.lock();
+        let known = applications
+            .iter()
+            .find(|known| {
+                known.principal.pid == principal.pid
+                    && known.principal.uid == principal.uid
+                    && known.instance == instance
+            })
+            .cloned();
+        let application = known.unwrap_or_else(|| {
+            let application = Arc::new(Application::new(principal, instance));
+            applications.push(application.clone());
+            application
+        });
+        application.connections.fetch_add(1, Ordering::SeqCst);
+        drop(applications);
+        let hello = answer::hello(self.settings.read().daemon_version);
+        match answer::encode(&hello, out) {
+            Ok(()) => Ok(application),
+            Err(_) => {
+                self.leave(&application);
+                Err(Malformed)
+            }
+        }
+    }
+
+    /// A connection has ended; with the last one everything the application owned ends.
+    pub fn leave(&self, application: &Arc<Application>) {
+        let mut applications = self.applications.lock();
+        if application.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
+            applications.retain(|other| !Arc::ptr_eq(other, application));
+            drop(applications);
+            application.end_all();
+        }
+    }
+
+    /// Answers one request; the encoded answer is appended to `out`.
+    ///
+    /// # Errors
+    /// [`Malformed`]: close the connection.
+    pub fn answer(
+        &self,
+        application: &Arc<Application>,
+        payload: &[u8],
+        out: &mut SecretVec,
+    ) -> std::result::Result<(), Malformed> {
+        let request: Request<'_> = codec::decode(payload).map_err(|_| Malformed)?;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let recorded = self.recorded(application, &request)?;
+        let (reply, rv) = recorded.into_inner();
+        answer::write(&reply, rv, out).map_err(|_| Malformed)
+    }
+
+    /// Carries a request out and has it recorded: no answer goes without its line.
+    fn recorded(
+        &self,
+        application: &Arc<Application>,
+        request: &Request<'_>,
+    ) -> std::result::Result<Recorded<(Reply, strongroom_wire::ck::Rv)>, Malformed> {
+        let facts = event::Facts::of(request);
+        let object_id = self.object_id(application, &facts);
+        let result = self.dispatch(application, request);
+        let (reply, rv) = answer::outcome(result);
+        let event = facts.event(&application.principal, object_id.as_deref(), &reply, rv);
+        self.audit
+            .read()
+            .record(&event, (reply, rv))
+            .map_err(|_| Malformed)
+    }
+
+    /// `CKA_UNIQUE_ID` of the object that a request names, looked up before it may be gone.
+    fn object_id(&self, application: &Application, facts: &event::Facts) -> Option<String> {
+        if self.audit.read().level() == Level::None || !facts.management {
+            return None;
+        }
+        let session = application.session(facts.session?).ok()?;
+        let settings = self.settings.read().clone();
+        let desk = self.desk(&session, &settings);
+        Some(desk.object(facts.object?)?.unique_id().to_owned())
+    }
+
+    fn desk<'d>(
+        &'d self,
+        session: &'d Arc<crate::session::Session>,
+        settings: &'d Settings,
+    ) -> Desk<'d> {
+        let today = Moment::from(self.ports.clock.now()).date;
+        Desk {
+            session,
+            today,
+            limits: &settings.limits,
+            numbers: &self.numbers,
+        }
+    }
+
+    fn token(&self, slot: SlotId) -> Result<Arc<Token>> {
+        if let Some(token) = self.tokens.read().get(&slots::token_of(slot)) {
+            return Ok(token.clone());
+        }
+        Err(if self.is_free(slot) {
+            Error::TokenNotRecognized
+        } else {
+            Error::SlotIdInvalid
+        })
+    }
+
+    /// The one slot behind all tokens, where the next one is made.
+    fn free_slot(&self) -> SlotId {
+        slots::slot_of(self.vault.next_token())
+    }
+
+    fn is_free(&self, slot: SlotId) -> bool {
+        slot == self.free_slot()
+    }
+
+    fn slot_list(&self) -> Reply {
+        let entry = |slot| SlotEntry {
+            slot,
+            token_present: true,
+        };
+        let mut slots: Vec<SlotEntry> = self
+            .tokens
+            .read()
+            .keys()
+            .map(|token| entry(slots::slot_of(*token)))
+            .collect();
+        slots.push(entry(self.free_slot()));
+        Reply::Slots(slots)
+    }
+
+    fn init_token(&self, slot: SlotId, pin: &[u8], label: [u8; 32]) -> Result<Reply> {
+        let settings = self.settings.read().clone();
+        match self.token(slot) {
+            Ok(token) => token.reinitialize(pin, label, &settings.limits)?,
+            Err(Error::TokenNotRecognized) => {
+                sessions::pin_length(pin)?;
+                let mut tokens = self.tokens.write();
+                // Somebody may have taken the slot meanwhile; then this PIN is not the officer's of that token.
+                if !self.is_free(slot) {
+                    return Err(Error::PinIncorrect);
+                }
+                let token = Token::load(self.vault.create_token(label, pin)?)?;
+                tokens.insert(token.number, Arc::new(token));
+            }
+            Err(other) => return Err(other),
+        }
+        Ok(Reply::Empty)
+    }
+
+    fn open_session(&self, application: &Application, slot: SlotId, flags: u64) -> Result<Reply> {
+        let settings = self.settings.read().clone();
+        let open: usize = self
+            .tokens
+            .read()
+            .values()
+            .map(|token| token.session_counts().0)
+            .sum();
+        if open >= settings.limits.sessions_max {
+            return Err(Error::SessionCount);
+        }
+        let token = self.token(slot)?;
+        sessions::open(
+            application,
+            &token,
+            self.numbers.session(),
+            flags,
+            &settings.limits,
+        )
+    }
+
+    fn token_info(&self, application: &Application, slot: SlotId) -> Result<Reply> {
+        let settings = self.settings.read().clone();
+        let now = self.ports.clock.now();
+        match self.token(slot) {
+            Ok(token) => {
+                let own = application
+                    .seat(token.number)
+                    .map_or((0, 0), |seat| seat.session_counts());
+                Ok(slots::token_info(
+                    &token,
+                    own,
+                    &settings.limits,
+                    settings.daemon_version,
+                    now,
+                ))
+            }
+            Err(Error::TokenNotRecognized) => {
+                Ok(slots::free_token_info(settings.daemon_version, now))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Whether there is such a slot, with or without an initialised token.
+    fn slot_exists(&self, slot: SlotId) -> Result<()> {
+        match self.token(slot) {
+            Ok(_) | Err(Error::TokenNotRecognized) => Ok(()),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// The one match: requests without a session here, those of a session below.
+    fn dispatch(&self, application: &Arc<Application>, request: &Request<'_>) -> Result<Reply> {
+        match request {
+            // A second hello is one too many.
+            Request::Hello { .. } => Err(Error::ArgumentsBad),
+            Request::Goodbye => {
+                application.end_all();
+                Ok(Reply::Empty)
+            }
+            Request::SlotList => Ok(self.slot_list()),
+            Request::SlotInfo { slot } => {
+                self.slot_exists(*slot)?;
+                Ok(slots::slot_info(*slot, self.settings.read().daemon_version))
+            }
+            Request::TokenInfo { slot } => self.token_info(application, *slot),
+            Request::Mechanisms { slot } => {
+                self.slot_exists(*slot)?;
+                Ok(Reply::Mechanisms(
+                    mechanism::rows()
+                        .iter()
+                        .map(mechanism::Row::entry)
+                        .collect(),
+                ))
+            }
+            Request::InitToken { slot, pin, label } => self.init_token(*slot, pin.expose(), *label),
+            Request::OpenSession { slot, flags } => self.open_session(application, *slot, *flags),
+            Request::CloseSession { session } => {
+                application.close_session(*session)?;
+                Ok(Reply::Empty)
+            }
+            Request::CloseAllSessions { slot } => {
+                self.slot_exists(*slot)?;
+                application.close_all_sessions(slots::token_of(*slot));
+                Ok(Reply::Empty)
+            }
+            _ => self.dispatch_in_session(application, request),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Answers: from replies to what stands on the wire.
+//!
+//! What lives here: the return value of an outcome, and its encoding into locked memory.
+//! What must never live here: decisions.
+//! Who calls it: the service.
+
+use strongroom_keymem::SecretVec;
+use strongroom_wire::ck::Rv;
+use strongroom_wire::codec::{self, CodecError, List, Sink};
+use strongroom_wire::request::FlatAttribute;
+use strongroom_wire::response::{Answer, AttributeAnswer, Body};
+use strongroom_wire::secret::Secret;
+
+use crate::chapter::{AttributeReply, Reply};
+use crate::error::Result;
+
+/// What a request came to: its reply and its return value.
+pub(super) fn outcome(result: Result<Reply>) -> (Reply, Rv) {
+    match result {
+        Ok(reply) => {
+            let rv = return_value(&reply);
+            (reply, rv)
+        }
+        Err(error) => (Reply::Empty, error.rv()),
+    }
+}
+
+fn return_value(reply: &Reply) -> Rv {
+    match reply {
+        Reply::TooSmall { .. } => Rv::BUFFER_TOO_SMALL,
+        Reply::Attributes(attributes) => {
+            let any = |wanted: fn(&AttributeReply) -> bool| attributes.iter().any(wanted);
+            if any(|attribute| matches!(attribute, AttributeReply::Sensitive)) {
+                Rv::ATTRIBUTE_SENSITIVE
+            } else if any(|attribute| matches!(attribute, AttributeReply::TypeInvalid)) {
+                Rv::ATTRIBUTE_TYPE_INVALID
+            } else {
+                Rv::OK
+            }
+        }
+        _ => Rv::OK,
+    }
+}
+
+/// A sink in locked memory.
+struct Locked<'v>(&'v mut SecretVec);
+
+impl Sink for Locked<'_> {
+    fn append(&mut self, bytes: &[u8]) -> std::result::Result<(), CodecError> {
+        self.0.push_slice(bytes).map_err(|_| CodecError::Full)
+    }
+}
+
+/// Appends an encoded answer.
+pub(super) fn encode(
+    answer: &Answer<'_>,
+    out: &mut SecretVec,
+) -> std::result::Result<(), CodecError> {
+    codec::encode(answer, &mut Locked(out))
+}
+
+/// The answer to a hello.
+pub(super) fn hello(daemon_version: [u8; 3]) -> Answer<'static> {
+    Answer {
+        rv: Rv::OK,
+        body: Body::Hello { daemon_version },
+    }
+}
+
+/// Appends a reply as an encoded answer.
+pub(super) fn write(
+    reply: &Reply,
+    rv: Rv,
+    out: &mut SecretVec,
+) -> std::result::Result<(), CodecError> {
+    let body = match reply {
+        Reply::Empty => Body::Empty,
+        Reply::Slots(slots) => Body::Slots(list(slots)?),
+        Reply::SlotInfo(info) => Body::SlotInfo(info.clone()),
+        Reply::TokenInfo(info) => Body::TokenInfo(info.as_ref().clone()),
+        Reply::Mechanisms(mechanisms) => Body::Mechanisms(list(mechanisms)?),
+        Reply::Session(session) => Body::Session(*session),
+        Reply::SessionInfo(info) => Body::SessionInfo(*info),
+        Reply::Object(object) => Body::Object(*object),
+        Reply::KeyPair { public, private } => Body::KeyPair {
+            public: *public,
+            private: *private,
+        },
+        Reply::Objects(objects) => Body::Objects(list(objects)?),
+        Reply::Size(bytes) => Body::Size(*bytes),
+        Reply::Output { length, data } => {
+            let data = Secret::new(data.as_ref().map_or(&[], SecretVec::expose));
+            Body::Output {
+                length: *length,
+                data,
+            }
+        }
+        Reply::TooSmall { length } => Body::Output {
+            length: *length,
+            data: Secret::default(),
+        },
+        Reply::Attributes(attributes) => {
+            let answers = attributes
+                .iter()
+                .map(attribute)
+                .collect::<std::result::Result<_, _>>()?;
+            Body::Attributes(List::new(answers).ok_or(CodecError::Full)?)
+        }
+    };
+    encode(&Answer { rv, body }, out)
+}
+
+fn list<T: Clone, const MAX: usize>(items: &[T]) -> std::result::Result<List<T, MAX>, CodecError> {
+    List::new(items.to_vec()).ok_or(CodecError::Full)
+}
+
+fn attribute(reply: &AttributeReply) -> std::result::Result<AttributeAnswer<'_>, CodecError> {
+    Ok(match reply {
+        AttributeReply::Open(bytes) => AttributeAnswer::Bytes(Secret::new(bytes)),
+        AttributeReply::Secret(bytes) => AttributeAnswer::Bytes(Secret::new(bytes.expose())),
+        AttributeReply::Template(inner) => {
+            let flat = inner
+                .iter()
+                .map(|(kind, bytes)| FlatAttribute {
+                    kind: *kind,
+                    value: Secret::new(bytes),
+                })
+                .collect();
+            AttributeAnswer::Template(List::new(flat).ok_or(CodecError::Full)?)
+        }
+        AttributeReply::Sensitive => AttributeAnswer::Sensitive,
+        AttributeReply::TypeInvalid => AttributeAnswer::TypeInvalid,
+    })
+}

@@ -1,0 +1,101 @@
+//! The match over the requests of a session.
+//!
+//! What lives here: one line a request, to its chapter.
+//! What must never live here: anything else.
+//! Who calls it: [`Service::dispatch`](super::Service).
+
+use strongroom_wire::request::{Request, SessionHandle};
+
+use super::Service;
+use crate::application::Application;
+use crate::chapter::{Reply, cipher, digest, keys, objects, random, sessions, sign, wrapping};
+use crate::error::{Error, Result};
+
+impl Service {
+    /// Requests of a session. An unknown session is refused before anything else is looked at.
+    #[rustfmt::skip]
+    #[allow(clippy::too_many_lines, reason = "a flat table: one line a request")]
+    pub(super) fn dispatch_in_session(&self, application: &Application, request: &Request<'_>) -> Result<Reply> {
+        use Request as R;
+        let session = application.session(session_of(request).ok_or(Error::GeneralError)?)?;
+        let settings = self.settings.read().clone();
+        let desk = &self.desk(&session, &settings);
+        match request {
+            R::InitPin { pin, .. } => sessions::init_pin(desk, pin.expose()),
+            R::SetPin { old, new, .. } => sessions::set_pin(desk, old.expose(), new.expose()),
+            R::SessionInfo { .. } => Ok(sessions::info(desk)),
+            R::SessionCancel { flags, .. } => sessions::cancel(desk, *flags),
+            R::Login { user, pin, .. } => sessions::login(desk, *user, pin.expose()),
+            R::LoginUser { user, pin, username, .. } => sessions::login_user(desk, *user, pin.expose(), username),
+            R::Logout { .. } => sessions::logout(desk, application),
+            R::CreateObject { template, .. } => objects::create(desk, template),
+            R::CopyObject { object, template, .. } => objects::copy(desk, *object, template),
+            R::DestroyObject { object, .. } => objects::destroy(desk, *object),
+            R::ObjectSize { object, .. } => objects::size(desk, *object),
+            R::AttributeValue { object, kinds, .. } => objects::attributes(desk, *object, kinds.items()),
+            R::SetAttributeValue { object, template, .. } => objects::set_attributes(desk, *object, template),
+            R::FindObjectsInit { template, .. } => objects::find_init(desk, template),
+            R::FindObjects { max, .. } => objects::find_next(desk, *max),
+            R::FindObjectsFinal { .. } => objects::find_final(desk),
+            R::EncryptInit { mechanism, key, .. } => cipher::encrypt_init(desk, mechanism.as_ref(), *key),
+            R::Encrypt { data, output, .. } => cipher::encrypt(desk, data.expose(), *output),
+            R::EncryptUpdate { part, output, .. } => cipher::encrypt_update(desk, part.expose(), *output),
+            R::EncryptFinal { output, .. } => cipher::encrypt_final(desk, *output),
+            R::DecryptInit { mechanism, key, .. } => cipher::decrypt_init(desk, mechanism.as_ref(), *key),
+            R::Decrypt { data, output, .. } => cipher::decrypt(desk, data.expose(), *output),
+            R::DecryptUpdate { part, output, .. } => cipher::decrypt_update(desk, part.expose(), *output),
+            R::DecryptFinal { output, .. } => cipher::decrypt_final(desk, *output),
+            R::DigestInit { mechanism, .. } => digest::digest_init(desk, mechanism.as_ref()),
+            R::Digest { data, output, .. } => digest::digest(desk, data.expose(), *output),
+            R::DigestUpdate { part, .. } => digest::digest_update(desk, part.expose()),
+            R::DigestKey { key, .. } => digest::digest_key(desk, *key),
+            R::DigestFinal { output, .. } => digest::digest_final(desk, *output),
+            R::SignInit { mechanism, key, .. } => sign::sign_init(desk, mechanism.as_ref(), *key),
+            R::Sign { data, output, .. } => sign::sign(desk, data.expose(), *output),
+            R::SignUpdate { part, .. } => sign::sign_update(desk, part.expose()),
+            R::SignFinal { output, .. } => sign::sign_final(desk, *output),
+            R::SignRecoverInit { mechanism, key, .. } => sign::sign_recover_init(desk, mechanism.as_ref(), *key),
+            R::SignRecover { data, output, .. } => sign::sign_recover(desk, data.expose(), *output),
+            R::VerifyInit { mechanism, key, .. } => sign::verify_init(desk, mechanism.as_ref(), *key),
+            R::Verify { data, signature, .. } => sign::verify(desk, data.expose(), signature),
+            R::VerifyUpdate { part, .. } => sign::verify_update(desk, part.expose()),
+            R::VerifyFinal { signature, .. } => sign::verify_final(desk, signature),
+            R::VerifyRecoverInit { mechanism, key, .. } => sign::verify_recover_init(desk, mechanism.as_ref(), *key),
+            R::VerifyRecover { signature, output, .. } => sign::verify_recover(desk, signature, *output),
+            R::GenerateKey { mechanism, template, .. } => keys::generate_key(desk, mechanism, template),
+            R::GenerateKeyPair { mechanism, public, private, .. } => keys::generate_key_pair(desk, mechanism, public, private),
+            R::WrapKey { mechanism, wrapping_key, key, output, .. } => wrapping::wrap_key(desk, mechanism, *wrapping_key, *key, *output),
+            R::UnwrapKey { mechanism, unwrapping_key, wrapped, template, .. } => wrapping::unwrap_key(desk, mechanism, *unwrapping_key, wrapped, template),
+            R::DeriveKey { mechanism, base_key, template, .. } => keys::derive_key(desk, mechanism, *base_key, template),
+            R::SeedRandom { seed, .. } => random::seed(desk, seed.expose()),
+            R::GenerateRandom { bytes, .. } => random::generate(desk, *bytes),
+            // Answered before a session is looked for.
+            R::Hello { .. } | R::Goodbye | R::SlotList | R::SlotInfo { .. } | R::TokenInfo { .. } | R::Mechanisms { .. }
+            | R::InitToken { .. } | R::OpenSession { .. } | R::CloseSession { .. } | R::CloseAllSessions { .. } => Err(Error::GeneralError),
+        }
+    }
+}
+
+/// The session of a request, if it is of one.
+#[rustfmt::skip]
+pub(super) const fn session_of(request: &Request<'_>) -> Option<SessionHandle> {
+    use Request as R;
+    match request {
+        R::Hello { .. } | R::Goodbye | R::SlotList | R::SlotInfo { .. } | R::TokenInfo { .. } | R::Mechanisms { .. }
+        | R::InitToken { .. } | R::OpenSession { .. } | R::CloseAllSessions { .. } => None,
+        R::CloseSession { session } | R::InitPin { session, .. } | R::SetPin { session, .. } | R::SessionInfo { session }
+        | R::SessionCancel { session, .. } | R::Login { session, .. } | R::LoginUser { session, .. } | R::Logout { session }
+        | R::CreateObject { session, .. } | R::CopyObject { session, .. } | R::DestroyObject { session, .. }
+        | R::ObjectSize { session, .. } | R::AttributeValue { session, .. } | R::SetAttributeValue { session, .. }
+        | R::FindObjectsInit { session, .. } | R::FindObjects { session, .. } | R::FindObjectsFinal { session }
+        | R::EncryptInit { session, .. } | R::Encrypt { session, .. } | R::EncryptUpdate { session, .. } | R::EncryptFinal { session, .. }
+        | R::DecryptInit { session, .. } | R::Decrypt { session, .. } | R::DecryptUpdate { session, .. } | R::DecryptFinal { session, .. }
+        | R::DigestInit { session, .. } | R::Digest { session, .. } | R::DigestUpdate { session, .. } | R::DigestKey { session, .. } | R::DigestFinal { session, .. }
+        | R::SignInit { session, .. } | R::Sign { session, .. } | R::SignUpdate { session, .. } | R::SignFinal { session, .. }
+        | R::SignRecoverInit { session, .. } | R::SignRecover { session, .. }
+        | R::VerifyInit { session, .. } | R::Verify { session, .. } | R::VerifyUpdate { session, .. } | R::VerifyFinal { session, .. }
+        | R::VerifyRecoverInit { session, .. } | R::VerifyRecover { session, .. }
+        | R::GenerateKey { session, .. } | R::GenerateKeyPair { session, .. } | R::WrapKey { session, .. } | R::UnwrapKey { session, .. }
+        | R::DeriveKey { session, .. } | R::SeedRandom { session, .. } | R::GenerateRandom { session, .. } => Some(*session),
+    }
+}
