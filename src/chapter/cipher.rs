@@ -211,17 +211,19 @@ impl EncryptionStream {
     }
 
     fn update(&mut self, part: &[u8], out: &mut SecretVec) -> Result<()> {
-        Ok(match self {
+        match self {
             Self::Aes(cipher) => cipher.update(part, out)?,
             Self::Gcm(gcm) => gcm.update(part, out)?,
-        })
+        }
+        Ok(())
     }
 
     fn finish(self, out: &mut SecretVec) -> Result<()> {
-        Ok(match self {
+        match self {
             Self::Aes(mut cipher) => cipher.finish(out)?,
             Self::Gcm(gcm) => gcm.finish(out)?,
-        })
+        }
+        Ok(())
     }
 }
 
@@ -449,6 +451,3 @@ fn ciphertext_fault(error: crypto::Error) -> Error {
 /// an appropriate type.
 const SINGLE_PART_ONLY: Error = Error::OperationNotInitialized;
 const BLOCK_BYTES: usize = 16;
-
-#[cfg(test)]
-mod tests;

@@ -120,6 +120,3 @@ fn digestible(
     }
     desk.session.token().open_key(&object)
 }
-
-#[cfg(test)]
-mod tests;

@@ -17,10 +17,6 @@ use crate::limits;
 ///
 /// # Errors
 /// None.
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "every request of a session is answered in this form"
-)]
 pub const fn seed(_desk: &Desk<'_>, _seed: &[u8]) -> Result<Reply> {
     Ok(Reply::Empty)
 }
@@ -41,6 +37,3 @@ pub fn generate(_desk: &Desk<'_>, bytes: u64) -> Result<Reply> {
         data: Some(data),
     })
 }
-
-#[cfg(test)]
-mod tests;

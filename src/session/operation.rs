@@ -113,8 +113,9 @@ impl Operations {
 #[derive(Debug)]
 pub struct Slot<O>(State<O>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum State<O> {
+    #[default]
     Idle,
     /// Boxed: most slots of most sessions are idle, and there may be very many sessions.
     Active(Box<Active<O>>),
@@ -212,12 +213,6 @@ impl Length {
             }
             _ => None,
         }
-    }
-}
-
-impl<O> Default for State<O> {
-    fn default() -> Self {
-        Self::Idle
     }
 }
 
@@ -462,8 +457,3 @@ pub fn init<U: Usage, O>(
     )?;
     Ok(Reply::Empty)
 }
-
-#[cfg(test)]
-pub(crate) mod rig;
-#[cfg(test)]
-mod tests;
