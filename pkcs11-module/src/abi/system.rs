@@ -1,0 +1,198 @@
+//! The C library: system calls that std has not, each behind a safe function.
+//!
+//! What lives here: sockets that never signal, descriptors by number, wiping, randomness, the module's own path.
+//! What must never live here: decisions; the callers take them.
+//! Who calls it: the client, the process state, the locator, the buffer.
+
+use std::ffi::{CStr, OsStr, c_void};
+use std::io;
+use std::marker::PhantomData;
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::Duration;
+
+use strongroom_wire::paths::SOCKET_PATH_BYTES_MAX;
+
+/// Overwrites bytes with zeros; the compiler may not leave it out.
+pub(crate) fn wipe(bytes: &mut [u8]) {
+    // SAFETY: the pointer and the length are those of a slice that is borrowed for writing.
+    unsafe { libc::explicit_bzero(bytes.as_mut_ptr().cast::<c_void>(), bytes.len()) }
+}
+
+/// Fills bytes from the kernel's generator, and tells whether it did.
+pub(crate) fn fill_random(bytes: &mut [u8; 16]) -> bool {
+    loop {
+        // SAFETY: the pointer and the length are those of an array that is borrowed for writing.
+        let count = unsafe { libc::getrandom(bytes.as_mut_ptr().cast::<c_void>(), bytes.len(), 0) };
+        if usize::try_from(count) == Ok(bytes.len()) {
+            return true;
+        }
+        if count >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            return false;
+        }
+    }
+}
+
+/// Whether this process runs with more rights than its caller (a set-user-id program): its environment is then not to be trusted.
+pub(crate) fn runs_with_foreign_rights() -> bool {
+    // SAFETY: getauxval reads a table that the kernel made for this process; it has no preconditions.
+    unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
+}
+
+/// The file that this very code was loaded from.
+pub(crate) fn module_file() -> Option<PathBuf> {
+    let mut found = MaybeUninit::<libc::Dl_info>::zeroed();
+    let own: fn() -> Option<PathBuf> = module_file;
+    // SAFETY: dladdr only compares the address, and writes into a structure that is borrowed for writing.
+    let told = unsafe { libc::dladdr(own as *const c_void, found.as_mut_ptr()) };
+    // SAFETY: the structure was zeroed, and zeros are a value of it.
+    let found = unsafe { found.assume_init() };
+    if told == 0 || found.dli_fname.is_null() {
+        return None;
+    }
+    // SAFETY: dladdr gives a string that ends with a zero and lives as long as the module is loaded.
+    let name = unsafe { CStr::from_ptr(found.dli_fname) };
+    Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
+}
+
+/// Connects to a Unix socket, closed on exec, waiting at most `limit` for a listener with a full queue.
+///
+/// The limit stays on for sending; the caller lifts it.
+pub(crate) fn connect(path: &Path, limit: Duration) -> io::Result<OwnedFd> {
+    let address = address_of(path)?;
+    // SAFETY: socket has no preconditions.
+    let number = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    let socket = above_standard_streams(owned(number)?)?;
+    limit_sending(&socket, limit)?;
+    let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_un>())
+        .map_err(|_| io::ErrorKind::InvalidInput)?;
+    let address = ptr::from_ref(&address).cast::<libc::sockaddr>();
+    // SAFETY: the address is a whole sockaddr_un that outlives the call, and the length is its size.
+    let outcome = unsafe { libc::connect(socket.as_raw_fd(), address, length) };
+    if outcome == 0 {
+        Ok(socket)
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Sends bytes; a socket that the other end closed is an error and never the signal SIGPIPE, which would end the host.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let start = bytes.as_ptr().cast::<c_void>();
+    // SAFETY: the pointer and the length are those of a borrowed slice.
+    let count = unsafe { libc::send(socket.as_raw_fd(), start, bytes.len(), libc::MSG_NOSIGNAL) };
+    usize::try_from(count).map_err(|_| io::Error::last_os_error())
+}
+
+/// The inode behind a descriptor's number, if the number is open. No two open sockets have the same.
+pub(crate) fn inode_of(number: RawFd) -> Option<u64> {
+    let mut status = MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: fstat takes any number, and writes into a structure that is borrowed for writing.
+    let outcome = unsafe { libc::fstat(number, status.as_mut_ptr()) };
+    // SAFETY: the structure was zeroed, and zeros are a value of it.
+    let status = unsafe { status.assume_init() };
+    let is_socket = status.st_mode & libc::S_IFMT == libc::S_IFSOCK;
+    (outcome == 0 && is_socket).then_some(status.st_ino)
+}
+
+/// Closes a descriptor by its number, if it is still the socket with this inode: a daemon that closed everything after its fork
+/// may have given the number to a file of its own.
+pub(crate) fn close_if_still(number: RawFd, inode: u64) {
+    if inode_of(number) == Some(inode) {
+        // SAFETY: the number is the socket that the parent's module opened; nothing in this process owns it, since the parent's
+        // state is never touched after a fork.
+        unsafe { libc::close(number) };
+    }
+}
+
+/// A place for the latest of values that live forever: readable without a lock, so that a forked child never meets a lock that a
+/// thread of its parent held.
+pub(crate) struct Latest<T: Sync + 'static> {
+    pointer: AtomicPtr<T>,
+    holds: PhantomData<&'static T>,
+}
+
+impl<T: Sync + 'static> Latest<T> {
+    /// A place with nothing in it.
+    pub(crate) const fn new() -> Self {
+        Self {
+            pointer: AtomicPtr::new(ptr::null_mut()),
+            holds: PhantomData,
+        }
+    }
+
+    /// What is in it.
+    pub(crate) fn load(&self) -> Option<&'static T> {
+        let pointer = self.pointer.load(Ordering::Acquire);
+        // SAFETY: only `replace` stores a pointer, and it takes it from a reference that lives forever.
+        unsafe { pointer.as_ref() }
+    }
+
+    /// Puts a new value in the place of the one expected, and tells whether it was that one.
+    pub(crate) fn replace(&self, expected: Option<&'static T>, new: &'static T) -> bool {
+        let expected = expected.map_or(ptr::null_mut(), |value| ptr::from_ref(value).cast_mut());
+        let new = ptr::from_ref(new).cast_mut();
+        self.pointer
+            .compare_exchange(expected, new, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+fn owned(number: RawFd) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the number was just opened by the kernel for this call, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A host that closed its standard streams must not print into our socket.
+fn above_standard_streams(socket: OwnedFd) -> io::Result<OwnedFd> {
+    if socket.as_raw_fd() > libc::STDERR_FILENO {
+        return Ok(socket);
+    }
+    let lowest = libc::STDERR_FILENO + 1;
+    // SAFETY: the descriptor is open; F_DUPFD_CLOEXEC takes the lowest number wanted.
+    owned(unsafe { libc::fcntl(socket.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) })
+}
+
+/// unix(7): a connect on a full queue waits as long as a send may.
+fn limit_sending(socket: &OwnedFd, limit: Duration) -> io::Result<()> {
+    let seconds = libc::time_t::try_from(limit.as_secs()).unwrap_or(libc::time_t::MAX);
+    let limit = libc::timeval {
+        tv_sec: seconds,
+        tv_usec: limit.subsec_micros().into(),
+    };
+    let length = libc::socklen_t::try_from(size_of::<libc::timeval>())
+        .map_err(|_| io::ErrorKind::InvalidInput)?;
+    let value = ptr::from_ref(&limit).cast::<c_void>();
+    let number = socket.as_raw_fd();
+    // SAFETY: the value is a whole timeval that outlives the call, and the length is its size.
+    let outcome =
+        unsafe { libc::setsockopt(number, libc::SOL_SOCKET, libc::SO_SNDTIMEO, value, length) };
+    if outcome == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+fn address_of(path: &Path) -> io::Result<libc::sockaddr_un> {
+    let bytes = path.as_os_str().as_bytes();
+    if bytes.is_empty() || bytes.len() > SOCKET_PATH_BYTES_MAX || bytes.contains(&0) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut address = libc::sockaddr_un {
+        sun_family: 0,
+        sun_path: [0; SOCKET_PATH_BYTES_MAX + 1],
+    };
+    address.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).unwrap_or_default();
+    for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
+        *place = libc::c_char::from_ne_bytes([*byte]);
+    }
+    Ok(address)
+}

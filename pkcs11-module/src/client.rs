@@ -1,0 +1,289 @@
+//! Talking to the daemon: a small pool of connections.
+//!
+//! What lives here: connections, frames on them, which failure means what.
+//! What must never live here: what requests mean; a request is never sent twice, whatever it asks.
+//! Who calls it: the entries, through [`crate::process::Instance`].
+
+mod connection;
+mod descriptors;
+
+use std::os::unix::net::UnixStream;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use strongroom_wire::codec;
+use strongroom_wire::frame::{self, Door, HEADER_BYTES};
+use strongroom_wire::request::Request;
+use strongroom_wire::response::Answer;
+
+use self::connection::Connection;
+pub(crate) use self::descriptors::Descriptors;
+use crate::abi::system;
+use crate::buffer::WipedBuffer;
+use crate::locate::Locator;
+use crate::start::Starter;
+
+/// Most connections of one process. Calls beyond it wait for one: the daemon's own workers are fewer.
+pub(crate) const CONNECTIONS_MAX: usize = 32;
+
+/// Longest wait for a listener, for the answer to Hello and for the answer to Goodbye. Later answers have no deadline, since an RSA
+/// key takes as long as it takes; the death of the daemon shows as the end of the stream.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// No daemon listens; nothing was asked.
+    Absent,
+    /// C_Finalize was called meanwhile.
+    Ended,
+    /// The request may have been carried out, but no answer came, or none that can be understood.
+    Lost,
+    /// There is no memory for the frame.
+    Memory,
+    /// The request is longer than a frame.
+    TooLong,
+}
+
+/// The module's end of the protocol.
+pub(crate) struct Client {
+    locator: Locator,
+    starter: Starter,
+    /// Tells the daemon which connections belong together.
+    instance: [u8; 16],
+    descriptors: &'static Descriptors,
+    pool: Mutex<Pool>,
+    freed: Condvar,
+}
+
+struct Pool {
+    /// The last one used is the first one taken: its buffers are warm.
+    idle: Vec<Connection>,
+    /// Connections that are idle, in use or being opened.
+    open: usize,
+    ended: bool,
+}
+
+impl Client {
+    /// A client without a connection; the first request opens one.
+    pub(crate) const fn new(
+        locator: Locator,
+        instance: [u8; 16],
+        descriptors: &'static Descriptors,
+    ) -> Self {
+        Self {
+            locator,
+            starter: Starter::new(),
+            instance,
+            descriptors,
+            pool: Mutex::new(Pool {
+                idle: Vec::new(),
+                open: 0,
+                ended: false,
+            }),
+            freed: Condvar::new(),
+        }
+    }
+
+    /// Asks the daemon, and hands its answer to `read` while it lies in the connection's buffer.
+    pub(crate) fn ask<T>(
+        &self,
+        request: &Request<'_>,
+        read: impl FnOnce(&Answer<'_>) -> T,
+    ) -> Result<T, Failure> {
+        let mut lease = self.lease()?;
+        lease.write(request)?;
+        lease.send()?;
+        lease.receive(read)
+    }
+
+    /// Says goodbye and closes what is idle; connections in use are closed when their calls return.
+    pub(crate) fn end(&self) {
+        let mut idle = {
+            let mut pool = self.lock();
+            pool.ended = true;
+            std::mem::take(&mut pool.idle)
+        };
+        self.freed.notify_all();
+        if let Some(connection) = idle.pop() {
+            // A daemon that is gone needs no goodbye.
+            let _ = say_goodbye(connection);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pool> {
+        // Nothing under this lock can leave it half changed.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lease(&self) -> Result<Lease<'_>, Failure> {
+        let mut pool = self.lock();
+        loop {
+            if pool.ended {
+                return Err(Failure::Ended);
+            }
+            if let Some(connection) = pool.idle.pop() {
+                return Ok(Lease {
+                    client: self,
+                    connection: Some(connection),
+                    pooled: true,
+                });
+            }
+            if pool.open < CONNECTIONS_MAX {
+                pool.open += 1;
+                break;
+            }
+            pool = self
+                .freed
+                .wait(pool)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(pool);
+        let mut lease = Lease {
+            client: self,
+            connection: None,
+            pooled: false,
+        };
+        lease.connection = Some(self.open()?);
+        Ok(lease)
+    }
+
+    fn open(&self) -> Result<Connection, Failure> {
+        let stream = self
+            .starter
+            .connect(&self.locator, GREETING)
+            .ok_or(Failure::Absent)?;
+        let mut connection = Connection::new(stream, self.descriptors)?;
+        // A daemon that refuses the greeting, or does not answer in time, is none for us.
+        let welcome = greet(&mut connection, self.instance);
+        if welcome == Ok(true) {
+            Ok(connection)
+        } else {
+            Err(Failure::Absent)
+        }
+    }
+
+    fn give_back(&self, connection: Option<Connection>) {
+        let surplus = {
+            let mut pool = self.lock();
+            match connection {
+                Some(connection) if !pool.ended => {
+                    pool.idle.push(connection);
+                    None
+                }
+                other => {
+                    pool.open = pool.open.saturating_sub(1);
+                    other
+                }
+            }
+        };
+        self.freed.notify_one();
+        drop(surplus);
+    }
+
+    /// When one idle connection turns out dead, the daemon was restarted and the others are dead as well.
+    fn discard_idle(&self) {
+        let stale = {
+            let mut pool = self.lock();
+            let stale = std::mem::take(&mut pool.idle);
+            pool.open = pool.open.saturating_sub(stale.len());
+            stale
+        };
+        self.freed.notify_all();
+        drop(stale);
+    }
+}
+
+/// A connection taken out of the pool for one call. Without a connection it is a place in the pool that is given up.
+struct Lease<'c> {
+    client: &'c Client,
+    connection: Option<Connection>,
+    pooled: bool,
+}
+
+impl Lease<'_> {
+    fn connection(&mut self) -> Result<&mut Connection, Failure> {
+        self.connection.as_mut().ok_or(Failure::Lost)
+    }
+
+    fn write(&mut self, request: &Request<'_>) -> Result<(), Failure> {
+        write_frame(request, &mut self.connection()?.outgoing)
+    }
+
+    /// Sends the frame. An idle connection may have died with its daemon; as long as the request has not been written whole,
+    /// nobody can have carried it out, so it is written once more on a new connection.
+    fn send(&mut self) -> Result<(), Failure> {
+        if self.connection()?.send().is_ok() {
+            return Ok(());
+        }
+        let stale = self.connection.take();
+        if !self.pooled {
+            return Err(Failure::Lost);
+        }
+        self.client.discard_idle();
+        let mut fresh = self.client.open()?;
+        if let Some(mut stale) = stale {
+            std::mem::swap(&mut stale.outgoing, &mut fresh.outgoing);
+        }
+        fresh.send().map_err(|_| Failure::Lost)?;
+        self.connection = Some(fresh);
+        Ok(())
+    }
+
+    fn receive<T>(&mut self, read: impl FnOnce(&Answer<'_>) -> T) -> Result<T, Failure> {
+        let outcome = self.connection()?.receive(read);
+        if outcome.is_err() {
+            self.connection = None;
+        }
+        outcome
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        self.client.give_back(self.connection.take());
+    }
+}
+
+/// Puts header and payload into one buffer, so that one system call sends both.
+fn write_frame(request: &Request<'_>, frame: &mut WipedBuffer) -> Result<(), Failure> {
+    frame.clear(usize::MAX);
+    frame
+        .extend(&[0; HEADER_BYTES])
+        .map_err(|_| Failure::Memory)?;
+    codec::encode(request, frame).map_err(|_| Failure::Memory)?;
+    let payload_bytes = frame.bytes().len().saturating_sub(HEADER_BYTES);
+    let header = frame::header(Door::Application, payload_bytes).map_err(|_| Failure::TooLong)?;
+    if let Some(place) = frame.bytes_mut().first_chunk_mut() {
+        *place = header;
+    }
+    Ok(())
+}
+
+fn greet(connection: &mut Connection, instance: [u8; 16]) -> Result<bool, Failure> {
+    let hurry = connection.limit(Some(GREETING));
+    write_frame(&Request::Hello { instance }, &mut connection.outgoing)?;
+    connection.send().map_err(|_| Failure::Lost)?;
+    let welcome = connection.receive(connection::is_welcome)?;
+    let leisure = connection.limit(None);
+    Ok(welcome && hurry.is_ok() && leisure.is_ok())
+}
+
+/// The answer is waited for, so that the sessions have ended when C_Finalize returns.
+fn say_goodbye(mut connection: Connection) -> Result<(), Failure> {
+    connection
+        .limit(Some(GREETING))
+        .map_err(|_| Failure::Lost)?;
+    write_frame(&Request::Goodbye, &mut connection.outgoing)?;
+    connection.send().map_err(|_| Failure::Lost)?;
+    connection.receive(|_| ())
+}
+
+/// Connects to a socket.
+pub(crate) fn connect(socket: &std::path::Path, limit: Duration) -> std::io::Result<UnixStream> {
+    system::connect(socket, limit).map(UnixStream::from)
+}
+
+#[cfg(test)]
+#[path = "tests/client.rs"]
+mod tests;

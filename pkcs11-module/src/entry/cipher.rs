@@ -1,0 +1,146 @@
+//! Chapter encryption and decryption (PKCS#11 3.2, 5.8 and 5.10).
+//!
+//! What lives here: start, one shot, parts, end, for both directions.
+//! What must never live here: keeping data between parts; the daemon holds the operation.
+//! Who calls it: the table of functions.
+
+use strongroom_wire::ck::Rv;
+use strongroom_wire::request::{Mechanism, ObjectHandle, Request, SessionHandle};
+
+use super::{done, output};
+use crate::abi::{In, Out};
+use crate::process::Instance;
+
+/// C_EncryptInit.
+pub(crate) fn encrypt_init(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Option<Mechanism<'_>>,
+    key: ObjectHandle,
+) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::EncryptInit {
+            session,
+            mechanism,
+            key,
+        },
+    )
+}
+
+/// C_Encrypt.
+pub(crate) fn encrypt(
+    at: &Instance,
+    session: SessionHandle,
+    data: &In,
+    out: Out,
+) -> Result<(), Rv> {
+    let data = data.secret();
+    output(
+        at,
+        &Request::Encrypt {
+            session,
+            data,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_EncryptUpdate.
+pub(crate) fn encrypt_update(
+    at: &Instance,
+    session: SessionHandle,
+    part: &In,
+    out: Out,
+) -> Result<(), Rv> {
+    let part = part.secret();
+    output(
+        at,
+        &Request::EncryptUpdate {
+            session,
+            part,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_EncryptFinal.
+pub(crate) fn encrypt_final(at: &Instance, session: SessionHandle, out: Out) -> Result<(), Rv> {
+    output(
+        at,
+        &Request::EncryptFinal {
+            session,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_DecryptInit.
+pub(crate) fn decrypt_init(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Option<Mechanism<'_>>,
+    key: ObjectHandle,
+) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::DecryptInit {
+            session,
+            mechanism,
+            key,
+        },
+    )
+}
+
+/// C_Decrypt.
+pub(crate) fn decrypt(
+    at: &Instance,
+    session: SessionHandle,
+    data: &In,
+    out: Out,
+) -> Result<(), Rv> {
+    let data = data.secret();
+    output(
+        at,
+        &Request::Decrypt {
+            session,
+            data,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_DecryptUpdate.
+pub(crate) fn decrypt_update(
+    at: &Instance,
+    session: SessionHandle,
+    part: &In,
+    out: Out,
+) -> Result<(), Rv> {
+    let part = part.secret();
+    output(
+        at,
+        &Request::DecryptUpdate {
+            session,
+            part,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_DecryptFinal.
+pub(crate) fn decrypt_final(at: &Instance, session: SessionHandle, out: Out) -> Result<(), Rv> {
+    output(
+        at,
+        &Request::DecryptFinal {
+            session,
+            output: out.wanted(),
+        },
+        out,
+    )
+}

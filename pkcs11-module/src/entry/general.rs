@@ -1,0 +1,42 @@
+//! Chapter general purpose: what the module says of itself, and waiting (PKCS#11 3.2, 5.4 and 5.5.4).
+//!
+//! What lives here: answers that need no daemon.
+//! What must never live here: C_GetFunctionList and its kin; they are tables.
+//! Who calls it: the table of functions.
+
+use strongroom_wire::ck::{Rv, flag};
+
+use crate::process::Instance;
+
+/// `CK_INFO`, strings not padded.
+pub(crate) struct Information {
+    /// Who made it.
+    pub(crate) manufacturer: &'static str,
+    /// What it is.
+    pub(crate) description: &'static str,
+    /// Version of the module, major and minor.
+    pub(crate) version: [u8; 2],
+}
+
+/// C_GetInfo.
+pub(crate) fn information() -> Information {
+    let number = |text: &str| text.parse().unwrap_or_default();
+    Information {
+        manufacturer: "Strongroom",
+        description: "Strongroom PKCS#11 module",
+        version: [
+            number(env!("CARGO_PKG_VERSION_MAJOR")),
+            number(env!("CARGO_PKG_VERSION_MINOR")),
+        ],
+    }
+}
+
+/// C_WaitForSlotEvent. Slots do not come and go behind an application's back, so there is never an event: the call that may block
+/// ends when another thread calls C_Finalize (PKCS#11 3.2, 5.5.4).
+pub(crate) fn wait_for_slot_event(at: &Instance, flags: u64) -> Result<(), Rv> {
+    if flags & flag::DONT_BLOCK != 0 {
+        return Err(Rv::NO_EVENT);
+    }
+    at.wait_for_the_end();
+    Err(Rv::CRYPTOKI_NOT_INITIALIZED)
+}

@@ -1,0 +1,199 @@
+//! Chapter signatures and MACs, made and verified (PKCS#11 3.2, 5.13 to 5.16).
+//!
+//! What lives here: start, one shot, parts, end, with and without recovery.
+//! What must never live here: a verification done here; the key is the daemon's.
+//! Who calls it: the table of functions.
+
+use strongroom_wire::ck::Rv;
+use strongroom_wire::request::{Mechanism, ObjectHandle, Request, SessionHandle};
+
+use super::{done, output};
+use crate::abi::{In, Out};
+use crate::process::Instance;
+
+/// C_SignInit.
+pub(crate) fn sign_init(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Option<Mechanism<'_>>,
+    key: ObjectHandle,
+) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::SignInit {
+            session,
+            mechanism,
+            key,
+        },
+    )
+}
+
+/// C_Sign.
+pub(crate) fn sign(at: &Instance, session: SessionHandle, data: &In, out: Out) -> Result<(), Rv> {
+    let data = data.secret();
+    output(
+        at,
+        &Request::Sign {
+            session,
+            data,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_SignUpdate.
+pub(crate) fn sign_update(at: &Instance, session: SessionHandle, part: &In) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::SignUpdate {
+            session,
+            part: part.secret(),
+        },
+    )
+}
+
+/// C_SignFinal.
+pub(crate) fn sign_final(at: &Instance, session: SessionHandle, out: Out) -> Result<(), Rv> {
+    output(
+        at,
+        &Request::SignFinal {
+            session,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_SignRecoverInit.
+pub(crate) fn sign_recover_init(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Option<Mechanism<'_>>,
+    key: ObjectHandle,
+) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::SignRecoverInit {
+            session,
+            mechanism,
+            key,
+        },
+    )
+}
+
+/// C_SignRecover.
+pub(crate) fn sign_recover(
+    at: &Instance,
+    session: SessionHandle,
+    data: &In,
+    out: Out,
+) -> Result<(), Rv> {
+    let data = data.secret();
+    output(
+        at,
+        &Request::SignRecover {
+            session,
+            data,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_VerifyInit.
+pub(crate) fn verify_init(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Option<Mechanism<'_>>,
+    key: ObjectHandle,
+) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::VerifyInit {
+            session,
+            mechanism,
+            key,
+        },
+    )
+}
+
+/// C_Verify.
+pub(crate) fn verify(
+    at: &Instance,
+    session: SessionHandle,
+    data: &In,
+    signature: &In,
+) -> Result<(), Rv> {
+    let (data, signature) = (data.secret(), signature.public());
+    done(
+        at,
+        &Request::Verify {
+            session,
+            data,
+            signature,
+        },
+    )
+}
+
+/// C_VerifyUpdate.
+pub(crate) fn verify_update(at: &Instance, session: SessionHandle, part: &In) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::VerifyUpdate {
+            session,
+            part: part.secret(),
+        },
+    )
+}
+
+/// C_VerifyFinal.
+pub(crate) fn verify_final(
+    at: &Instance,
+    session: SessionHandle,
+    signature: &In,
+) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::VerifyFinal {
+            session,
+            signature: signature.public(),
+        },
+    )
+}
+
+/// C_VerifyRecoverInit.
+pub(crate) fn verify_recover_init(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Option<Mechanism<'_>>,
+    key: ObjectHandle,
+) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::VerifyRecoverInit {
+            session,
+            mechanism,
+            key,
+        },
+    )
+}
+
+/// C_VerifyRecover.
+pub(crate) fn verify_recover(
+    at: &Instance,
+    session: SessionHandle,
+    signature: &In,
+    out: Out,
+) -> Result<(), Rv> {
+    let signature = signature.public();
+    output(
+        at,
+        &Request::VerifyRecover {
+            session,
+            signature,
+            output: out.wanted(),
+        },
+        out,
+    )
+}

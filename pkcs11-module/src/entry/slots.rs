@@ -1,0 +1,150 @@
+//! Chapter slots and tokens (PKCS#11 3.2, 5.5).
+//!
+//! What lives here: slots, tokens, mechanisms, PINs; and the one empty slot that is shown without a daemon.
+//! What must never live here: padding; the layout of C structures is the C side's.
+//! Who calls it: the table of functions.
+
+use std::sync::Arc;
+
+use strongroom_wire::ck::{MechanismType, Rv, flag};
+use strongroom_wire::request::{Request, SessionHandle, SlotId};
+use strongroom_wire::response::{Body, MechanismEntry, SlotEntry, SlotInfo, TokenInfo};
+
+use super::{ask, done};
+use crate::abi::In;
+use crate::process::Instance;
+
+/// The slot that is shown when no daemon listens: without one, applications that start before the daemon would find no slot to wait
+/// for. The daemon's first slot has the same number.
+const EMPTY_SLOT: SlotId = SlotId(0);
+
+/// C_GetSlotList.
+pub(crate) fn list(at: &Instance, with_token_only: bool) -> Result<Vec<SlotId>, Rv> {
+    let slots = ask(at, &Request::SlotList, Rv::TOKEN_NOT_PRESENT, |body| {
+        if let Body::Slots(slots) = body {
+            Some(slots.items().to_vec())
+        } else {
+            None
+        }
+    });
+    let slots = match slots {
+        Err(Rv::TOKEN_NOT_PRESENT) => vec![SlotEntry {
+            slot: EMPTY_SLOT,
+            token_present: false,
+        }],
+        other => other?,
+    };
+    let shown = slots
+        .iter()
+        .filter(|entry| entry.token_present || !with_token_only);
+    Ok(shown.map(|entry| entry.slot).collect())
+}
+
+/// C_GetSlotInfo.
+pub(crate) fn slot(at: &Instance, slot: SlotId) -> Result<SlotInfo, Rv> {
+    let told = ask(at, &Request::SlotInfo { slot }, absent(slot), |body| {
+        if let Body::SlotInfo(info) = body {
+            Some(info.clone())
+        } else {
+            None
+        }
+    });
+    match told {
+        Err(Rv::TOKEN_NOT_PRESENT) if slot == EMPTY_SLOT => Ok(empty_slot()),
+        other => other,
+    }
+}
+
+fn empty_slot() -> SlotInfo {
+    SlotInfo {
+        description: "Strongroom (no daemon)".to_owned(),
+        manufacturer: "Strongroom".to_owned(),
+        // A token comes when the daemon does, hence removable.
+        flags: flag::REMOVABLE_DEVICE,
+        hardware_version: [0, 0],
+        firmware_version: [0, 0],
+    }
+}
+
+/// C_GetTokenInfo.
+pub(crate) fn token(at: &Instance, slot: SlotId) -> Result<TokenInfo, Rv> {
+    ask(at, &Request::TokenInfo { slot }, absent(slot), |body| {
+        if let Body::TokenInfo(info) = body {
+            Some(info.clone())
+        } else {
+            None
+        }
+    })
+}
+
+/// C_GetMechanismList. Applications follow it with C_GetMechanismInfo a hundred times, so it is asked once and answered here from
+/// then on.
+pub(crate) fn mechanisms(at: &Instance, slot: SlotId) -> Result<Arc<[MechanismEntry]>, Rv> {
+    if let Some(known) = at.known_mechanisms(slot) {
+        return Ok(known);
+    }
+    let list = ask(at, &Request::Mechanisms { slot }, absent(slot), |body| {
+        if let Body::Mechanisms(list) = body {
+            Some(Arc::from(list.items()))
+        } else {
+            None
+        }
+    })?;
+    at.keep_mechanisms(slot, &list);
+    Ok(list)
+}
+
+/// C_GetMechanismInfo.
+pub(crate) fn mechanism(
+    at: &Instance,
+    slot: SlotId,
+    kind: MechanismType,
+) -> Result<MechanismEntry, Rv> {
+    let list = mechanisms(at, slot)?;
+    list.iter()
+        .find(|entry| entry.kind == kind)
+        .copied()
+        .ok_or(Rv::MECHANISM_INVALID)
+}
+
+/// C_InitToken.
+pub(crate) fn init_token(at: &Instance, slot: SlotId, pin: &In, label: [u8; 32]) -> Result<(), Rv> {
+    let request = Request::InitToken {
+        slot,
+        pin: pin.secret(),
+        label,
+    };
+    ask(at, &request, absent(slot), |_| Some(()))
+}
+
+/// C_InitPIN.
+pub(crate) fn init_pin(at: &Instance, session: SessionHandle, pin: &In) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::InitPin {
+            session,
+            pin: pin.secret(),
+        },
+    )
+}
+
+/// C_SetPIN.
+pub(crate) fn set_pin(at: &Instance, session: SessionHandle, old: &In, new: &In) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::SetPin {
+            session,
+            old: old.secret(),
+            new: new.secret(),
+        },
+    )
+}
+
+/// What a slot is without a daemon: empty if it is the one shown, else unknown.
+pub(super) fn absent(slot: SlotId) -> Rv {
+    if slot == EMPTY_SLOT {
+        Rv::TOKEN_NOT_PRESENT
+    } else {
+        Rv::SLOT_ID_INVALID
+    }
+}

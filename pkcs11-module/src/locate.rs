@@ -1,0 +1,208 @@
+//! Where the daemon listens, and which program it is.
+//!
+//! What lives here: the order of the places, and the three keys of the configuration file that concern the module.
+//! What must never live here: a change to the environment; it is read once, at C_Initialize.
+//! Who calls it: the starter, for every new connection.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use strongroom_wire::paths::{self, Paths};
+
+use crate::abi::system;
+
+/// The daemon's program.
+const PROGRAM: &str = "strongroomd";
+
+/// Longest configuration file that is read, in bytes; a real one has one page.
+const CONFIGURATION_BYTES_MAX: u64 = 1 << 20;
+
+/// Variables that say where things are.
+const VARIABLES: [&str; 10] = [
+    paths::ENV_SOCKET,
+    paths::ENV_CONFIG,
+    paths::ENV_HOME,
+    paths::ENV_DAEMON,
+    "HOME",
+    "PATH",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
+
+/// What the environment said when it was asked.
+pub(crate) struct Environment {
+    values: Vec<(&'static str, OsString)>,
+    /// Whether a daemon may be started with what it says.
+    trusted: bool,
+}
+
+impl Environment {
+    /// The environment of this process. That of a set-user-id program comes from its caller, and is not listened to.
+    pub(crate) fn of_process() -> Self {
+        if system::runs_with_foreign_rights() {
+            return Self {
+                values: Vec::new(),
+                trusted: false,
+            };
+        }
+        Self::of(&|name| std::env::var_os(name))
+    }
+
+    /// The environment that a function tells.
+    pub(crate) fn of(value: &dyn Fn(&str) -> Option<OsString>) -> Self {
+        let told = VARIABLES
+            .iter()
+            .filter_map(|name| Some((*name, value(name)?)));
+        Self {
+            values: told.filter(|(_, value)| !value.is_empty()).collect(),
+            trusted: true,
+        }
+    }
+
+    fn value(&self, wanted: &str) -> Option<OsString> {
+        self.values
+            .iter()
+            .find(|(name, _)| *name == wanted)
+            .map(|(_, value)| value.clone())
+    }
+
+    fn path(&self, wanted: &str) -> Option<PathBuf> {
+        self.value(wanted).map(PathBuf::from)
+    }
+}
+
+/// The keys of the configuration file that concern the module. The daemon refuses unknown keys; here they are the daemon's.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Settings {
+    socket: Option<PathBuf>,
+    autostart: Option<bool>,
+    daemon: Option<PathBuf>,
+}
+
+/// A socket, and the programs that may be started when nobody listens there, the best first.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The socket.
+    pub(crate) socket: PathBuf,
+    /// Empty when no daemon is to be started.
+    pub(crate) programs: Vec<PathBuf>,
+}
+
+/// Whose set-up it is: that of a user starts on demand, that of the system is started by the system.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    User,
+    System,
+}
+
+/// Finds the daemon.
+pub(crate) struct Locator {
+    environment: Environment,
+    system: Paths,
+}
+
+impl Locator {
+    /// A locator for an environment.
+    pub(crate) fn new(environment: Environment) -> Self {
+        Self {
+            environment,
+            system: Paths::system(),
+        }
+    }
+
+    /// A locator whose system-wide set-up lies elsewhere.
+    #[cfg(test)]
+    pub(crate) const fn with_system(environment: Environment, system: Paths) -> Self {
+        Self {
+            environment,
+            system,
+        }
+    }
+
+    /// The place to connect to; None when the configuration file cannot be read, since guessing past it could reach the wrong token.
+    pub(crate) fn locate(&self) -> Option<Place> {
+        let user = Paths::user(&|name| self.environment.value(name));
+        let (settings, settings_owner) = self.settings(user.as_ref())?;
+        let (socket, owner) = self.socket(&settings, settings_owner, user.as_ref());
+        let autostart = settings.autostart.unwrap_or(owner == Owner::User);
+        let programs = if autostart && self.environment.trusted {
+            self.programs(&settings)
+        } else {
+            Vec::new()
+        };
+        Some(Place { socket, programs })
+    }
+
+    fn socket(&self, settings: &Settings, of: Owner, user: Option<&Paths>) -> (PathBuf, Owner) {
+        if let Some(socket) = self.environment.path(paths::ENV_SOCKET) {
+            // Whoever names a socket runs the daemon.
+            return (socket, Owner::System);
+        }
+        if let Some(socket) = &settings.socket {
+            return (socket.clone(), of);
+        }
+        let users = user.map(Paths::socket);
+        let systems = self.system.socket();
+        match users {
+            Some(socket) if socket.exists() || !systems.exists() => (socket, Owner::User),
+            _ => (systems, Owner::System),
+        }
+    }
+
+    fn settings(&self, user: Option<&Paths>) -> Option<(Settings, Owner)> {
+        if let Some(path) = self.environment.path(paths::ENV_CONFIG) {
+            return Some((read_settings(&path)?, Owner::User));
+        }
+        if let Some(user) = user.filter(|user| user.config.exists()) {
+            return Some((read_settings(&user.config)?, Owner::User));
+        }
+        if self.system.config.exists() {
+            return Some((read_settings(&self.system.config)?, Owner::System));
+        }
+        Some((Settings::default(), Owner::User))
+    }
+
+    fn programs(&self, settings: &Settings) -> Vec<PathBuf> {
+        let named = self
+            .environment
+            .path(paths::ENV_DAEMON)
+            .or_else(|| settings.daemon.clone());
+        if let Some(named) = named {
+            return vec![named];
+        }
+        let mut directories = Vec::new();
+        if let Some(own) = system::module_file().as_deref().and_then(Path::parent) {
+            directories.push(own.to_path_buf());
+            let around = ["../bin", "../sbin", "../libexec"];
+            directories.extend(around.iter().map(|near| own.join(near)));
+        }
+        directories.extend(["/usr/bin", "/usr/sbin"].map(PathBuf::from));
+        let search = self.environment.value("PATH").unwrap_or_default();
+        // An entry that depends on the working directory is a trap.
+        directories.extend(std::env::split_paths(&search).filter(|path| path.is_absolute()));
+        directories
+            .into_iter()
+            .map(|directory| directory.join(PROGRAM))
+            .collect()
+    }
+}
+
+fn read_settings(path: &Path) -> Option<Settings> {
+    let mut text = String::new();
+    File::open(path)
+        .ok()?
+        .take(CONFIGURATION_BYTES_MAX)
+        .read_to_string(&mut text)
+        .ok()?;
+    toml::from_str(&text).ok()
+}
+
+#[cfg(test)]
+#[path = "tests/locate.rs"]
+mod tests;

@@ -1,0 +1,147 @@
+//! The state of this process: initialised or not, and whose it is.
+//!
+//! What lives here: C_Initialize, C_Finalize and what a fork leaves behind, told by the process id.
+//! What must never live here: an atfork handler, a destructor, a thread; a lock of the parent's touched in a child.
+//! Who calls it: the guard for every function, the general entries.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use strongroom_wire::ck::Rv;
+use strongroom_wire::request::SlotId;
+use strongroom_wire::response::MechanismEntry;
+
+use crate::abi::system::{self, Latest};
+use crate::client::{Client, Descriptors};
+use crate::locate::{Environment, Locator};
+
+/// What belongs to one process. It lives forever, one for each process of a chain of forks, so that it is reachable without a lock.
+struct ProcessState {
+    process: u32,
+    descriptors: Descriptors,
+    instance: Mutex<Option<Arc<Instance>>>,
+}
+
+static LATEST: Latest<ProcessState> = Latest::new();
+
+/// One C_Initialize to one C_Finalize.
+pub(crate) struct Instance {
+    /// The way to the daemon.
+    pub(crate) client: Client,
+    /// The mechanisms of each slot asked for so far: they do not change while a process lives.
+    mechanisms: Mutex<Vec<(SlotId, Arc<[MechanismEntry]>)>>,
+    ended: Mutex<bool>,
+    ending: Condvar,
+}
+
+impl Instance {
+    /// An instance without a connection.
+    pub(crate) const fn new(client: Client) -> Self {
+        Self {
+            client,
+            mechanisms: Mutex::new(Vec::new()),
+            ended: Mutex::new(false),
+            ending: Condvar::new(),
+        }
+    }
+
+    /// The mechanisms of a slot, if they were asked for before.
+    pub(crate) fn known_mechanisms(&self, slot: SlotId) -> Option<Arc<[MechanismEntry]>> {
+        let known = lock(&self.mechanisms);
+        known
+            .iter()
+            .find(|(known, _)| *known == slot)
+            .map(|(_, list)| Arc::clone(list))
+    }
+
+    /// Keeps the mechanisms of a slot.
+    pub(crate) fn keep_mechanisms(&self, slot: SlotId, list: &Arc<[MechanismEntry]>) {
+        let mut known = lock(&self.mechanisms);
+        if !known.iter().any(|(known, _)| *known == slot) {
+            known.push((slot, Arc::clone(list)));
+        }
+    }
+
+    /// Waits until another thread calls C_Finalize.
+    pub(crate) fn wait_for_the_end(&self) {
+        let mut ended = lock(&self.ended);
+        while !*ended {
+            // In slices, so that a missed wake-up costs a second and not eternity.
+            let slice = self.ending.wait_timeout(ended, Duration::from_secs(1));
+            ended = slice.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Ends everything: those who wait, and the connections.
+    pub(crate) fn end(&self) {
+        *lock(&self.ended) = true;
+        self.ending.notify_all();
+        self.client.end();
+    }
+}
+
+/// The instance of this process.
+///
+/// A child that has not called C_Initialize itself has none (PKCS#11 3.2, 2.4: it must call it anew).
+pub(crate) fn instance() -> Result<Arc<Instance>, Rv> {
+    lock(&own_state().instance)
+        .clone()
+        .ok_or(Rv::CRYPTOKI_NOT_INITIALIZED)
+}
+
+/// C_Initialize: no connection yet, so it succeeds without a daemon, and a server may fork before the first use.
+pub(crate) fn initialise() -> Result<(), Rv> {
+    let state = own_state();
+    let mut place = lock(&state.instance);
+    if place.is_some() {
+        return Err(Rv::CRYPTOKI_ALREADY_INITIALIZED);
+    }
+    let mut name = [0; 16];
+    if !system::fill_random(&mut name) {
+        return Err(Rv::FUNCTION_FAILED);
+    }
+    let locator = Locator::new(Environment::of_process());
+    *place = Some(Arc::new(Instance::new(Client::new(
+        locator,
+        name,
+        &state.descriptors,
+    ))));
+    Ok(())
+}
+
+/// C_Finalize.
+pub(crate) fn finalise() -> Result<(), Rv> {
+    let instance = lock(&own_state().instance).take();
+    instance.ok_or(Rv::CRYPTOKI_NOT_INITIALIZED)?.end();
+    Ok(())
+}
+
+/// The state of this very process. In a child it is made anew: the parent's is left alone, since a thread of the parent may have
+/// held its locks at the fork, and only the copies of its sockets are closed.
+fn own_state() -> &'static ProcessState {
+    let process = std::process::id();
+    loop {
+        let latest = LATEST.load();
+        if let Some(state) = latest
+            && state.process == process
+        {
+            return state;
+        }
+        let fresh: &'static ProcessState = Box::leak(Box::new(ProcessState {
+            process,
+            descriptors: Descriptors::new(),
+            instance: Mutex::new(None),
+        }));
+        if LATEST.replace(latest, fresh) {
+            if let Some(parent) = latest {
+                parent.descriptors.close_copies();
+            }
+            return fresh;
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks can leave its value half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
