@@ -1,0 +1,183 @@
+//! The arguments: one definition for parser, help, completions and man pages.
+//!
+//! What lives here: names and help texts.
+//! What must never live here: what a command does.
+//! Who calls it: `main.rs`; the completions and man pages are made from it.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::output::Format;
+
+/// Administers Strongroom, an HSM in software. Asks the daemon, strongroomd, on its administration socket.
+#[derive(Clone, Debug, Parser)]
+#[command(
+    name = "strongroom",
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 3 the daemon is not reachable."
+)]
+pub struct Arguments {
+    /// Where the daemon is, and how to show what it says
+    #[command(flatten)]
+    pub place: PlaceArguments,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Arguments {
+    /// How answers are shown.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        if self.place.json { Format::Json } else { Format::Text }
+    }
+}
+
+/// Arguments of every command.
+#[derive(Clone, Debug, Default, Args)]
+pub struct PlaceArguments {
+    /// Show answers as JSON with stable names
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The one directory of an installation made with strongroomd --home
+    #[arg(long, global = true, value_name = "DIR", conflicts_with = "system")]
+    pub home: Option<PathBuf>,
+    /// The system-wide installation instead of one's own
+    #[arg(long, global = true)]
+    pub system: bool,
+    /// Socket for applications
+    #[arg(long, global = true, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Socket for administration
+    #[arg(long, global = true, value_name = "PATH")]
+    pub admin_socket: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Set up: write a configuration with comments if there is none, start the daemon, optionally make a token
+    Init(InitArguments),
+    /// Show how the daemon is
+    Status,
+    /// Make, list and delete tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// List and show objects of a token, never a secret value
+    #[command(subcommand)]
+    Object(ObjectCommand),
+    /// Read and check the audit journal
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Check the installation and say how to mend it
+    Doctor(DoctorArguments),
+    /// Let the daemon read its configuration again
+    Reload,
+    /// Stop the daemon
+    Stop,
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the manual page, or write the pages of all commands into a directory
+    Man {
+        /// The directory
+        directory: Option<PathBuf>,
+    },
+}
+
+/// Arguments of `init`.
+#[derive(Clone, Debug, Args)]
+pub struct InitArguments {
+    /// Make a token with this label too
+    #[arg(long, value_name = "LABEL")]
+    pub token: Option<String>,
+    /// PINs of that token
+    #[command(flatten)]
+    pub pins: PinArguments,
+}
+
+/// Commands for tokens.
+#[derive(Clone, Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token
+    Create {
+        /// Its label, at most 32 bytes
+        label: String,
+        /// Its PINs
+        #[command(flatten)]
+        pins: PinArguments,
+    },
+    /// List all tokens
+    List,
+    /// Destroy a token with all its objects; nothing brings them back
+    Delete {
+        /// Its label or serial number
+        token: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Where the PINs of a new token come from. Never the command line or the environment: other processes see both.
+#[derive(Clone, Debug, Default, Args)]
+#[command(group(ArgGroup::new("so_pin").args(["generate_so_pin", "so_pin_file"])))]
+#[command(group(ArgGroup::new("user_pin").args(["pin_file", "no_pin"])))]
+pub struct PinArguments {
+    /// Make up the PIN of the security officer and show it once
+    #[arg(long)]
+    pub generate_so_pin: bool,
+    /// File with the PIN of the security officer; - is a line of standard input (default: ask)
+    #[arg(long, value_name = "FILE")]
+    pub so_pin_file: Option<PathBuf>,
+    /// File with the PIN of the user; - is a line of standard input, after that of the security officer (default: ask)
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
+    /// Leave the user's PIN unset
+    #[arg(long)]
+    pub no_pin: bool,
+}
+
+/// Commands for objects.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ObjectCommand {
+    /// List the objects of a token
+    List {
+        /// Label or serial number of the token
+        token: String,
+    },
+    /// Show an object with all attributes that may be revealed
+    Show {
+        /// Label or serial number of the token
+        token: String,
+        /// Unique id, label, or id in hexadecimal
+        object: String,
+    },
+}
+
+/// Commands for the audit.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Show the last lines
+    Tail {
+        /// How many
+        #[arg(short = 'n', long, default_value_t = 20)]
+        lines: u32,
+    },
+    /// Check the hash chain; exit code 1 when it is broken
+    Verify,
+}
+
+/// Arguments of `doctor`.
+#[derive(Clone, Debug, Args)]
+pub struct DoctorArguments {
+    /// The PKCS#11 module to check (default: look in the usual directories)
+    #[arg(long, value_name = "PATH")]
+    pub module: Option<PathBuf>,
+}

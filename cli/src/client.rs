@@ -1,0 +1,112 @@
+//! One connection to the daemon.
+//!
+//! What lives here: a frame out, a frame in, and what to say when nobody answers.
+//! What must never live here: what a question means.
+//! Who calls it: every command that asks the daemon.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use strongroom_wire::admin::{AdminAnswer, AdminRequest};
+use strongroom_wire::codec;
+use strongroom_wire::frame::{self, Door, HEADER_BYTES};
+use strongroom_wire::paths;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+
+/// A connection to the administration socket.
+#[derive(Debug)]
+pub struct Client {
+    socket: UnixStream,
+    path: PathBuf,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`] says why, and what to do.
+    pub fn connect(path: &Path) -> Result<Self, Failure> {
+        if !paths::fits_socket_address(path) {
+            return Err(Failure::Usage(format!(
+                "the socket path {} is longer than the {} bytes that the kernel takes",
+                path.display(),
+                paths::SOCKET_PATH_BYTES_MAX
+            )));
+        }
+        let socket = UnixStream::connect(path)
+            .map_err(|error| Failure::Unreachable(format!("cannot reach the daemon on {}: {}", path.display(), advice(&error))))?;
+        Ok(Self { socket, path: path.into() })
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    /// [`Failure::Failed`] when the daemon refuses; [`Failure::Unreachable`] when it does not answer.
+    pub fn ask(&mut self, request: &AdminRequest<'_>) -> Result<AdminAnswer, Failure> {
+        // The request may hold PINs.
+        let mut payload = Zeroizing::new(Vec::with_capacity(REQUEST_BYTES));
+        codec::encode(request, &mut *payload).map_err(|error| self.broken(&error.to_string()))?;
+        let header = frame::header(Door::Admin, payload.len()).map_err(|error| self.broken(&error.to_string()))?;
+        let mut whole = Zeroizing::new(Vec::with_capacity(HEADER_BYTES + payload.len()));
+        whole.extend_from_slice(&header);
+        whole.extend_from_slice(&payload);
+        self.socket.write_all(&whole).map_err(|error| self.broken(&error.to_string()))?;
+        let answer = self.receive()?;
+        match codec::decode(&answer).map_err(|error| self.broken(&error.to_string()))? {
+            AdminAnswer::Refused { rv, reason } => Err(Failure::refused(rv, &reason)),
+            answer => Ok(answer),
+        }
+    }
+
+    fn receive(&mut self) -> Result<Vec<u8>, Failure> {
+        let mut header = [0; HEADER_BYTES];
+        self.read(&mut header)?;
+        let length = frame::parse_header(Door::Admin, header).map_err(|error| self.broken(&error.to_string()))?;
+        let mut payload = vec![0; length];
+        self.read(&mut payload)?;
+        Ok(payload)
+    }
+
+    fn read(&mut self, bytes: &mut [u8]) -> Result<(), Failure> {
+        let closed = [io::ErrorKind::UnexpectedEof, io::ErrorKind::ConnectionReset];
+        self.socket.read_exact(bytes).map_err(|error| {
+            if closed.contains(&error.kind()) {
+                self.broken("it closed the connection; its log says why (another version, or a user who may not administer)")
+            } else {
+                self.broken(&error.to_string())
+            }
+        })
+    }
+
+    fn broken(&self, why: &str) -> Failure {
+        Failure::Unreachable(format!("the daemon on {} did not answer: {why}", self.path.display()))
+    }
+}
+
+/// An answer that does not belong to the question.
+#[must_use]
+pub fn unexpected() -> Failure {
+    Failure::Failed("the daemon gave an answer of another kind; install command and daemon from the same release".into())
+}
+
+fn advice(error: &io::Error) -> String {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "for all other kinds the system's own words are the best")]
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such socket; start the daemon with: strongroom init (or: strongroomd --daemonize)".into()
+        }
+        io::ErrorKind::ConnectionRefused => {
+            "nobody answers; start the daemon with: strongroom init (or: strongroomd --daemonize)".into()
+        }
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; only root and the daemon's own user may administer".into()
+        }
+        _ => error.to_string(),
+    }
+}
+
+/// Room for a request, so that a growing buffer leaves no copies of a PIN behind.
+const REQUEST_BYTES: usize = 4096;

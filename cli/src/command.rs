@@ -1,0 +1,105 @@
+//! The commands.
+//!
+//! What lives here: one match from the arguments to the command, and the small commands.
+//! What must never live here: sockets and forms of output.
+//! Who calls it: `main.rs`.
+
+mod audit;
+mod doctor;
+mod init;
+mod object;
+mod status;
+mod token;
+
+use std::path::Path;
+
+use clap::CommandFactory;
+use clap_complete::Shell;
+use strongroom_wire::admin::{AdminAnswer, AdminRequest};
+
+use crate::arguments::{Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, TokenCommand};
+use crate::client::{Client, unexpected};
+use crate::failure::Failure;
+use crate::output::{self, Format};
+use crate::place::{Environment, Place};
+
+pub use doctor::{Check, Verdict};
+pub use init::configuration_text;
+
+/// Where a command works and how it speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Bench<'b> {
+    place: &'b PlaceArguments,
+    environment: &'b Environment,
+    format: Format,
+}
+
+impl Bench<'_> {
+    fn find(&self) -> Result<Place, Failure> {
+        Place::find(self.place, self.environment)
+    }
+
+    fn ask(&self, request: &AdminRequest<'_>) -> Result<AdminAnswer, Failure> {
+        Client::connect(&self.find()?.admin_socket)?.ask(request)
+    }
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// [`Failure`] says what and with which exit code.
+pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failure> {
+    let format = arguments.format();
+    let bench = Bench { place: &arguments.place, environment, format };
+    match arguments.command {
+        Command::Init(init) => init::run(bench, &init),
+        Command::Status => status::show(bench),
+        Command::Token(TokenCommand::Create { label, pins }) => token::create(bench, &label, &pins),
+        Command::Token(TokenCommand::List) => token::list(bench),
+        Command::Token(TokenCommand::Delete { token, yes }) => token::delete(bench, &token, yes),
+        Command::Object(ObjectCommand::List { token }) => object::list(bench, &token),
+        Command::Object(ObjectCommand::Show { token, object }) => object::show(bench, &token, &object),
+        Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
+        Command::Audit(AuditCommand::Verify) => audit::verify(bench),
+        Command::Doctor(doctor) => doctor::run(bench, &doctor),
+        Command::Reload => done(bench, &AdminRequest::Reload, "configuration reloaded"),
+        Command::Stop => done(bench, &AdminRequest::Stop, "the daemon is stopping"),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { directory } => manual(directory.as_deref()),
+    }
+}
+
+fn done(bench: Bench<'_>, request: &AdminRequest<'_>, said: &str) -> Result<(), Failure> {
+    match bench.ask(request)? {
+        AdminAnswer::Done => tell_done(bench.format, said),
+        _ => Err(unexpected()),
+    }
+}
+
+fn tell_done(format: Format, said: &str) -> Result<(), Failure> {
+    match format {
+        Format::Json => output::show_json(&serde_json::json!({ "done": said })),
+        Format::Text => output::show(&format!("{said}\n")),
+    }
+}
+
+fn completions(shell: Shell) -> Result<(), Failure> {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Arguments::command(), "strongroom", &mut text);
+    output::show(&String::from_utf8_lossy(&text))
+}
+
+fn manual(directory: Option<&Path>) -> Result<(), Failure> {
+    let command = Arguments::command();
+    match directory {
+        Some(directory) => clap_mangen::generate_to(command, directory)
+            .map_err(|error| Failure::file("write manual pages to", directory, &error)),
+        None => {
+            let mut text = Vec::new();
+            clap_mangen::Man::new(command)
+                .render(&mut text)
+                .map_err(|error| Failure::Failed(format!("cannot make the manual page: {error}")))?;
+            output::show(&String::from_utf8_lossy(&text))
+        }
+    }
+}
