@@ -117,7 +117,7 @@ pub struct Numbers {
 }
 
 impl Numbers {
-    fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let mut start = [0; 4];
         random::fill(&mut start)?;
         let start = u64::from(u32::from_le_bytes(start));

@@ -451,3 +451,6 @@ fn ciphertext_fault(error: crypto::Error) -> Error {
 /// an appropriate type.
 const SINGLE_PART_ONLY: Error = Error::OperationNotInitialized;
 const BLOCK_BYTES: usize = 16;
+
+#[cfg(test)]
+mod tests;

@@ -120,3 +120,6 @@ fn digestible(
     }
     desk.session.token().open_key(&object)
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,3 +37,6 @@ pub fn generate(_desk: &Desk<'_>, bytes: u64) -> Result<Reply> {
         data: Some(data),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -469,3 +469,6 @@ const fn verdict(error: crypto::Error) -> Error {
 pub(super) const PKCS1_BYTES_MIN: usize = 11;
 const ED25519_SIGNATURE_BYTES: usize = 64;
 const ECDSA_INPUT_BYTES_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests;

@@ -457,3 +457,8 @@ pub fn init<U: Usage, O>(
     )?;
     Ok(Reply::Empty)
 }
+
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod tests;
