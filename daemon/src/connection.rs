@@ -11,7 +11,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use strongroom::audit::Principal;
-use strongroom::service::{Application, Malformed, Service};
+use strongroom::application::Application;
+use strongroom::service::{Malformed, Service};
 use strongroom_wire::frame::Door;
 
 use crate::admin;

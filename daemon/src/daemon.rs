@@ -110,7 +110,10 @@ impl Daemon {
             bounds: new.bounds,
             ..Configuration::clone(&in_force)
         };
-        self.service.apply(settings(&next));
+        self.service.apply(settings(&next)).map_err(|error| ConfigError::Value {
+            place: "audit_level".to_owned(),
+            what: format!("the journal cannot be continued at that level: {error}"),
+        })?;
         log::set_level(next.log_level);
         let changed = changed(&in_force, &next);
         tracing::info!(changed, "configuration reloaded");

@@ -196,9 +196,9 @@ impl Outgoing {
         let header = frame::header(self.door, payload_bytes)?;
         self.bytes.expose_mut()[..HEADER_BYTES].copy_from_slice(&header);
         // A client that is gone is an error here and no signal: Rust programs ignore SIGPIPE.
-        let sent = socket.write_all(self.bytes.expose()).map_err(|error| match error.kind() {
-            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => End::Closed,
-            _ => End::Io(error),
+        let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+        let sent = socket.write_all(self.bytes.expose()).map_err(|error| {
+            if gone.contains(&error.kind()) { End::Closed } else { End::Io(error) }
         });
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_BYTES_MAX {

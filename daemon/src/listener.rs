@@ -279,7 +279,7 @@ fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), Str
     let principal = Principal {
         uid: peer.uid,
         gid: peer.gid,
-        pid: peer.pid,
+        pid: i32::try_from(peer.pid).unwrap_or(0),
         executable: executable(peer, process.as_ref()),
     };
     socket.set_nonblocking(false).map_err(|error| format!("{who}: {error}"))?;

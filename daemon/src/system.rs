@@ -103,7 +103,7 @@ pub fn group_number(name: &str) -> io::Result<u32> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Peer {
     /// Its process.
-    pub pid: u32,
+    pub pid: i32,
     /// Its user.
     pub uid: u32,
     /// Its group.
@@ -128,7 +128,7 @@ pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
         )
     })?;
     Ok(Peer {
-        pid: u32::try_from(credentials.pid).unwrap_or(0),
+        pid: credentials.pid,
         uid: credentials.uid,
         gid: credentials.gid,
     })
@@ -160,7 +160,7 @@ pub fn peer_process(socket: BorrowedFd<'_>, peer: Peer) -> io::Result<OwnedFd> {
     }
 }
 
-fn process(pid: u32) -> io::Result<OwnedFd> {
+fn process(pid: i32) -> io::Result<OwnedFd> {
     // SAFETY: pidfd_open takes two numbers and touches no memory of ours.
     let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     match RawFd::try_from(descriptor) {
