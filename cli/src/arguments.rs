@@ -33,7 +33,11 @@ impl Arguments {
     /// How answers are shown.
     #[must_use]
     pub const fn format(&self) -> Format {
-        if self.place.json { Format::Json } else { Format::Text }
+        if self.place.json {
+            Format::Json
+        } else {
+            Format::Text
+        }
     }
 }
 

@@ -36,9 +36,17 @@ impl Client {
                 paths::SOCKET_PATH_BYTES_MAX
             )));
         }
-        let socket = UnixStream::connect(path)
-            .map_err(|error| Failure::Unreachable(format!("cannot reach the daemon on {}: {}", path.display(), advice(&error))))?;
-        Ok(Self { socket, path: path.into() })
+        let socket = UnixStream::connect(path).map_err(|error| {
+            Failure::Unreachable(format!(
+                "cannot reach the daemon on {}: {}",
+                path.display(),
+                advice(&error)
+            ))
+        })?;
+        Ok(Self {
+            socket,
+            path: path.into(),
+        })
     }
 
     /// Asks, and waits for the answer.
@@ -49,22 +57,27 @@ impl Client {
         // The request may hold PINs.
         let mut payload = Zeroizing::new(Vec::with_capacity(REQUEST_BYTES));
         codec::encode(request, &mut *payload).map_err(|error| self.broken(&error.to_string()))?;
-        let header = frame::header(Door::Admin, payload.len()).map_err(|error| self.broken(&error.to_string()))?;
+        let header = frame::header(Door::Admin, payload.len())
+            .map_err(|error| self.broken(&error.to_string()))?;
         let mut whole = Zeroizing::new(Vec::with_capacity(HEADER_BYTES + payload.len()));
         whole.extend_from_slice(&header);
         whole.extend_from_slice(&payload);
-        self.socket.write_all(&whole).map_err(|error| self.broken(&error.to_string()))?;
+        self.socket
+            .write_all(&whole)
+            .map_err(|error| self.broken(&error.to_string()))?;
         let answer = self.receive()?;
-        match codec::decode(&answer).map_err(|error| self.broken(&error.to_string()))? {
-            AdminAnswer::Refused { rv, reason } => Err(Failure::refused(rv, &reason)),
-            answer => Ok(answer),
+        let answer = codec::decode(&answer).map_err(|error| self.broken(&error.to_string()))?;
+        if let AdminAnswer::Refused { rv, reason } = &answer {
+            return Err(Failure::refused(*rv, reason));
         }
+        Ok(answer)
     }
 
     fn receive(&mut self) -> Result<Vec<u8>, Failure> {
         let mut header = [0; HEADER_BYTES];
         self.read(&mut header)?;
-        let length = frame::parse_header(Door::Admin, header).map_err(|error| self.broken(&error.to_string()))?;
+        let length = frame::parse_header(Door::Admin, header)
+            .map_err(|error| self.broken(&error.to_string()))?;
         let mut payload = vec![0; length];
         self.read(&mut payload)?;
         Ok(payload)
@@ -82,7 +95,10 @@ impl Client {
     }
 
     fn broken(&self, why: &str) -> Failure {
-        Failure::Unreachable(format!("the daemon on {} did not answer: {why}", self.path.display()))
+        Failure::Unreachable(format!(
+            "the daemon on {} did not answer: {why}",
+            self.path.display()
+        ))
     }
 }
 

@@ -17,7 +17,9 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
 
-use crate::arguments::{Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, TokenCommand};
+use crate::arguments::{
+    Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, TokenCommand,
+};
 use crate::client::{Client, unexpected};
 use crate::failure::Failure;
 use crate::output::{self, Format};
@@ -50,7 +52,11 @@ impl Bench<'_> {
 /// [`Failure`] says what and with which exit code.
 pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failure> {
     let format = arguments.format();
-    let bench = Bench { place: &arguments.place, environment, format };
+    let bench = Bench {
+        place: &arguments.place,
+        environment,
+        format,
+    };
     match arguments.command {
         Command::Init(init) => init::run(bench, &init),
         Command::Status => status::show(bench),
@@ -58,7 +64,9 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Token(TokenCommand::List) => token::list(bench),
         Command::Token(TokenCommand::Delete { token, yes }) => token::delete(bench, &token, yes),
         Command::Object(ObjectCommand::List { token }) => object::list(bench, &token),
-        Command::Object(ObjectCommand::Show { token, object }) => object::show(bench, &token, &object),
+        Command::Object(ObjectCommand::Show { token, object }) => {
+            object::show(bench, &token, &object)
+        }
         Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
         Command::Audit(AuditCommand::Verify) => audit::verify(bench),
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
@@ -70,10 +78,10 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
 }
 
 fn done(bench: Bench<'_>, request: &AdminRequest<'_>, said: &str) -> Result<(), Failure> {
-    match bench.ask(request)? {
-        AdminAnswer::Done => tell_done(bench.format, said),
-        _ => Err(unexpected()),
-    }
+    let AdminAnswer::Done = bench.ask(request)? else {
+        return Err(unexpected());
+    };
+    tell_done(bench.format, said)
 }
 
 fn tell_done(format: Format, said: &str) -> Result<(), Failure> {
@@ -98,7 +106,9 @@ fn manual(directory: Option<&Path>) -> Result<(), Failure> {
             let mut text = Vec::new();
             clap_mangen::Man::new(command)
                 .render(&mut text)
-                .map_err(|error| Failure::Failed(format!("cannot make the manual page: {error}")))?;
+                .map_err(|error| {
+                    Failure::Failed(format!("cannot make the manual page: {error}"))
+                })?;
             output::show(&String::from_utf8_lossy(&text))
         }
     }

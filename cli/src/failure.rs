@@ -65,7 +65,10 @@ pub fn report(failure: &Failure, format: Format) {
     match format {
         Format::Text => eprintln!("strongroom: {failure}"),
         Format::Json => {
-            eprintln!("{}", serde_json::json!({ "error": failure.to_string(), "code": failure.code() }));
+            eprintln!(
+                "{}",
+                serde_json::json!({ "error": failure.to_string(), "code": failure.code() })
+            );
         }
     }
 }

@@ -32,12 +32,16 @@ impl Rows {
     /// No rows yet.
     #[must_use]
     pub fn new(headings: &[&'static str]) -> Self {
-        Self { headings: headings.to_vec(), rows: Vec::new() }
+        Self {
+            headings: headings.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// One more row; as many cells as headings.
     pub fn push(&mut self, cells: Vec<String>) {
-        self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
+        self.rows
+            .push(cells.iter().map(|cell| printable(cell)).collect());
     }
 
     /// With lines around, at most as wide as the terminal.
@@ -57,12 +61,22 @@ impl Rows {
     /// Aligned columns, two blanks apart, without lines: for pipes.
     #[must_use]
     pub fn columns(&self) -> String {
-        let headings: Vec<String> =
-            self.headings.iter().map(|heading| heading.to_uppercase()).collect();
-        let all: Vec<&[String]> =
-            std::iter::once(headings.as_slice()).chain(self.rows.iter().map(Vec::as_slice)).collect();
+        let headings: Vec<String> = self
+            .headings
+            .iter()
+            .map(|heading| heading.to_uppercase())
+            .collect();
+        let all: Vec<&[String]> = std::iter::once(headings.as_slice())
+            .chain(self.rows.iter().map(Vec::as_slice))
+            .collect();
         let widths: Vec<usize> = (0..headings.len())
-            .map(|column| all.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+            .map(|column| {
+                all.iter()
+                    .filter_map(|row| row.get(column))
+                    .map(|cell| cell.chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
             .collect();
         let mut text = String::new();
         for row in all {
@@ -82,7 +96,11 @@ impl Rows {
 /// # Errors
 /// [`Failure`] when standard output is gone.
 pub fn show_rows(rows: &Rows) -> Result<(), Failure> {
-    show(&if io::stdout().is_terminal() { rows.table() } else { rows.columns() })
+    show(&if io::stdout().is_terminal() {
+        rows.table()
+    } else {
+        rows.columns()
+    })
 }
 
 /// Shows a value as JSON.
@@ -103,14 +121,17 @@ pub fn show(text: &str) -> Result<(), Failure> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         // Whoever reads has seen enough, as `head` does.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => other.map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}"))),
+        other => other
+            .map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}"))),
     }
 }
 
 /// Labels are chosen by applications: control characters must not reach the terminal.
 #[must_use]
 pub fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Bytes in the largest unit that leaves a number of at least one.

@@ -51,14 +51,24 @@ pub fn collect(arguments: &PinArguments) -> Result<Pins, Failure> {
     let (so, so_generated) = match &arguments.so_pin_file {
         _ if arguments.generate_so_pin => (generate()?, true),
         Some(path) => (from_file(path)?, false),
-        None => (ask_twice("PIN of the security officer", "--generate-so-pin or --so-pin-file")?, false),
+        None => (
+            ask_twice(
+                "PIN of the security officer",
+                "--generate-so-pin or --so-pin-file",
+            )?,
+            false,
+        ),
     };
     let user = match &arguments.pin_file {
         _ if arguments.no_pin => None,
         Some(path) => Some(from_file(path)?),
         None => Some(ask_twice("PIN of the user", "--pin-file or --no-pin")?),
     };
-    Ok(Pins { so, so_generated, user })
+    Ok(Pins {
+        so,
+        so_generated,
+        user,
+    })
 }
 
 /// Makes up a PIN: 128 random bits in letters and digits that are not mistaken for each other.
@@ -71,7 +81,9 @@ pub fn generate() -> Result<Pin, Failure> {
     File::open(path)
         .and_then(|mut file| file.read_exact(&mut *random))
         .map_err(|error| Failure::file("read", path, &error))?;
-    let mut pin = Zeroizing::new(Vec::with_capacity(GENERATED_SYMBOLS + GENERATED_SYMBOLS / 4));
+    let mut pin = Zeroizing::new(Vec::with_capacity(
+        GENERATED_SYMBOLS + GENERATED_SYMBOLS / 4,
+    ));
     for (place, byte) in random.iter().enumerate() {
         if place > 0 && place % 4 == 0 {
             pin.push(b'-');
@@ -91,7 +103,10 @@ fn from_file(path: &Path) -> Result<Pin, Failure> {
     };
     let pin = line.map_err(|error| Failure::file("read a PIN from", path, &error))?;
     if pin.expose().is_empty() {
-        return Err(Failure::Failed(format!("there is no PIN in {}", path.display())));
+        return Err(Failure::Failed(format!(
+            "there is no PIN in {}",
+            path.display()
+        )));
     }
     Ok(pin)
 }
@@ -102,7 +117,10 @@ fn read_line(input: &mut impl Read) -> io::Result<Pin> {
     let mut byte = Zeroizing::new([0_u8]);
     while input.read(&mut *byte)? == 1 && *byte != *b"\n" {
         if line.len() == LINE_BYTES_MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, "the first line is too long for a PIN"));
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the first line is too long for a PIN",
+            ));
         }
         line.push(byte[0]);
     }
@@ -113,16 +131,25 @@ fn read_line(input: &mut impl Read) -> io::Result<Pin> {
 }
 
 fn ask_twice(what: &str, instead: &str) -> Result<Pin, Failure> {
-    let nobody = || Failure::Usage(format!("there is no terminal to ask for the {what}; use {instead}"));
+    let nobody = || {
+        Failure::Usage(format!(
+            "there is no terminal to ask for the {what}; use {instead}"
+        ))
+    };
     if !io::stdin().is_terminal() {
         return Err(nobody());
     }
-    let terminal =
-        OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| nobody())?;
+    let terminal = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/tty")
+        .map_err(|_| nobody())?;
     loop {
         let first = ask(&terminal, &format!("{what}: "))?;
         if first.expose().is_empty() {
-            return Err(Failure::Failed(format!("no {what} was given; nothing was made")));
+            return Err(Failure::Failed(format!(
+                "no {what} was given; nothing was made"
+            )));
         }
         let second = ask(&terminal, "the same again: ")?;
         if first.expose() == second.expose() {
@@ -139,7 +166,9 @@ fn ask(terminal: &File, prompt: &str) -> Result<Pin, Failure> {
     match typed {
         Ok(Some(pin)) => Ok(pin),
         Ok(None) => Err(Failure::Failed("given up; nothing was made".into())),
-        Err(error) => Err(Failure::Failed(format!("cannot read from the terminal: {error}"))),
+        Err(error) => Err(Failure::Failed(format!(
+            "cannot read from the terminal: {error}"
+        ))),
     }
 }
 
@@ -207,7 +236,9 @@ mod tests {
     use super::*;
 
     fn typed(keys: &[u8]) -> Option<Vec<u8>> {
-        typed_line(&mut &keys[..]).unwrap().map(|pin| pin.expose().to_vec())
+        typed_line(&mut &keys[..])
+            .unwrap()
+            .map(|pin| pin.expose().to_vec())
     }
 
     #[test]

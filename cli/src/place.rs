@@ -23,13 +23,22 @@ impl Environment {
     #[must_use]
     pub fn of_this_process() -> Self {
         let pairs = std::env::vars_os();
-        Self(pairs.filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect())
+        Self(
+            pairs
+                .filter_map(|(name, value)| Some((name.into_string().ok()?, value)))
+                .collect(),
+        )
     }
 
     /// One that is given.
     #[must_use]
     pub fn of_pairs(pairs: &[(&str, &str)]) -> Self {
-        Self(pairs.iter().map(|(name, value)| ((*name).into(), value.into())).collect())
+        Self(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).into(), value.into()))
+                .collect(),
+        )
     }
 
     /// The value of a variable; an empty one counts as none.
@@ -91,9 +100,17 @@ impl Place {
         let config = variable(paths::ENV_CONFIG).unwrap_or_else(|| paths.config.clone());
         let (keys, config_error) = read_keys(&config);
         let choose = |flag: &Option<PathBuf>, name: &str, key: &Option<PathBuf>, usual: PathBuf| {
-            flag.clone().or_else(|| variable(name)).or_else(|| key.clone()).unwrap_or(usual)
+            flag.clone()
+                .or_else(|| variable(name))
+                .or_else(|| key.clone())
+                .unwrap_or(usual)
         };
-        let socket = choose(&arguments.socket, paths::ENV_SOCKET, &keys.socket, paths.socket());
+        let socket = choose(
+            &arguments.socket,
+            paths::ENV_SOCKET,
+            &keys.socket,
+            paths.socket(),
+        );
         let admin_socket = choose(
             &arguments.admin_socket,
             paths::ENV_ADMIN_SOCKET,
@@ -101,13 +118,23 @@ impl Place {
             paths.admin_socket(),
         );
         let daemon_flags = daemon_flags(arguments);
-        Ok(Self { paths, config, keys, config_error, socket, admin_socket, daemon_flags })
+        Ok(Self {
+            paths,
+            config,
+            keys,
+            config_error,
+            socket,
+            admin_socket,
+            daemon_flags,
+        })
     }
 
     /// The daemon's program, if it can be found.
     #[must_use]
     pub fn daemon_program(&self, environment: &Environment) -> Option<PathBuf> {
-        let named = environment.path(paths::ENV_DAEMON).or_else(|| self.keys.daemon.clone());
+        let named = environment
+            .path(paths::ENV_DAEMON)
+            .or_else(|| self.keys.daemon.clone());
         if named.is_some() {
             return named;
         }
@@ -131,7 +158,10 @@ fn installation(arguments: &PlaceArguments, environment: &Environment) -> Result
     if arguments.system {
         return Ok(Paths::system());
     }
-    let home = arguments.home.as_ref().and_then(|home| std::path::absolute(home).ok());
+    let home = arguments
+        .home
+        .as_ref()
+        .and_then(|home| std::path::absolute(home).ok());
     let value = |name: &str| match (&home, name) {
         (Some(home), paths::ENV_HOME) => Some(home.clone().into_os_string()),
         _ => environment.value(name),

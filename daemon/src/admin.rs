@@ -44,7 +44,10 @@ pub fn answer(
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "everything else is the token's, also what is added later")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "everything else is the token's, also what is added later"
+)]
 fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAnswer> {
     match request {
         AdminRequest::Status => Some(AdminAnswer::Status(Box::new(status(daemon)))),
@@ -78,7 +81,9 @@ fn status(daemon: &Daemon) -> Status {
     let configuration = daemon.configuration();
     let counts = daemon.service.counts();
     let memory = strongroom_keymem::status();
-    let bytes = |of: fn(&strongroom_keymem::Status) -> usize| memory.as_ref().map_or(0, |memory| of(memory) as u64);
+    let bytes = |of: fn(&strongroom_keymem::Status) -> usize| {
+        memory.as_ref().map_or(0, |memory| of(memory) as u64)
+    };
     let shown = |path: &std::path::Path| path.display().to_string();
     Status {
         version: crate::daemon::VERSION.into(),
@@ -91,7 +96,9 @@ fn status(daemon: &Daemon) -> Status {
         config: configuration.file.as_deref().map(shown),
         seal: configuration.seal.to_string(),
         audit_level: configuration.audit_level.to_string(),
-        memory_locking: memory.as_ref().map_or_else(String::new, |memory| memory.backing.to_string()),
+        memory_locking: memory
+            .as_ref()
+            .map_or_else(String::new, |memory| memory.backing.to_string()),
         memory_bytes_total: bytes(|memory| memory.bytes_total),
         memory_bytes_used: bytes(|memory| memory.bytes_used),
         memory_bytes_peak: bytes(|memory| memory.bytes_peak),

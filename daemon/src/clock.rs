@@ -15,7 +15,9 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Time {
         // A clock before 1970 is a machine without a battery; the epoch is as good as any date there.
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }

@@ -34,7 +34,11 @@ impl Environment {
         let absolute = |name: &str, value: OsString| {
             // A later change of directory must not change what our own variables name.
             let ours = name.starts_with("STRONGROOM_") && !value.is_empty();
-            let path = if ours { std::path::absolute(&value).ok() } else { None };
+            let path = if ours {
+                std::path::absolute(&value).ok()
+            } else {
+                None
+            };
             path.map_or(value, PathBuf::into_os_string)
         };
         let named = |(name, value): (OsString, OsString)| {
@@ -48,7 +52,12 @@ impl Environment {
     /// One that is given.
     #[must_use]
     pub fn of_pairs(pairs: &[(&str, &str)]) -> Self {
-        Self(pairs.iter().map(|(name, value)| ((*name).into(), value.into())).collect())
+        Self(
+            pairs
+                .iter()
+                .map(|(name, value)| ((*name).into(), value.into()))
+                .collect(),
+        )
     }
 
     /// The value of a variable; an empty one counts as none.
@@ -128,7 +137,10 @@ pub struct Bounds {
 
 impl Default for Bounds {
     fn default() -> Self {
-        Self { connections_max: 1024, connections_per_user_max: 768 }
+        Self {
+            connections_max: 1024,
+            connections_per_user_max: 768,
+        }
     }
 }
 
@@ -166,7 +178,11 @@ impl fmt::Display for ConfigError {
                 paths::ENV_HOME
             ),
             Self::Unreadable { path, error } => {
-                write!(out, "cannot read the configuration {}: {error}", path.display())
+                write!(
+                    out,
+                    "cannot read the configuration {}: {error}",
+                    path.display()
+                )
             }
             Self::File(error) => write!(out, "{error}"),
             Self::Value { place, what } => write!(out, "{place}: {what}"),
@@ -195,10 +211,22 @@ impl Configuration {
             Some(_) => None,
             None => environment.value(name).map(PathBuf::from),
         };
-        let named = arguments.config.clone().or_else(|| variable(paths::ENV_CONFIG));
+        let named = arguments
+            .config
+            .clone()
+            .or_else(|| variable(paths::ENV_CONFIG));
         let (file, settings) = read_file(named, &paths.config)?;
-        let combined = Combined { arguments, settings: &settings, file: file.as_deref(), paths: &paths };
-        let socket = first([arguments.socket.clone(), variable(paths::ENV_SOCKET), settings.socket.clone()]);
+        let combined = Combined {
+            arguments,
+            settings: &settings,
+            file: file.as_deref(),
+            paths: &paths,
+        };
+        let socket = first([
+            arguments.socket.clone(),
+            variable(paths::ENV_SOCKET),
+            settings.socket.clone(),
+        ]);
         let admin_socket = first([
             arguments.admin_socket.clone(),
             variable(paths::ENV_ADMIN_SOCKET),
@@ -219,7 +247,11 @@ impl Configuration {
             locking: combined.locking(),
             log_level: combined.log_level()?,
             log_format: combined.log_format()?,
-            log_file: settings.log.file.clone().unwrap_or_else(|| paths.data.join("strongroomd.log")),
+            log_file: settings
+                .log
+                .file
+                .clone()
+                .unwrap_or_else(|| paths.data.join("strongroomd.log")),
             limits: settings.limits.limits(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
@@ -284,8 +316,11 @@ struct Combined<'c> {
 
 impl Combined<'_> {
     fn store(&self) -> PathBuf {
-        first([self.arguments.store.clone(), self.settings.store.path.clone()])
-            .unwrap_or_else(|| self.paths.store())
+        first([
+            self.arguments.store.clone(),
+            self.settings.store.path.clone(),
+        ])
+        .unwrap_or_else(|| self.paths.store())
     }
 
     fn seal(&self, store: &Path) -> Result<SealProvider, ConfigError> {
@@ -293,12 +328,16 @@ impl Combined<'_> {
         if in_file.key_file.is_some() && in_file.passphrase_file.is_some() {
             return Err(self.wrong(
                 "seal",
-                "key_file and passphrase_file exclude each other; keep the one that made the store".into(),
+                "key_file and passphrase_file exclude each other; keep the one that made the store"
+                    .into(),
             ));
         }
         let flagged = self.arguments.key_file.is_some() || self.arguments.passphrase_file.is_some();
         let (key_file, passphrase_file) = if flagged {
-            (self.arguments.key_file.clone(), self.arguments.passphrase_file.clone())
+            (
+                self.arguments.key_file.clone(),
+                self.arguments.passphrase_file.clone(),
+            )
         } else {
             (in_file.key_file.clone(), in_file.passphrase_file.clone())
         };
@@ -308,29 +347,45 @@ impl Combined<'_> {
                 salt: store.with_file_name("root.salt"),
                 cost: PASSPHRASE_COST,
             },
-            None => SealProvider::KeyFile { path: key_file.unwrap_or_else(|| self.paths.key_file()) },
+            None => SealProvider::KeyFile {
+                path: key_file.unwrap_or_else(|| self.paths.key_file()),
+            },
         })
     }
 
     fn audit_level(&self) -> Result<audit::Level, ConfigError> {
         let parse = |text: &str| {
-            text.parse().map_err(|_| format!("\"{text}\" is no audit level; it is one of all, management, none"))
+            text.parse().map_err(|_| {
+                format!("\"{text}\" is no audit level; it is one of all, management, none")
+            })
         };
-        self.choose(("--audit-level", &self.arguments.audit_level), ("audit.level", &self.settings.audit.level), parse)
-            .map(|level| level.unwrap_or(audit::Level::All))
+        self.choose(
+            ("--audit-level", &self.arguments.audit_level),
+            ("audit.level", &self.settings.audit.level),
+            parse,
+        )
+        .map(|level| level.unwrap_or(audit::Level::All))
     }
 
     fn log_level(&self) -> Result<log::Level, ConfigError> {
-        self.choose(("--log-level", &self.arguments.log_level), ("log.level", &self.settings.log.level), str::parse)
-            .map(Option::unwrap_or_default)
+        self.choose(
+            ("--log-level", &self.arguments.log_level),
+            ("log.level", &self.settings.log.level),
+            str::parse,
+        )
+        .map(Option::unwrap_or_default)
     }
 
     fn log_format(&self) -> Result<log::Format, ConfigError> {
         if self.arguments.log_json {
             return Ok(log::Format::Json);
         }
-        self.choose(("", &None), ("log.format", &self.settings.log.format), str::parse)
-            .map(Option::unwrap_or_default)
+        self.choose(
+            ("", &None),
+            ("log.format", &self.settings.log.format),
+            str::parse,
+        )
+        .map(Option::unwrap_or_default)
     }
 
     fn locking(&self) -> MemoryLocking {
@@ -342,7 +397,9 @@ impl Combined<'_> {
     }
 
     fn socket_mode(&self) -> Result<u32, ConfigError> {
-        let Some(text) = &self.settings.socket_mode else { return Ok(0o600) };
+        let Some(text) = &self.settings.socket_mode else {
+            return Ok(0o600);
+        };
         match u32::from_str_radix(text, 8) {
             Ok(mode) if mode <= 0o777 && mode & 0o600 == 0o600 => Ok(mode),
             _ => Err(self.wrong(
@@ -353,7 +410,11 @@ impl Combined<'_> {
     }
 
     fn pin_cost(&self) -> PinCost {
-        if self.arguments.danger_fast_pins() { danger_fast_pin_cost() } else { PinCost::default() }
+        if self.arguments.danger_fast_pins() {
+            danger_fast_pin_cost()
+        } else {
+            PinCost::default()
+        }
     }
 
     /// The flag's value before the file's, parsed, and named when it is wrong.
@@ -364,9 +425,10 @@ impl Combined<'_> {
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Result<Option<T>, ConfigError> {
         let parsed = match (flag.1, key.1) {
-            (Some(text), _) => {
-                parse(text).map_err(|what| ConfigError::Value { place: flag.0.into(), what })
-            }
+            (Some(text), _) => parse(text).map_err(|what| ConfigError::Value {
+                place: flag.0.into(),
+                what,
+            }),
             (None, Some(text)) => parse(text).map_err(|what| self.wrong(key.0, what)),
             (None, None) => return Ok(None),
         };
@@ -374,12 +436,21 @@ impl Combined<'_> {
     }
 
     fn wrong(&self, key: &str, what: String) -> ConfigError {
-        let file = self.file.map_or_else(String::new, |file| format!("{}: ", file.display()));
-        ConfigError::Value { place: format!("{file}{key}"), what }
+        let file = self
+            .file
+            .map_or_else(String::new, |file| format!("{}: ", file.display()));
+        ConfigError::Value {
+            place: format!("{file}{key}"),
+            what,
+        }
     }
 }
 
 /// A PIN cost that a test suite can pay hundreds of times. It protects nothing.
 fn danger_fast_pin_cost() -> PinCost {
-    PinCost { memory_kib: 8, passes: 1, lanes: 1 }
+    PinCost {
+        memory_kib: 8,
+        passes: 1,
+        lanes: 1,
+    }
 }

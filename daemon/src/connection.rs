@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use strongroom::audit::Principal;
 use strongroom::application::Application;
+use strongroom::audit::Principal;
 use strongroom::service::{Malformed, Service};
 use strongroom_wire::frame::Door;
 
@@ -49,7 +49,12 @@ fn serve(daemon: &Arc<Daemon>, door: Door, admitted: &Admitted, principal: &Prin
         Ok(Err(end)) => end,
         Err(_) => End::Refused,
     };
-    let Principal { uid, pid, executable, .. } = principal;
+    let Principal {
+        uid,
+        pid,
+        executable,
+        ..
+    } = principal;
     let executable = executable.as_str();
     match end {
         End::Closed => tracing::debug!(id = %admitted.id(), uid, pid, "connection closed"),
@@ -83,9 +88,13 @@ fn converse(service: &Service, admitted: &Admitted, principal: &Principal) -> Re
 
     let payload_bytes = incoming.receive(socket, first_frame())?;
     let answer = outgoing.begin()?;
-    let application =
-        service.greet(principal.clone(), incoming.payload(payload_bytes), answer).map_err(refused)?;
-    let member = Membership { service, application };
+    let application = service
+        .greet(principal.clone(), incoming.payload(payload_bytes), answer)
+        .map_err(refused)?;
+    let member = Membership {
+        service,
+        application,
+    };
     socket.set_read_timeout(None).map_err(End::Io)?;
     outgoing.send(socket)?;
     incoming.consume(payload_bytes)?;
@@ -95,13 +104,19 @@ fn converse(service: &Service, admitted: &Admitted, principal: &Principal) -> Re
             return Err(End::Closed);
         }
         let answer = outgoing.begin()?;
-        service.answer(&member.application, incoming.payload(payload_bytes), answer).map_err(refused)?;
+        service
+            .answer(&member.application, incoming.payload(payload_bytes), answer)
+            .map_err(refused)?;
         outgoing.send(socket)?;
         incoming.consume(payload_bytes)?;
     }
 }
 
-fn administer(daemon: &Arc<Daemon>, admitted: &Admitted, principal: &Principal) -> Result<Never, End> {
+fn administer(
+    daemon: &Arc<Daemon>,
+    admitted: &Admitted,
+    principal: &Principal,
+) -> Result<Never, End> {
     let socket = admitted.socket();
     let mut incoming = Incoming::new(Door::Admin)?;
     let mut outgoing = Outgoing::new(Door::Admin);

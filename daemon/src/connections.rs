@@ -103,10 +103,19 @@ impl Connections {
         let id = ConnectionId(register.next);
         register.next += 1;
         let socket = Arc::new(socket);
-        let entry = Entry { door, uid, socket: Arc::clone(&socket), process: process.map(Arc::new) };
+        let entry = Entry {
+            door,
+            uid,
+            socket: Arc::clone(&socket),
+            process: process.map(Arc::new),
+        };
         register.entries.insert(id, entry);
         drop(register);
-        Ok(Admitted { id, socket, connections: Arc::clone(self) })
+        Ok(Admitted {
+            id,
+            socket,
+            connections: Arc::clone(self),
+        })
     }
 
     /// The processes at the other ends.
@@ -114,7 +123,9 @@ impl Connections {
     pub fn processes(&self) -> Vec<(ConnectionId, Arc<OwnedFd>)> {
         let register = self.register.lock();
         let watched = register.entries.iter();
-        watched.filter_map(|(id, entry)| Some((*id, entry.process.clone()?))).collect()
+        watched
+            .filter_map(|(id, entry)| Some((*id, entry.process.clone()?)))
+            .collect()
     }
 
     /// The process that made this connection has ended; a child may still hold the socket. What the process owned ends with it.

@@ -54,7 +54,10 @@ impl Daemon {
             environment,
             in_force: Mutex::new(Arc::new(configuration)),
             started,
-            log_lines: Mutex::new(Allowance { since: started, lines: 0 }),
+            log_lines: Mutex::new(Allowance {
+                since: started,
+                lines: 0,
+            }),
         }
     }
 
@@ -110,15 +113,20 @@ impl Daemon {
             bounds: new.bounds,
             ..Configuration::clone(&in_force)
         };
-        self.service.apply(settings(&next)).map_err(|error| ConfigError::Value {
-            place: "audit_level".to_owned(),
-            what: format!("the journal cannot be continued at that level: {error}"),
-        })?;
+        self.service
+            .apply(settings(&next))
+            .map_err(|error| ConfigError::Value {
+                place: "audit_level".to_owned(),
+                what: format!("the journal cannot be continued at that level: {error}"),
+            })?;
         log::set_level(next.log_level);
         let changed = changed(&in_force, &next);
         tracing::info!(changed, "configuration reloaded");
         if !needs_restart.is_empty() {
-            tracing::warn!(keys = needs_restart.join(", "), "these take effect at the next start only");
+            tracing::warn!(
+                keys = needs_restart.join(", "),
+                "these take effect at the next start only"
+            );
         }
         *in_force = Arc::new(next);
         Ok(())
@@ -137,14 +145,19 @@ pub fn settings(configuration: &Configuration) -> Settings {
 }
 
 fn version_numbers() -> [u8; 3] {
-    let mut numbers = VERSION.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+    let mut numbers = VERSION
+        .split(['.', '-'])
+        .map(|part| part.parse().unwrap_or(0));
     std::array::from_fn(|_| numbers.next().unwrap_or(0))
 }
 
 fn changed(old: &Configuration, new: &Configuration) -> String {
     let mut changes = Vec::new();
     if old.audit_level != new.audit_level {
-        changes.push(format!("audit.level {} to {}", old.audit_level, new.audit_level));
+        changes.push(format!(
+            "audit.level {} to {}",
+            old.audit_level, new.audit_level
+        ));
     }
     if old.log_level != new.log_level {
         changes.push(format!("log.level {} to {}", old.log_level, new.log_level));
@@ -152,7 +165,11 @@ fn changed(old: &Configuration, new: &Configuration) -> String {
     if old.limits != new.limits || old.bounds != new.bounds {
         changes.push("limits".into());
     }
-    if changes.is_empty() { "nothing".into() } else { changes.join(", ") }
+    if changes.is_empty() {
+        "nothing".into()
+    } else {
+        changes.join(", ")
+    }
 }
 
 fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> {
@@ -164,11 +181,17 @@ fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> 
         (old.store != new.store, "store.path"),
         (old.journal != new.journal, "audit.path"),
         (old.seal != new.seal, "seal"),
-        (old.memory_bytes != new.memory_bytes || old.locking != new.locking, "memory"),
+        (
+            old.memory_bytes != new.memory_bytes || old.locking != new.locking,
+            "memory",
+        ),
         (old.log_format != new.log_format, "log.format"),
         (old.log_file != new.log_file, "log.file"),
     ];
-    differing.into_iter().filter_map(|(differs, key)| differs.then_some(key)).collect()
+    differing
+        .into_iter()
+        .filter_map(|(differs, key)| differs.then_some(key))
+        .collect()
 }
 
 /// Lines that strangers may still provoke: a few for each stretch of time, so that they cannot fill the disk.
@@ -185,7 +208,10 @@ impl Allowance {
             if withheld > 0 {
                 tracing::warn!(withheld, "lines about refused connections were withheld");
             }
-            *self = Self { since: now, lines: 0 };
+            *self = Self {
+                since: now,
+                lines: 0,
+            };
         }
         self.lines += 1;
         self.lines <= LOG_LINES_MAX
@@ -202,7 +228,10 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_dammed() {
         let start = Instant::now();
-        let mut allowance = Allowance { since: start, lines: 0 };
+        let mut allowance = Allowance {
+            since: start,
+            lines: 0,
+        };
         let allowed = (0..1000).filter(|_| allowance.take(start)).count();
         assert_eq!(allowed as u64, LOG_LINES_MAX);
         assert!(allowance.take(start + LOG_STRETCH));

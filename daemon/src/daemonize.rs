@@ -35,7 +35,9 @@ impl Readiness {
 
     /// Tells how the start ended. Answers whether somebody was told.
     pub fn tell(&mut self, outcome: &Outcome) -> bool {
-        let Some(mut pipe) = self.waiting.take() else { return false };
+        let Some(mut pipe) = self.waiting.take() else {
+            return false;
+        };
         let mut bytes = vec![outcome.code];
         bytes.extend_from_slice(outcome.message.as_bytes());
         pipe.write_all(&bytes).is_ok()
@@ -65,7 +67,9 @@ pub fn daemonize(log_file: &Path) -> io::Result<Side> {
         Fork::Child => {
             drop(reader);
             detach(log_file)?;
-            Ok(Side::Daemon(Readiness { waiting: Some(writer) }))
+            Ok(Side::Daemon(Readiness {
+                waiting: Some(writer),
+            }))
         }
     }
 }
@@ -74,12 +78,16 @@ fn await_outcome(mut reader: PipeReader, log_file: &Path) -> Outcome {
     let mut bytes = Vec::new();
     let told = reader.read_to_end(&mut bytes).is_ok();
     match bytes.split_first() {
-        Some((code, message)) if told => {
-            Outcome { code: *code, message: String::from_utf8_lossy(message).into_owned() }
-        }
+        Some((code, message)) if told => Outcome {
+            code: *code,
+            message: String::from_utf8_lossy(message).into_owned(),
+        },
         _ => Outcome {
             code: 1,
-            message: format!("the daemon ended during its start; see {}", log_file.display()),
+            message: format!(
+                "the daemon ended during its start; see {}",
+                log_file.display()
+            ),
         },
     }
 }
@@ -87,9 +95,16 @@ fn await_outcome(mut reader: PipeReader, log_file: &Path) -> Outcome {
 fn detach(log_file: &Path) -> io::Result<()> {
     system::leave_terminal()?;
     std::env::set_current_dir("/")?;
-    let nothing = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    let nothing = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")?;
     // A log that cannot be written is no reason not to serve.
-    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(log_file);
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(log_file);
     let log = log.or_else(|_| nothing.try_clone())?;
     system::replace_standard(0, &nothing)?;
     system::replace_standard(1, &log)?;

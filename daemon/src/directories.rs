@@ -76,7 +76,11 @@ pub fn prepare(configuration: &Configuration) -> Result<(), DirectoryError> {
         make(directory, PRIVATE)?;
     }
     // Other users reach a socket that is open to them only when they may pass through its directory.
-    let runtime_mode = if configuration.socket_mode & 0o077 == 0 { PRIVATE } else { PASSABLE };
+    let runtime_mode = if configuration.socket_mode & 0o077 == 0 {
+        PRIVATE
+    } else {
+        PASSABLE
+    };
     if let Some(directory) = configuration.socket.parent() {
         make(directory, runtime_mode)?;
     }
@@ -91,29 +95,43 @@ pub fn prepare(configuration: &Configuration) -> Result<(), DirectoryError> {
 /// # Errors
 /// [`DirectoryError`] names the directory.
 pub fn prepare_for(file: &Path) -> Result<(), DirectoryError> {
-    file.parent().map_or(Ok(()), |directory| make(directory, PRIVATE))
+    file.parent()
+        .map_or(Ok(()), |directory| make(directory, PRIVATE))
 }
 
 fn make(directory: &Path, mode: u32) -> Result<(), DirectoryError> {
     if directory.is_dir() {
         return Ok(());
     }
-    let failed = |error| DirectoryError::Io { path: directory.into(), error };
-    DirBuilder::new().recursive(true).mode(mode).create(directory).map_err(failed)?;
+    let failed = |error| DirectoryError::Io {
+        path: directory.into(),
+        error,
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(directory)
+        .map_err(failed)?;
     if mode != PRIVATE {
         // The mask of file modes has taken the rights of others away.
-        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(mode))
+            .map_err(failed)?;
     }
     Ok(())
 }
 
 fn refuse_exposed(directory: &Path) -> Result<(), DirectoryError> {
-    let state = std::fs::metadata(directory)
-        .map_err(|error| DirectoryError::Io { path: directory.into(), error })?;
+    let state = std::fs::metadata(directory).map_err(|error| DirectoryError::Io {
+        path: directory.into(),
+        error,
+    })?;
     if state.mode() & 0o022 == 0 {
         Ok(())
     } else {
-        Err(DirectoryError::Exposed { path: directory.into(), mode: state.mode() & 0o7777 })
+        Err(DirectoryError::Exposed {
+            path: directory.into(),
+            mode: state.mode() & 0o7777,
+        })
     }
 }
 
@@ -131,7 +149,10 @@ impl StoreLock {
     /// [`DirectoryError::InUse`] when another daemon has it.
     pub fn take(directory: &Path) -> Result<Self, DirectoryError> {
         let path = directory.join("strongroomd.lock");
-        let failed = |error| DirectoryError::Io { path: path.clone(), error };
+        let failed = |error| DirectoryError::Io {
+            path: path.clone(),
+            error,
+        };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -147,12 +168,16 @@ impl StoreLock {
                 // Who it is, is a courtesy: the refusal stands without it.
                 let _ = file.take(20).read_to_string(&mut owner);
                 let owner = owner.trim().to_owned();
-                return Err(DirectoryError::InUse { path: directory.into(), owner });
+                return Err(DirectoryError::InUse {
+                    path: directory.into(),
+                    owner,
+                });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
         file.set_len(0).map_err(failed)?;
-        file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes())
+            .map_err(failed)?;
         Ok(Self { _file: file })
     }
 }

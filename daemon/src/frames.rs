@@ -83,7 +83,11 @@ impl Incoming {
     /// # Errors
     /// [`OutOfMemory`] of locked memory.
     pub fn new(door: Door) -> Result<Self, OutOfMemory> {
-        Ok(Self { door, room: small_room()?, filled: 0 })
+        Ok(Self {
+            door,
+            room: small_room()?,
+            filled: 0,
+        })
     }
 
     /// Waits for a whole frame; tells the length of its payload.
@@ -174,7 +178,10 @@ impl Outgoing {
     /// An empty one.
     #[must_use]
     pub const fn new(door: Door) -> Self {
-        Self { door, bytes: SecretVec::new() }
+        Self {
+            door,
+            bytes: SecretVec::new(),
+        }
     }
 
     /// A buffer that the payload may be appended to; room for the header stands at its front.
@@ -198,7 +205,11 @@ impl Outgoing {
         // A client that is gone is an error here and no signal: Rust programs ignore SIGPIPE.
         let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
         let sent = socket.write_all(self.bytes.expose()).map_err(|error| {
-            if gone.contains(&error.kind()) { End::Closed } else { End::Io(error) }
+            if gone.contains(&error.kind()) {
+                End::Closed
+            } else {
+                End::Io(error)
+            }
         });
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_BYTES_MAX {

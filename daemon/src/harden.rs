@@ -21,7 +21,11 @@ pub struct HardenError {
 
 impl fmt::Display for HardenError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "cannot harden the process: {}: {}", self.what, self.why)
+        write!(
+            out,
+            "cannot harden the process: {}: {}",
+            self.what, self.why
+        )
     }
 }
 
@@ -35,12 +39,19 @@ pub fn harden() -> Result<(), HardenError> {
     // Every file and socket is made for its owner alone; wider rights are given one by one afterwards.
     system::set_file_mode_mask(0o077);
     // With dumps forbidden, /proc/self belongs to root. Nothing here reads it: peers are looked up under their own numbers.
-    system::forbid_dumps().map_err(|why| HardenError { what: "forbid core dumps", why })?;
-    system::forbid_new_privileges()
-        .map_err(|why| HardenError { what: "forbid new privileges", why })?;
+    system::forbid_dumps().map_err(|why| HardenError {
+        what: "forbid core dumps",
+        why,
+    })?;
+    system::forbid_new_privileges().map_err(|why| HardenError {
+        what: "forbid new privileges",
+        why,
+    })?;
     // Two descriptors a connection: the socket, and the process at its other end.
-    system::raise_open_files()
-        .map_err(|why| HardenError { what: "raise the limit of open files", why })?;
+    system::raise_open_files().map_err(|why| HardenError {
+        what: "raise the limit of open files",
+        why,
+    })?;
     system::scrub_environment();
     Ok(())
 }

@@ -32,19 +32,29 @@ impl FileJournal {
     /// # Errors
     /// What the file system says.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let file =
-            OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+        let file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .open(path)?;
         let length = file.metadata()?.len();
         let whole = end_of_last_line(&file, length)?;
         if whole < length {
             tracing::warn!(journal = %path.display(), bytes = length - whole, "an incomplete last line is cut off");
             file.set_len(whole)?;
         }
-        Ok(Self { path: path.into(), file: Mutex::new(file) })
+        Ok(Self {
+            path: path.into(),
+            file: Mutex::new(file),
+        })
     }
 
     fn failure(&self, what: &str, error: &io::Error) -> StoreError {
-        io_failure(&format!("{what} the audit journal {}", self.path.display()), error)
+        io_failure(
+            &format!("{what} the audit journal {}", self.path.display()),
+            error,
+        )
     }
 
     /// The file and the length of its whole lines.
@@ -56,7 +66,11 @@ impl FileJournal {
 
     fn read_lines(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
         let (file, length) = self.snapshot()?;
-        let reader = Positioned { file: &file, position: 0 }.take(length);
+        let reader = Positioned {
+            file: &file,
+            position: 0,
+        }
+        .take(length);
         let mut reader = BufReader::with_capacity(BLOCK_BYTES, reader);
         let mut line = Vec::new();
         loop {
@@ -82,7 +96,10 @@ impl FileJournal {
             bytes = block;
             start = from;
         }
-        let mut all: Vec<Vec<u8>> = bytes.split(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
+        let mut all: Vec<Vec<u8>> = bytes
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect();
         // Behind the last line feed stands nothing.
         all.pop();
         Ok(all.split_off(all.len().saturating_sub(lines)))
@@ -96,23 +113,32 @@ impl Journal for FileJournal {
         whole.push(b'\n');
         let mut file = self.file.lock();
         // One write(2) with O_APPEND: after a crash of the daemon a line is there or not.
-        let written = file.write(&whole).map_err(|error| self.failure("append to", &error))?;
+        let written = file
+            .write(&whole)
+            .map_err(|error| self.failure("append to", &error))?;
         if written == whole.len() {
             return Ok(());
         }
         // The disk filled up in the middle of the line. What stands there would break the chain.
-        let cut = file.metadata().and_then(|state| file.set_len(state.len().saturating_sub(written as u64)));
+        let cut = file
+            .metadata()
+            .and_then(|state| file.set_len(state.len().saturating_sub(written as u64)));
         drop(file);
         cut.map_err(|error| self.failure("repair", &error))?;
-        Err(StoreError::Full(format!("the audit journal {} cannot grow", self.path.display())))
+        Err(StoreError::Full(format!(
+            "the audit journal {} cannot grow",
+            self.path.display()
+        )))
     }
 
     fn read(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
-        self.read_lines(visit).map_err(|error| self.failure("read", &error))
+        self.read_lines(visit)
+            .map_err(|error| self.failure("read", &error))
     }
 
     fn tail(&self, lines: usize) -> Result<Vec<Vec<u8>>, StoreError> {
-        self.last_lines(lines).map_err(|error| self.failure("read", &error))
+        self.last_lines(lines)
+            .map_err(|error| self.failure("read", &error))
     }
 }
 

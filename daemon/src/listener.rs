@@ -56,7 +56,10 @@ impl fmt::Display for ListenError {
                 path.display()
             ),
             Self::Group(name) => {
-                write!(out, "socket_group: there is no group \"{name}\" on this machine")
+                write!(
+                    out,
+                    "socket_group: there is no group \"{name}\" on this machine"
+                )
             }
             Self::Io { path, error } => write!(out, "cannot listen on {}: {error}", path.display()),
         }
@@ -76,7 +79,11 @@ struct SocketFile {
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
         let state = std::fs::symlink_metadata(path)?;
-        Ok(Self { path: path.into(), device: state.dev(), inode: state.ino() })
+        Ok(Self {
+            path: path.into(),
+            device: state.dev(),
+            inode: state.ino(),
+        })
     }
 }
 
@@ -118,21 +125,32 @@ impl Listeners {
             Some(listener) => listener,
             None => listen(&configuration.admin_socket, &mut files)?,
         };
-        for (listener, path) in
-            [(&application, &configuration.socket), (&admin, &configuration.admin_socket)]
-        {
+        for (listener, path) in [
+            (&application, &configuration.socket),
+            (&admin, &configuration.admin_socket),
+        ] {
             // The loop asks first and accepts then; a client that has gone meanwhile must not block it.
             listener
                 .set_nonblocking(true)
-                .map_err(|error| ListenError::Io { path: path.clone(), error })?;
+                .map_err(|error| ListenError::Io {
+                    path: path.clone(),
+                    error,
+                })?;
         }
-        Ok(Self { application, admin, files })
+        Ok(Self {
+            application,
+            admin,
+            files,
+        })
     }
 }
 
 /// Binds a socket for the owner alone.
 fn listen(path: &Path, files: &mut Vec<SocketFile>) -> Result<UnixListener, ListenError> {
-    let failed = |error| ListenError::Io { path: path.into(), error };
+    let failed = |error| ListenError::Io {
+        path: path.into(),
+        error,
+    };
     remove_stale(path)?;
     let listener = UnixListener::bind(path).map_err(failed)?;
     files.push(SocketFile::of(path).map_err(failed)?);
@@ -142,7 +160,10 @@ fn listen(path: &Path, files: &mut Vec<SocketFile>) -> Result<UnixListener, List
 
 /// Removes a socket file on which nobody answers, as a crash leaves it.
 fn remove_stale(path: &Path) -> Result<(), ListenError> {
-    let failed = |error| ListenError::Io { path: path.into(), error };
+    let failed = |error| ListenError::Io {
+        path: path.into(),
+        error,
+    };
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(failed(error)),
@@ -163,7 +184,10 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
 /// Gives group and mode of the configuration to the socket for applications; before this only the owner could connect.
 fn widen(configuration: &Configuration) -> Result<(), ListenError> {
     let path = &configuration.socket;
-    let failed = |error| ListenError::Io { path: path.clone(), error };
+    let failed = |error| ListenError::Io {
+        path: path.clone(),
+        error,
+    };
     if let Some(name) = &configuration.socket_group {
         let group = system::group_number(name).map_err(|_| ListenError::Group(name.clone()))?;
         std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
@@ -188,12 +212,20 @@ impl Acceptor {
     /// What the system says.
     pub fn start(daemon: &Arc<Daemon>, listeners: Listeners) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
-        let Listeners { application, admin, files } = listeners;
+        let Listeners {
+            application,
+            admin,
+            files,
+        } = listeners;
         let daemon = Arc::clone(daemon);
         let thread = thread::Builder::new()
             .name("listener".into())
             .spawn(move || accept_until(&woken, &daemon, &application, &admin))?;
-        Ok(Self { thread, wake, files })
+        Ok(Self {
+            thread,
+            wake,
+            files,
+        })
     }
 
     /// Accepts nobody any more and removes the socket files.
@@ -217,8 +249,10 @@ fn accept_until(
     loop {
         let processes = daemon.connections.processes();
         let fixed = [woken.as_fd(), application.as_fd(), admin.as_fd()];
-        let watched: Vec<BorrowedFd<'_>> =
-            fixed.into_iter().chain(processes.iter().map(|(_, process)| process.as_fd())).collect();
+        let watched: Vec<BorrowedFd<'_>> = fixed
+            .into_iter()
+            .chain(processes.iter().map(|(_, process)| process.as_fd()))
+            .collect();
         let ready = match system::wait_readable(&watched, None) {
             Ok(ready) => ready,
             Err(error) => {
@@ -227,7 +261,9 @@ fn accept_until(
                 continue;
             }
         };
-        let [stop, new_application, new_admin, ended @ ..] = ready.as_slice() else { continue };
+        let [stop, new_application, new_admin, ended @ ..] = ready.as_slice() else {
+            continue;
+        };
         if *stop {
             return;
         }
@@ -268,7 +304,9 @@ fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), Str
     let peer = system::peer(socket.as_fd()).map_err(|error| format!("no credentials: {error}"))?;
     let who = format!("user {}, process {}", peer.uid, peer.pid);
     if door == Door::Admin && !may_administer(peer.uid) {
-        return Err(format!("{who} may not administer; root and the daemon's own user may"));
+        return Err(format!(
+            "{who} may not administer; root and the daemon's own user may"
+        ));
     }
     let process = match system::peer_process(socket.as_fd(), peer) {
         Ok(process) => Some(process),
@@ -279,10 +317,12 @@ fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), Str
     let principal = Principal {
         uid: peer.uid,
         gid: peer.gid,
-        pid: i32::try_from(peer.pid).unwrap_or(0),
+        pid: peer.pid,
         executable: executable(peer, process.as_ref()),
     };
-    socket.set_nonblocking(false).map_err(|error| format!("{who}: {error}"))?;
+    socket
+        .set_nonblocking(false)
+        .map_err(|error| format!("{who}: {error}"))?;
     let bounds = daemon.configuration().bounds;
     let admitted = daemon
         .connections
@@ -297,7 +337,8 @@ fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), Str
 fn executable(peer: Peer, process: Option<&OwnedFd>) -> String {
     let path = std::fs::read_link(format!("/proc/{}/exe", peer.pid));
     let runs = process.is_some_and(|process| {
-        system::wait_readable(&[process.as_fd()], Some(Duration::ZERO)).is_ok_and(|ended| ended == [false])
+        system::wait_readable(&[process.as_fd()], Some(Duration::ZERO))
+            .is_ok_and(|ended| ended == [false])
     });
     match path {
         Ok(path) if runs => path.to_string_lossy().into_owned(),

@@ -54,7 +54,10 @@ impl FromStr for Level {
             "warn" => Ok(Self::Warn),
             "info" => Ok(Self::Info),
             "debug" => Ok(Self::Debug),
-            _ => Err(format!("\"{text}\" is no log level; it is one of {}", Self::NAMES.join(", "))),
+            _ => Err(format!(
+                "\"{text}\" is no log level; it is one of {}",
+                Self::NAMES.join(", ")
+            )),
         }
     }
 }
@@ -87,7 +90,9 @@ impl FromStr for Format {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err(format!("\"{text}\" is no log format; it is \"text\" or \"json\"")),
+            _ => Err(format!(
+                "\"{text}\" is no log format; it is \"text\" or \"json\""
+            )),
         }
     }
 }
@@ -109,7 +114,9 @@ pub fn set_level(level: Level) {
 
 /// A panic's text may quote what it compared, and that may be secret: only the place is told.
 fn record_panic(panic: &PanicHookInfo<'_>) {
-    let place = panic.location().map_or_else(String::new, ToString::to_string);
+    let place = panic
+        .location()
+        .map_or_else(String::new, ToString::to_string);
     tracing::error!(place, "a defect of the daemon: please report it");
 }
 
@@ -177,7 +184,10 @@ impl Fields {
     fn json(self, level: tracing::Level) -> String {
         let mut object = Map::new();
         object.insert("time".into(), timestamp().into());
-        object.insert("level".into(), level.to_string().to_ascii_lowercase().into());
+        object.insert(
+            "level".into(),
+            level.to_string().to_ascii_lowercase().into(),
+        );
         object.insert("message".into(), self.message.into());
         object.extend(self.rest);
         let mut line = Value::Object(object).to_string();
@@ -214,11 +224,15 @@ impl Visit for Fields {
 }
 
 fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 fn timestamp() -> String {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     date_and_time(since.as_secs(), since.subsec_millis())
 }
 
@@ -258,7 +272,20 @@ const fn year_days(year: u64) -> u64 {
 }
 
 const fn month_days(year: u64) -> [u64; 12] {
-    [31, if leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+    [
+        31,
+        if leap(year) { 29 } else { 28 },
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ]
 }
 
 static LEVEL: AtomicU8 = AtomicU8::new(Level::Info.number());
@@ -277,8 +304,13 @@ mod tests {
 
     #[test]
     fn a_stranger_cannot_forge_a_line() {
-        let mut fields = Fields { message: "refused".into(), rest: Map::new() };
-        fields.rest.insert("executable".into(), "/tmp/x\nERROR forged".into());
+        let mut fields = Fields {
+            message: "refused".into(),
+            rest: Map::new(),
+        };
+        fields
+            .rest
+            .insert("executable".into(), "/tmp/x\nERROR forged".into());
         assert_eq!(fields.text(tracing::Level::WARN).matches('\n').count(), 1);
     }
 }

@@ -36,7 +36,10 @@ fn main() -> ExitCode {
         Err(failure) => return tell(failure.outcome()),
     };
     if arguments.check_config {
-        return tell(Outcome { code: 0, message: checked(&configuration) });
+        return tell(Outcome {
+            code: 0,
+            message: checked(&configuration),
+        });
     }
     let mut readiness = Readiness::nobody();
     if arguments.daemonize {
@@ -49,7 +52,13 @@ fn main() -> ExitCode {
             Err(failure) => return tell(failure.outcome()),
         }
     }
-    match run(arguments, environment, configuration, started, &mut readiness) {
+    match run(
+        arguments,
+        environment,
+        configuration,
+        started,
+        &mut readiness,
+    ) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             let outcome = failure.outcome();
@@ -60,9 +69,13 @@ fn main() -> ExitCode {
 }
 
 fn configure(environment: &Environment) -> Result<(Arguments, Configuration), Failure> {
-    let arguments = Arguments::parse().with_absolute_paths().map_err(Failure::other)?;
-    let configuration = Configuration::read(&arguments, environment)
-        .map_err(|error| Failure { code: CODE_CONFIG, message: error.to_string() })?;
+    let arguments = Arguments::parse()
+        .with_absolute_paths()
+        .map_err(Failure::other)?;
+    let configuration = Configuration::read(&arguments, environment).map_err(|error| Failure {
+        code: CODE_CONFIG,
+        message: error.to_string(),
+    })?;
     Ok((arguments, configuration))
 }
 
@@ -74,10 +87,9 @@ fn run(
     readiness: &mut Readiness,
 ) -> Result<(), Failure> {
     log::start(configuration.log_level, configuration.log_format);
-    let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])
-        .map_err(Failure::other)?;
-    let activated =
-        take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
+    let signals =
+        Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(Failure::other)?;
+    let activated = take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
     harden().map_err(Failure::other)?;
 
     directories::prepare(&configuration)?;
@@ -89,13 +101,24 @@ fn run(
 
     let listeners = Listeners::open(&configuration, activated)?;
     let line = ready_line(&configuration);
-    let daemon =
-        Arc::new(Daemon::new(service, configuration, arguments, environment, started));
+    let daemon = Arc::new(Daemon::new(
+        service,
+        configuration,
+        arguments,
+        environment,
+        started,
+    ));
     let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
 
-    tracing::info!(milliseconds = started.elapsed().as_millis() as u64, "{line}");
+    tracing::info!(
+        milliseconds = started.elapsed().as_millis() as u64,
+        "{line}"
+    );
     daemon.notifier.ready("ready");
-    readiness.tell(&Outcome { code: 0, message: String::new() });
+    readiness.tell(&Outcome {
+        code: 0,
+        message: String::new(),
+    });
 
     serve(&daemon, &signals);
 
@@ -103,7 +126,10 @@ fn run(
     acceptor.stop();
     let left = daemon.connections.stop(FINISH_WITHIN);
     if left > 0 {
-        tracing::warn!(connections = left, "requests that did not finish in time are cut off");
+        tracing::warn!(
+            connections = left,
+            "requests that did not finish in time are cut off"
+        );
     }
     tracing::info!("strongroomd stopped");
     Ok(())
@@ -114,7 +140,9 @@ fn start_memory_and_crypto(
     configuration: &Configuration,
 ) -> Result<(), Failure> {
     if arguments.danger_fast_pins() {
-        tracing::warn!("danger: PINs cost an attacker nothing (--pin-cost fast); this is for tests only");
+        tracing::warn!(
+            "danger: PINs cost an attacker nothing (--pin-cost fast); this is for tests only"
+        );
     }
     let memory = keymem::Config {
         bytes: configuration.memory_bytes,
@@ -138,10 +166,16 @@ fn open(configuration: &Configuration) -> Result<Service, Failure> {
     let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = FileJournal::open(&configuration.journal).map_err(|error| {
-        Failure::other(format!("cannot open the journal {}: {error}", configuration.journal.display()))
+        Failure::other(format!(
+            "cannot open the journal {}: {error}",
+            configuration.journal.display()
+        ))
     })?;
-    let ports =
-        Ports { store: Arc::new(store), journal: Arc::new(journal), clock: Arc::new(SystemClock) };
+    let ports = Ports {
+        store: Arc::new(store),
+        journal: Arc::new(journal),
+        clock: Arc::new(SystemClock),
+    };
     Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)
 }
 
@@ -187,7 +221,10 @@ fn lost_race(
 }
 
 fn checked(configuration: &Configuration) -> String {
-    let file = configuration.file.as_deref().map_or_else(|| "no configuration file".into(), |file: &Path| file.display().to_string());
+    let file = configuration.file.as_deref().map_or_else(
+        || "no configuration file".into(),
+        |file: &Path| file.display().to_string(),
+    );
     format!(
         "{file}: right; socket {}, admin socket {}, store {}, journal {}, {}",
         configuration.socket.display(),
@@ -206,33 +243,60 @@ struct Failure {
 }
 
 impl Failure {
-    #[expect(clippy::needless_pass_by_value, reason = "used as a function of map_err")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "used as a function of map_err"
+    )]
     fn other(error: impl fmt::Display) -> Self {
-        Self { code: CODE_FAILED, message: error.to_string() }
+        Self {
+            code: CODE_FAILED,
+            message: error.to_string(),
+        }
     }
 
     fn outcome(self) -> Outcome {
-        Outcome { code: self.code, message: self.message }
+        Outcome {
+            code: self.code,
+            message: self.message,
+        }
     }
 }
 
 impl From<DirectoryError> for Failure {
     fn from(error: DirectoryError) -> Self {
         let in_use = matches!(error, DirectoryError::InUse { .. });
-        let code = if in_use { CODE_ALREADY_RUNNING } else { CODE_FAILED };
-        Self { code, message: error.to_string() }
+        let code = if in_use {
+            CODE_ALREADY_RUNNING
+        } else {
+            CODE_FAILED
+        };
+        Self {
+            code,
+            message: error.to_string(),
+        }
     }
 }
 
 impl From<ListenError> for Failure {
     fn from(error: ListenError) -> Self {
         let in_use = matches!(error, ListenError::InUse(_));
-        let code = if in_use { CODE_ALREADY_RUNNING } else { CODE_FAILED };
-        Self { code, message: error.to_string() }
+        let code = if in_use {
+            CODE_ALREADY_RUNNING
+        } else {
+            CODE_FAILED
+        };
+        Self {
+            code,
+            message: error.to_string(),
+        }
     }
 }
 
-#[expect(clippy::print_stderr, clippy::print_stdout, reason = "the last words of a command")]
+#[expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the last words of a command"
+)]
 fn tell(outcome: Outcome) -> ExitCode {
     match outcome.code {
         0 if outcome.message.is_empty() => {}

@@ -23,17 +23,25 @@ impl Notifier {
     /// `address` is the value of `NOTIFY_SOCKET`: a path, or `@` and an abstract name.
     #[must_use]
     pub fn new(address: Option<OsString>) -> Self {
-        Self { address: address.filter(|value| !value.is_empty()) }
+        Self {
+            address: address.filter(|value| !value.is_empty()),
+        }
     }
 
     /// Requests are answered from now on.
     pub fn ready(&self, status: &str) {
-        self.send(&format!("READY=1\nMAINPID={}\nSTATUS={status}", std::process::id()));
+        self.send(&format!(
+            "READY=1\nMAINPID={}\nSTATUS={status}",
+            std::process::id()
+        ));
     }
 
     /// The configuration is being read again; [`Notifier::ready`] ends it.
     pub fn reloading(&self) {
-        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", system::monotonic_microseconds()));
+        self.send(&format!(
+            "RELOADING=1\nMONOTONIC_USEC={}",
+            system::monotonic_microseconds()
+        ));
     }
 
     /// The daemon is on its way out.
@@ -74,7 +82,11 @@ pub struct ActivationError(String);
 
 impl fmt::Display for ActivationError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "cannot use the sockets of the service manager: {}", self.0)
+        write!(
+            out,
+            "cannot use the sockets of the service manager: {}",
+            self.0
+        )
     }
 }
 
@@ -95,20 +107,27 @@ pub fn take_activated(
     let names = text("LISTEN_FDNAMES").unwrap_or_default();
     let count = text("LISTEN_FDS").unwrap_or_default();
     let places = assign(&count, &names).map_err(ActivationError)?;
-    let listener = |place: Option<RawFd>| match place.map(|number| (number, system::inherited_listener(number))) {
+    let listener = |place: Option<RawFd>| match place
+        .map(|number| (number, system::inherited_listener(number)))
+    {
         None => Ok(None),
         Some((_, Some(descriptor))) => Ok(Some(unix_listener(descriptor)?)),
-        Some((number, None)) => Err(ActivationError(format!("descriptor {number} is no listening socket"))),
+        Some((number, None)) => Err(ActivationError(format!(
+            "descriptor {number} is no listening socket"
+        ))),
     };
-    Ok(Activated { application: listener(places.application)?, admin: listener(places.admin)? })
+    Ok(Activated {
+        application: listener(places.application)?,
+        admin: listener(places.admin)?,
+    })
 }
 
 fn unix_listener(descriptor: OwnedFd) -> Result<UnixListener, ActivationError> {
     let listener = UnixListener::from(descriptor);
     // Only a Unix socket tells who connects.
-    listener
-        .local_addr()
-        .map_err(|_| ActivationError("a descriptor is no Unix socket; use ListenStream= with a path".into()))?;
+    listener.local_addr().map_err(|_| {
+        ActivationError("a descriptor is no Unix socket; use ListenStream= with a path".into())
+    })?;
     Ok(listener)
 }
 
@@ -120,9 +139,13 @@ struct Places {
 
 /// Which descriptor is for whom: by name, and those without a known name in order.
 fn assign(count: &str, names: &str) -> Result<Places, String> {
-    let count: RawFd = count.parse().map_err(|_| format!("LISTEN_FDS={count} is no number"))?;
+    let count: RawFd = count
+        .parse()
+        .map_err(|_| format!("LISTEN_FDS={count} is no number"))?;
     if !(0..=2).contains(&count) {
-        return Err(format!("LISTEN_FDS={count}; at most two sockets have a use, \"pkcs11\" and \"admin\""));
+        return Err(format!(
+            "LISTEN_FDS={count}; at most two sockets have a use, \"pkcs11\" and \"admin\""
+        ));
     }
     let mut names = names.split(':');
     let mut places = Places::default();
@@ -141,7 +164,11 @@ fn assign(count: &str, names: &str) -> Result<Places, String> {
         }
     }
     for number in unnamed {
-        let place = if places.application.is_none() { &mut places.application } else { &mut places.admin };
+        let place = if places.application.is_none() {
+            &mut places.application
+        } else {
+            &mut places.admin
+        };
         *place = Some(number);
     }
     Ok(places)
@@ -161,7 +188,10 @@ mod tests {
         assert_eq!(assign("1", ""), places(Some(3), None));
         assert_eq!(assign("2", ""), places(Some(3), Some(4)));
         assert_eq!(assign("2", "admin:pkcs11"), places(Some(4), Some(3)));
-        assert_eq!(assign("2", "admin:strongroomd.socket"), places(Some(4), Some(3)));
+        assert_eq!(
+            assign("2", "admin:strongroomd.socket"),
+            places(Some(4), Some(3))
+        );
         assert_eq!(assign("1", "admin"), places(None, Some(3)));
         assert!(assign("2", "admin:admin").is_err());
         assert!(assign("3", "").is_err());

@@ -12,7 +12,11 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 fn outcome(result: c_int) -> io::Result<c_int> {
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 /// Sets the mask of file modes: nothing is created with more rights than the mask leaves.
@@ -26,7 +30,10 @@ pub fn set_file_mode_mask(mask: u32) {
 /// # Errors
 /// What the kernel says.
 pub fn forbid_dumps() -> io::Result<()> {
-    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the kernel reads one rlimit, which lives until the call returns.
     outcome(unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) })?;
     // SAFETY: PR_SET_DUMPABLE takes one number and touches no memory of ours.
@@ -49,7 +56,10 @@ pub fn forbid_new_privileges() -> io::Result<()> {
 /// # Errors
 /// What the kernel says.
 pub fn raise_open_files() -> io::Result<u64> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: the kernel writes one rlimit, which lives until the call returns.
     outcome(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
     limit.rlim_cur = limit.rlim_max;
@@ -87,7 +97,13 @@ pub fn group_number(name: &str) -> io::Result<u32> {
     let mut found = std::ptr::null_mut();
     // SAFETY: all four buffers live until the call returns, and `text` is as long as said.
     let result = unsafe {
-        libc::getgrnam_r(name.as_ptr(), group.as_mut_ptr(), text.as_mut_ptr(), text.len(), &raw mut found)
+        libc::getgrnam_r(
+            name.as_ptr(),
+            group.as_mut_ptr(),
+            text.as_mut_ptr(),
+            text.len(),
+            &raw mut found,
+        )
     };
     if result != 0 {
         return Err(io::Error::from_raw_os_error(result));
@@ -115,7 +131,11 @@ pub struct Peer {
 /// # Errors
 /// What the kernel says.
 pub fn peer(socket: BorrowedFd<'_>) -> io::Result<Peer> {
-    let mut credentials = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut credentials = libc::ucred {
+        pid: 0,
+        uid: 0,
+        gid: 0,
+    };
     let mut length = socket_length::<libc::ucred>();
     // SAFETY: the kernel writes at most `length` bytes into `credentials`, which lives until the call returns.
     outcome(unsafe {
@@ -182,17 +202,28 @@ fn owned(descriptor: RawFd) -> io::Result<OwnedFd> {
 ///
 /// # Errors
 /// What the kernel says.
-pub fn wait_readable(descriptors: &[BorrowedFd<'_>], bound: Option<Duration>) -> io::Result<Vec<bool>> {
+pub fn wait_readable(
+    descriptors: &[BorrowedFd<'_>],
+    bound: Option<Duration>,
+) -> io::Result<Vec<bool>> {
     let mut entries: Vec<libc::pollfd> = descriptors
         .iter()
-        .map(|one| libc::pollfd { fd: one.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .map(|one| libc::pollfd {
+            fd: one.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
         .collect();
     let count = libc::nfds_t::try_from(entries.len()).unwrap_or(libc::nfds_t::MAX);
-    let milliseconds = bound.map_or(-1, |bound| c_int::try_from(bound.as_millis()).unwrap_or(c_int::MAX));
+    let milliseconds = bound.map_or(-1, |bound| {
+        c_int::try_from(bound.as_millis()).unwrap_or(c_int::MAX)
+    });
     // SAFETY: `entries` has `count` elements and lives until the call returns.
     match outcome(unsafe { libc::poll(entries.as_mut_ptr(), count, milliseconds) }) {
         Ok(_) => Ok(entries.iter().map(|entry| entry.revents != 0).collect()),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(vec![false; descriptors.len()]),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            Ok(vec![false; descriptors.len()])
+        }
         Err(error) => Err(error),
     }
 }
@@ -216,8 +247,13 @@ impl Signals {
             outcome(unsafe { libc::sigaddset(&raw mut set, *number) })?;
         }
         // SAFETY: the set is filled; the old mask is not asked for.
-        let result = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
-        if result == 0 { Ok(Self(set)) } else { Err(io::Error::from_raw_os_error(result)) }
+        let result =
+            unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) };
+        if result == 0 {
+            Ok(Self(set))
+        } else {
+            Err(io::Error::from_raw_os_error(result))
+        }
     }
 
     /// The next of these signals.
@@ -228,7 +264,11 @@ impl Signals {
         let mut number = 0;
         // SAFETY: the set is filled, and both live until the call returns.
         let result = unsafe { libc::sigwait(&raw const self.0, &raw mut number) };
-        if result == 0 { Ok(number) } else { Err(io::Error::from_raw_os_error(result)) }
+        if result == 0 {
+            Ok(number)
+        } else {
+            Err(io::Error::from_raw_os_error(result))
+        }
     }
 }
 
@@ -310,7 +350,10 @@ pub fn inherited_listener(descriptor: RawFd) -> Option<OwnedFd> {
 /// Microseconds of the monotonic clock, as `MONOTONIC_USEC` of sd_notify(3) wants them.
 #[must_use]
 pub fn monotonic_microseconds() -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: the kernel writes one timespec, which lives until the call returns.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

@@ -24,7 +24,11 @@ pub(super) fn tail(bench: Bench<'_>, lines: u32) -> Result<(), Failure> {
             .collect();
         return output::show_json(&lines);
     }
-    let text: String = lines.items().iter().map(|line| output::printable(line) + "\n").collect();
+    let text: String = lines
+        .items()
+        .iter()
+        .map(|line| output::printable(line) + "\n")
+        .collect();
     output::show(&text)
 }
 

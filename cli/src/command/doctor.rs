@@ -43,15 +43,30 @@ pub struct Check {
 
 impl Check {
     fn ok(name: &'static str, found: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Ok, found: found.into(), fix: String::new() }
+        Self {
+            name,
+            verdict: Verdict::Ok,
+            found: found.into(),
+            fix: String::new(),
+        }
     }
 
     fn warn(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Warn, found: found.into(), fix: fix.into() }
+        Self {
+            name,
+            verdict: Verdict::Warn,
+            found: found.into(),
+            fix: fix.into(),
+        }
     }
 
     fn fail(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { name, verdict: Verdict::Fail, found: found.into(), fix: fix.into() }
+        Self {
+            name,
+            verdict: Verdict::Fail,
+            found: found.into(),
+            fix: fix.into(),
+        }
     }
 }
 
@@ -67,10 +82,23 @@ pub(super) fn run(bench: Bench<'_>, arguments: &DoctorArguments) -> Result<(), F
         .and_then(|mut client| client.ask(&AdminRequest::Status));
     match status {
         Ok(AdminAnswer::Status(status)) => checks.extend(daemon(&status)),
-        Ok(_) => checks.push(Check::fail("daemon", "it gave an answer of another kind", SAME_RELEASE)),
-        Err(failure) => checks.push(Check::fail("daemon", failure.to_string(), "run: strongroom init")),
+        Ok(_) => checks.push(Check::fail(
+            "daemon",
+            "it gave an answer of another kind",
+            SAME_RELEASE,
+        )),
+        Err(failure) => checks.push(Check::fail(
+            "daemon",
+            failure.to_string(),
+            "run: strongroom init",
+        )),
     }
-    checks.extend([host::locked_memory(), host::memfd_secret(), host::core_pattern(), host::swap()]);
+    checks.extend([
+        host::locked_memory(),
+        host::memfd_secret(),
+        host::core_pattern(),
+        host::swap(),
+    ]);
     checks.extend(installation::module(arguments.module.as_deref()));
     checks.push(installation::p11_kit(bench.environment));
     show(bench.format, &checks)
@@ -79,9 +107,16 @@ pub(super) fn run(bench: Bench<'_>, arguments: &DoctorArguments) -> Result<(), F
 fn daemon(status: &Status) -> Vec<Check> {
     let own = env!("CARGO_PKG_VERSION");
     let version = if status.version == own {
-        Check::ok("daemon", format!("strongroomd {}, process {}", status.version, status.pid))
+        Check::ok(
+            "daemon",
+            format!("strongroomd {}, process {}", status.version, status.pid),
+        )
     } else {
-        Check::warn("daemon", format!("strongroomd {}, this command is {own}", status.version), SAME_RELEASE)
+        Check::warn(
+            "daemon",
+            format!("strongroomd {}, this command is {own}", status.version),
+            SAME_RELEASE,
+        )
     };
     let locking = match status.memory_locking.as_str() {
         "memfd_secret" => Check::ok("key memory", "memfd_secret: not even the kernel maps it"),
@@ -96,17 +131,33 @@ fn daemon(status: &Status) -> Vec<Check> {
             "raise the limit of locked memory (LimitMEMLOCK= or /etc/security/limits.conf), then take danger_unlocked out of the configuration",
         ),
     };
-    let full = status.memory_bytes_used.saturating_mul(10) > status.memory_bytes_total.saturating_mul(9);
-    let used = format!("{} of {} in use", output::size(status.memory_bytes_used), output::size(status.memory_bytes_total));
+    let full =
+        status.memory_bytes_used.saturating_mul(10) > status.memory_bytes_total.saturating_mul(9);
+    let used = format!(
+        "{} of {} in use",
+        output::size(status.memory_bytes_used),
+        output::size(status.memory_bytes_total)
+    );
     let room = if full {
-        Check::warn("key memory room", used, "raise memory.bytes and the limit of locked memory")
+        Check::warn(
+            "key memory room",
+            used,
+            "raise memory.bytes and the limit of locked memory",
+        )
     } else {
         Check::ok("key memory room", used)
     };
     let audit = if status.audit_level == "none" {
-        Check::warn("audit", "nothing is recorded", "set audit.level to \"management\" or \"all\", then: strongroom reload")
+        Check::warn(
+            "audit",
+            "nothing is recorded",
+            "set audit.level to \"management\" or \"all\", then: strongroom reload",
+        )
     } else {
-        Check::ok("audit", format!("records {} to {}", status.audit_level, status.journal))
+        Check::ok(
+            "audit",
+            format!("records {} to {}", status.audit_level, status.journal),
+        )
     };
     vec![version, locking, room, audit, host::dumps_of(status.pid)]
 }
@@ -116,7 +167,11 @@ fn show(format: Format, checks: &[Check]) -> Result<(), Failure> {
         Format::Json => output::show_json(&serde_json::json!({ "checks": checks }))?,
         Format::Text => output::show(&checks.iter().map(line).collect::<String>())?,
     }
-    match checks.iter().filter(|check| check.verdict == Verdict::Fail).count() {
+    match checks
+        .iter()
+        .filter(|check| check.verdict == Verdict::Fail)
+        .count()
+    {
         0 => Ok(()),
         1 => Err(Failure::Failed("one check failed".into())),
         count => Err(Failure::Failed(format!("{count} checks failed"))),
@@ -130,8 +185,13 @@ fn line(check: &Check) -> String {
         Verdict::Fail => "FAIL",
     };
     let found = output::printable(&check.found);
-    let fix = if check.fix.is_empty() { String::new() } else { format!("       {:<16} -> {}\n", "", check.fix) };
+    let fix = if check.fix.is_empty() {
+        String::new()
+    } else {
+        format!("       {:<16} -> {}\n", "", check.fix)
+    };
     format!("{verdict}   {:<16} {found}\n{fix}", check.name)
 }
 
-const SAME_RELEASE: &str = "install command and daemon from the same release, then restart the daemon";
+const SAME_RELEASE: &str =
+    "install command and daemon from the same release, then restart the daemon";

@@ -27,10 +27,20 @@ pub(super) fn run(bench: Bench<'_>, init: &InitArguments) -> Result<(), Failure>
     let started = start_daemon(bench, &place)?;
     if bench.format == Format::Text {
         let config = place.config.display();
-        let config_line =
-            if wrote { format!("wrote {config}") } else { format!("kept {config} as it is") };
-        let daemon_line = if started { "started the daemon" } else { "the daemon runs already" };
-        output::show(&format!("{config_line}\n{daemon_line}, socket {}\n", place.socket.display()))?;
+        let config_line = if wrote {
+            format!("wrote {config}")
+        } else {
+            format!("kept {config} as it is")
+        };
+        let daemon_line = if started {
+            "started the daemon"
+        } else {
+            "the daemon runs already"
+        };
+        output::show(&format!(
+            "{config_line}\n{daemon_line}, socket {}\n",
+            place.socket.display()
+        ))?;
     }
     if let (Some(label), Some(pins)) = (&init.token, &pins) {
         let tokens = token::make(&mut Client::connect(&place.admin_socket)?, label, pins)?;
@@ -50,7 +60,11 @@ fn write_configuration(place: &Place) -> Result<bool, Failure> {
     }
     let failed = |error| Failure::file("write", &place.config, &error);
     if let Some(directory) = place.config.parent() {
-        DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(failed)?;
     }
     let mut file = OpenOptions::new()
         .write(true)
@@ -58,7 +72,8 @@ fn write_configuration(place: &Place) -> Result<bool, Failure> {
         .mode(0o600)
         .open(&place.config)
         .map_err(failed)?;
-    file.write_all(configuration_text(place).as_bytes()).map_err(failed)?;
+    file.write_all(configuration_text(place).as_bytes())
+        .map_err(failed)?;
     Ok(true)
 }
 
@@ -82,7 +97,11 @@ fn start_daemon(bench: Bench<'_>, place: &Place) -> Result<bool, Failure> {
         return Ok(true);
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(Failure::Failed(format!("{} did not start: {}", program.display(), said.trim())))
+    Err(Failure::Failed(format!(
+        "{} did not start: {}",
+        program.display(),
+        said.trim()
+    )))
 }
 
 /// The configuration that is written when there is none: everything as usual, and where to change it.

@@ -12,7 +12,9 @@ use crate::failure::Failure;
 use crate::output::{self, Format, Rows};
 
 pub(super) fn list(bench: Bench<'_>, token: &str) -> Result<(), Failure> {
-    let AdminAnswer::Objects { objects, closed } = bench.ask(&AdminRequest::ObjectList { token })? else {
+    let AdminAnswer::Objects { objects, closed } =
+        bench.ask(&AdminRequest::ObjectList { token })?
+    else {
         return Err(unexpected());
     };
     if bench.format == Format::Json {
@@ -31,13 +33,20 @@ pub(super) fn list(bench: Bench<'_>, token: &str) -> Result<(), Failure> {
 }
 
 pub(super) fn show(bench: Bench<'_>, token: &str, object: &str) -> Result<(), Failure> {
-    let AdminAnswer::Object { object, attributes } = bench.ask(&AdminRequest::ObjectShow { token, object })? else {
+    let AdminAnswer::Object { object, attributes } =
+        bench.ask(&AdminRequest::ObjectShow { token, object })?
+    else {
         return Err(unexpected());
     };
     if bench.format == Format::Json {
-        let attributes: serde_json::Map<String, serde_json::Value> =
-            attributes.into_items().into_iter().map(|(name, value)| (name, value.into())).collect();
-        return output::show_json(&serde_json::json!({ "object": object, "attributes": attributes }));
+        let attributes: serde_json::Map<String, serde_json::Value> = attributes
+            .into_items()
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
+        return output::show_json(
+            &serde_json::json!({ "object": object, "attributes": attributes }),
+        );
     }
     let mut rows = Rows::new(&["attribute", "value"]);
     for (name, value) in attributes.into_items() {
@@ -54,7 +63,9 @@ fn rows(objects: &[Object]) -> Rows {
             object.unique_id.clone(),
             object.class.trim_start_matches("CKO_").to_lowercase(),
             key_type.trim_start_matches("CKK_").to_lowercase(),
-            object.bits.map_or_else(String::new, |bits| bits.to_string()),
+            object
+                .bits
+                .map_or_else(String::new, |bits| bits.to_string()),
             object.label.clone(),
             object.id.clone(),
             object.flags.join(" "),

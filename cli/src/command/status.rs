@@ -21,13 +21,30 @@ pub(super) fn show(bench: Bench<'_>) -> Result<(), Failure> {
 
 fn text(status: &Status) -> String {
     let lines = [
-        ("daemon", format!("strongroomd {}, process {}, running for {}", status.version, status.pid, duration(status.uptime_seconds))),
-        ("configuration", status.config.clone().unwrap_or_else(|| "none, all as usual".into())),
+        (
+            "daemon",
+            format!(
+                "strongroomd {}, process {}, running for {}",
+                status.version,
+                status.pid,
+                duration(status.uptime_seconds)
+            ),
+        ),
+        (
+            "configuration",
+            status
+                .config
+                .clone()
+                .unwrap_or_else(|| "none, all as usual".into()),
+        ),
         ("socket", status.socket.clone()),
         ("admin socket", status.admin_socket.clone()),
         ("store", status.store.clone()),
         ("root key", status.seal.clone()),
-        ("journal", format!("{}, records {}", status.journal, status.audit_level)),
+        (
+            "journal",
+            format!("{}, records {}", status.journal, status.audit_level),
+        ),
         (
             "locked memory",
             format!(
@@ -40,10 +57,19 @@ fn text(status: &Status) -> String {
         ),
         (
             "clients",
-            format!("{} applications, {} connections, {} sessions", status.applications, status.connections, status.sessions),
+            format!(
+                "{} applications, {} connections, {} sessions",
+                status.applications, status.connections, status.sessions
+            ),
         ),
-        ("tokens", format!("{}, with {} objects", status.tokens, status.objects)),
+        (
+            "tokens",
+            format!("{}, with {} objects", status.tokens, status.objects),
+        ),
         ("requests", status.requests.to_string()),
     ];
-    lines.iter().map(|(name, value)| format!("{name:<14} {value}\n")).collect()
+    lines
+        .iter()
+        .map(|(name, value)| format!("{name:<14} {value}\n"))
+        .collect()
 }

@@ -29,15 +29,17 @@ pub(super) fn make(client: &mut Client, label: &str, pins: &Pins) -> Result<Vec<
         so_pin: Secret::new(pins.so.expose()),
         user_pin: pins.user.as_ref().map(|pin| Secret::new(pin.expose())),
     };
-    match client.ask(&request)? {
-        AdminAnswer::Tokens(tokens) => Ok(tokens.into_items()),
-        _ => Err(unexpected()),
-    }
+    let AdminAnswer::Tokens(tokens) = client.ask(&request)? else {
+        return Err(unexpected());
+    };
+    Ok(tokens.into_items())
 }
 
 /// Tells what was made; a PIN that was made up is shown here and nowhere else.
 pub(super) fn tell_created(format: Format, tokens: &[Token], pins: &Pins) -> Result<(), Failure> {
-    let so_pin = pins.so_generated.then(|| String::from_utf8_lossy(pins.so.expose()));
+    let so_pin = pins
+        .so_generated
+        .then(|| String::from_utf8_lossy(pins.so.expose()));
     match format {
         Format::Json => {
             output::show_json(&serde_json::json!({ "token": tokens.first(), "so_pin": so_pin }))
@@ -68,20 +70,26 @@ pub(super) fn list(bench: Bench<'_>) -> Result<(), Failure> {
 pub(super) fn delete(bench: Bench<'_>, token: &str, yes: bool) -> Result<(), Failure> {
     let mut client = Client::connect(&bench.find()?.admin_socket)?;
     if !yes {
-        let question =
-            format!("This destroys the token \"{}\" and every key in it for good.", output::printable(token));
+        let question = format!(
+            "This destroys the token \"{}\" and every key in it for good.",
+            output::printable(token)
+        );
         if !pin::confirm(&question)? {
-            return Err(Failure::Usage("nothing was deleted; without a terminal to ask, --yes is needed".into()));
+            return Err(Failure::Usage(
+                "nothing was deleted; without a terminal to ask, --yes is needed".into(),
+            ));
         }
     }
-    match client.ask(&AdminRequest::TokenDelete { token })? {
-        AdminAnswer::Done => tell_done(bench.format, "token deleted"),
-        _ => Err(unexpected()),
-    }
+    let AdminAnswer::Done = client.ask(&AdminRequest::TokenDelete { token })? else {
+        return Err(unexpected());
+    };
+    tell_done(bench.format, "token deleted")
 }
 
 fn rows(tokens: &[Token]) -> Rows {
-    let mut rows = Rows::new(&["slot", "label", "serial", "user pin", "so pin", "open", "objects", "sessions"]);
+    let mut rows = Rows::new(&[
+        "slot", "label", "serial", "user pin", "so pin", "open", "objects", "sessions",
+    ]);
     for token in tokens {
         let user_pin = match (token.user_pin_initialized, token.user_pin_locked) {
             (false, _) => "unset",
@@ -93,7 +101,11 @@ fn rows(tokens: &[Token]) -> Rows {
             token.label.clone(),
             token.serial_number.clone(),
             user_pin.into(),
-            if token.so_pin_locked { "locked".into() } else { "set".into() },
+            if token.so_pin_locked {
+                "locked".into()
+            } else {
+                "set".into()
+            },
             yes_no(token.open),
             token.objects.to_string(),
             token.sessions.to_string(),

@@ -25,7 +25,14 @@ fn flags_of_the_place_may_stand_anywhere() {
 #[test]
 fn contradictions_and_pins_on_the_command_line_are_refused() {
     for arguments in [
-        &["token", "create", "t", "--generate-so-pin", "--so-pin-file", "f"][..],
+        &[
+            "token",
+            "create",
+            "t",
+            "--generate-so-pin",
+            "--so-pin-file",
+            "f",
+        ][..],
         &["token", "create", "t", "--no-pin", "--pin-file", "f"],
         &["token", "create", "t", "--so-pin", "1234"],
         &["token", "create", "t", "--pin", "1234"],
@@ -33,7 +40,11 @@ fn contradictions_and_pins_on_the_command_line_are_refused() {
         &["audit", "tail", "-n", "many"],
         &[],
     ] {
-        assert_eq!(parse(arguments).unwrap_err().exit_code(), 2, "{arguments:?}");
+        assert_eq!(
+            parse(arguments).unwrap_err().exit_code(),
+            2,
+            "{arguments:?}"
+        );
     }
 }
 
@@ -53,9 +64,19 @@ fn completions_know_the_commands() {
 fn manual_pages_are_made_for_all_commands() {
     let home = Directory::new();
     let page = run(&home, &["man"], "").text;
-    assert!(page.contains(".TH strongroom 1") && page.contains("Exit codes"), "{page}");
-    assert_eq!(run(&home, &["man", home.path().to_str().unwrap()], "").code, 0);
-    for name in ["strongroom.1", "strongroom-token-create.1", "strongroom-audit-verify.1"] {
+    assert!(
+        page.contains(".TH strongroom 1") && page.contains("Exit codes"),
+        "{page}"
+    );
+    assert_eq!(
+        run(&home, &["man", home.path().to_str().unwrap()], "").code,
+        0
+    );
+    for name in [
+        "strongroom.1",
+        "strongroom-token-create.1",
+        "strongroom-audit-verify.1",
+    ] {
         assert!(home.join(name).exists(), "{name}");
     }
 }

@@ -76,7 +76,11 @@ fn converse(socket: &mut UnixStream, answer: &AdminAnswer) -> Option<String> {
 
 fn shown(request: &AdminRequest<'_>) -> String {
     match request {
-        AdminRequest::TokenCreate { label, so_pin, user_pin } => {
+        AdminRequest::TokenCreate {
+            label,
+            so_pin,
+            user_pin,
+        } => {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             let user = user_pin.map(|pin| text(pin.expose()));
             format!("create {label} {} {user:?}", text(so_pin.expose()))

@@ -9,8 +9,14 @@ use crate::bench::{Answer, Directory, daemon, run, status};
 
 fn check(answer: &Answer, name: &str) -> serde_json::Value {
     let checks = answer.json();
-    let found = checks["checks"].as_array().unwrap().iter().find(|check| check["name"] == name);
-    found.unwrap_or_else(|| panic!("no {name}: {answer:?}")).clone()
+    let found = checks["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|check| check["name"] == name);
+    found
+        .unwrap_or_else(|| panic!("no {name}: {answer:?}"))
+        .clone()
 }
 
 #[test]
@@ -30,7 +36,13 @@ fn rights_that_are_too_wide_are_found() {
     let answer = run(&home, &["doctor", "--json"], "");
     let found = check(&answer, "root key");
     assert_eq!(found["verdict"], "fail");
-    assert!(found["fix"].as_str().unwrap().starts_with("run: chmod go-rwx"), "{found}");
+    assert!(
+        found["fix"]
+            .as_str()
+            .unwrap()
+            .starts_with("run: chmod go-rwx"),
+        "{found}"
+    );
 }
 
 #[test]
@@ -45,9 +57,23 @@ fn a_module_is_looked_into() {
     elf.extend_from_slice(b"C_GetFunctionList\0");
     let module = home.join("module.so");
     std::fs::write(&module, &elf).unwrap();
-    for (path, verdict) in [(&text, "fail"), (&library, "fail"), (&module, "ok"), (&home.join("absent"), "fail")] {
-        let answer = run(&home, &["doctor", "--json", "--module", path.to_str().unwrap()], "");
-        assert_eq!(check(&answer, "module")["verdict"], verdict, "{}", path.display());
+    for (path, verdict) in [
+        (&text, "fail"),
+        (&library, "fail"),
+        (&module, "ok"),
+        (&home.join("absent"), "fail"),
+    ] {
+        let answer = run(
+            &home,
+            &["doctor", "--json", "--module", path.to_str().unwrap()],
+            "",
+        );
+        assert_eq!(
+            check(&answer, "module")["verdict"],
+            verdict,
+            "{}",
+            path.display()
+        );
     }
 }
 

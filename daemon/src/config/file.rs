@@ -120,7 +120,9 @@ impl LimitsSection {
                 .sessions_per_application_max
                 .unwrap_or(usual.sessions_per_application_max),
             sessions_max: self.sessions_max.unwrap_or(usual.sessions_max),
-            session_objects_max: self.session_objects_max.unwrap_or(usual.session_objects_max),
+            session_objects_max: self
+                .session_objects_max
+                .unwrap_or(usual.session_objects_max),
             token_objects_max: self.token_objects_max.unwrap_or(usual.token_objects_max),
             user_tries_max: self.user_tries_max.unwrap_or(usual.user_tries_max),
             so_tries_max: self.so_tries_max.unwrap_or(usual.so_tries_max),
@@ -154,7 +156,12 @@ impl fmt::Display for FileError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.place {
             Some((line, column)) => {
-                write!(out, "{}:{line}:{column}: {}", self.path.display(), self.what)
+                write!(
+                    out,
+                    "{}:{line}:{column}: {}",
+                    self.path.display(),
+                    self.what
+                )
             }
             None => write!(out, "{}: {}", self.path.display(), self.what),
         }
@@ -191,7 +198,10 @@ impl Settings {
             ("audit.path", &self.audit.path),
             ("log.file", &self.log.file),
         ];
-        match all.into_iter().find(|(_, value)| value.as_ref().is_some_and(|one| one.is_relative())) {
+        match all
+            .into_iter()
+            .find(|(_, value)| value.as_ref().is_some_and(|one| one.is_relative()))
+        {
             Some((key, value)) => Err(FileError {
                 path: path.into(),
                 place: None,
@@ -220,7 +230,11 @@ impl Settings {
         .contains(&0);
         if zero || limits.user_tries_max == 0 || limits.so_tries_max == 0 {
             let what = "a limit of 0 under [limits] would lock everybody out; leave the key away for the usual limit";
-            return Err(FileError { path: path.into(), place: None, what: what.into() });
+            return Err(FileError {
+                path: path.into(),
+                place: None,
+                what: what.into(),
+            });
         }
         Ok(())
     }
@@ -229,7 +243,11 @@ impl Settings {
 fn place_of(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+    let column = before
+        .rsplit('\n')
+        .next()
+        .map_or(0, |rest| rest.chars().count())
+        + 1;
     (line, column)
 }
 
@@ -239,7 +257,9 @@ fn with_near_key(message: &str) -> String {
         return message.to_owned();
     }
     let mut names = message.split('`').skip(1).step_by(2);
-    let Some(unknown) = names.next() else { return message.to_owned() };
+    let Some(unknown) = names.next() else {
+        return message.to_owned();
+    };
     let nearest = names.map(|known| (distance(unknown, known), known)).min();
     match nearest {
         Some((steps, known)) if steps <= unknown.len().div_ceil(3) => {
@@ -272,7 +292,12 @@ mod tests {
 
     #[test]
     fn distances_are_those_of_levenshtein() {
-        for (left, right, steps) in [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("levle", "level", 2)] {
+        for (left, right, steps) in [
+            ("", "", 0),
+            ("abc", "", 3),
+            ("kitten", "sitting", 3),
+            ("levle", "level", 2),
+        ] {
             assert_eq!(distance(left, right), steps, "{left} {right}");
             assert_eq!(distance(right, left), steps, "{right} {left}");
         }

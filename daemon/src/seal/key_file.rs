@@ -21,10 +21,16 @@ pub(super) fn root_key(path: &Path, store: StoreState) -> Result<SecretBytes, Se
 }
 
 fn make(path: &Path) -> Result<SecretBytes, SealError> {
-    let key = SecretBytes::filled_by(ROOT_KEY_BYTES, |bytes| random::fill(bytes).map_err(SealError::from))?;
+    let key = SecretBytes::filled_by(ROOT_KEY_BYTES, |bytes| {
+        random::fill(bytes).map_err(SealError::from)
+    })?;
     let mut content = SecretVec::with_capacity(HEADER.len() + 2 * ROOT_KEY_BYTES + 1)?;
     content.push_slice(HEADER)?;
-    key.with(|bytes| bytes.iter().try_for_each(|byte| content.push_slice(&hexadecimal(*byte))))?;
+    key.with(|bytes| {
+        bytes
+            .iter()
+            .try_for_each(|byte| content.push_slice(&hexadecimal(*byte)))
+    })?;
     content.push_slice(b"\n")?;
     // Durable before the store exists: a store without its key is lost, a key without a store is nothing.
     write_private(path, content.expose())?;

@@ -143,7 +143,10 @@ impl fmt::Display for SealError {
                 write!(out, "{} is not {expected}", path.display())
             }
             Self::Io { path, error } => write!(out, "cannot use {}: {error}", path.display()),
-            Self::Memory => write!(out, "no locked memory is left for the root key; raise the limit of locked memory"),
+            Self::Memory => write!(
+                out,
+                "no locked memory is left for the root key; raise the limit of locked memory"
+            ),
             Self::Crypto(error) => write!(out, "the root key could not be made: {error:?}"),
         }
     }
@@ -165,7 +168,10 @@ impl From<strongroom_crypto::Error> for SealError {
 
 /// The content of a small file that only its owner may see, in locked memory; None when there is no file.
 fn read_private(path: &Path) -> Result<Option<SecretVec>, SealError> {
-    let failed = |error| SealError::Io { path: path.into(), error };
+    let failed = |error| SealError::Io {
+        path: path.into(),
+        error,
+    };
     let mut file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -173,10 +179,16 @@ fn read_private(path: &Path) -> Result<Option<SecretVec>, SealError> {
     };
     let state = file.metadata().map_err(failed)?;
     if state.mode() & 0o077 != 0 {
-        return Err(SealError::Exposed { path: path.into(), mode: state.mode() & 0o7777 });
+        return Err(SealError::Exposed {
+            path: path.into(),
+            mode: state.mode() & 0o7777,
+        });
     }
     if ![0, system::effective_user()].contains(&state.uid()) {
-        return Err(SealError::Owner { path: path.into(), uid: state.uid() });
+        return Err(SealError::Owner {
+            path: path.into(),
+            uid: state.uid(),
+        });
     }
     let mut content = SecretVec::new();
     let room = content.grow(FILE_BYTES_MAX + 1)?;
@@ -191,7 +203,10 @@ fn read_private(path: &Path) -> Result<Option<SecretVec>, SealError> {
         }
     }
     if filled > FILE_BYTES_MAX {
-        return Err(SealError::Malformed { path: path.into(), expected: "a small file" });
+        return Err(SealError::Malformed {
+            path: path.into(),
+            expected: "a small file",
+        });
     }
     content.truncate(filled);
     Ok(Some(content))
@@ -199,7 +214,10 @@ fn read_private(path: &Path) -> Result<Option<SecretVec>, SealError> {
 
 /// Writes a new file for the owner alone: whole and durable, or not at all.
 fn write_private(path: &Path, content: &[u8]) -> Result<(), SealError> {
-    let failed = |error| SealError::Io { path: path.into(), error };
+    let failed = |error| SealError::Io {
+        path: path.into(),
+        error,
+    };
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
     let draft = PathBuf::from(draft);

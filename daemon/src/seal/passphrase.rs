@@ -14,7 +14,11 @@ use strongroom_keymem::SecretBytes;
 use super::{ROOT_KEY_BYTES, SealError, StoreState, read_private, write_private};
 
 /// The cost of a derivation: once a start, so it may be felt. The first choice of RFC 9106, 4, for machines with little memory.
-pub const COST: Argon2Cost = Argon2Cost { memory_kib: 64 << 10, passes: 3, lanes: 4 };
+pub const COST: Argon2Cost = Argon2Cost {
+    memory_kib: 64 << 10,
+    passes: 3,
+    lanes: 4,
+};
 
 /// Reads the passphrase and derives the key with the salt beside the store; makes the salt when there is no store yet.
 pub(super) fn root_key(
@@ -36,7 +40,11 @@ pub(super) fn root_key(
     }
     let salt_file = match (read_private(salt_path)?, store) {
         (Some(content), _) => SaltFile::parse(salt_path, content.expose())?,
-        (None, StoreState::Present) => return Err(SealError::Missing { path: salt_path.into() }),
+        (None, StoreState::Present) => {
+            return Err(SealError::Missing {
+                path: salt_path.into(),
+            });
+        }
         (None, StoreState::Absent) => SaltFile::make(salt_path, cost)?,
     };
     let salt = salt_file.salt(salt_path)?;
@@ -69,8 +77,10 @@ impl SaltFile {
             lanes: cost.lanes,
             salt: salt.iter().map(|byte| format!("{byte:02x}")).collect(),
         };
-        let mut content = serde_json::to_vec(&file)
-            .map_err(|error| SealError::Io { path: path.into(), error: error.into() })?;
+        let mut content = serde_json::to_vec(&file).map_err(|error| SealError::Io {
+            path: path.into(),
+            error: error.into(),
+        })?;
         content.push(b'\n');
         write_private(path, &content)?;
         tracing::info!(salt_file = %path.display(), "a salt was made; back this file up with the store");
@@ -78,25 +88,36 @@ impl SaltFile {
     }
 
     fn parse(path: &Path, content: &[u8]) -> Result<Self, SealError> {
-        let malformed = |expected| SealError::Malformed { path: path.into(), expected };
-        let file: Self = serde_json::from_slice(content)
-            .map_err(|_| malformed("a salt file of Strongroom"))?;
+        let malformed = |expected| SealError::Malformed {
+            path: path.into(),
+            expected,
+        };
+        let file: Self =
+            serde_json::from_slice(content).map_err(|_| malformed("a salt file of Strongroom"))?;
         if file.format != FORMAT || file.derivation != DERIVATION {
             return Err(malformed("a salt file of this version of Strongroom"));
         }
         if file.memory_kib > MEMORY_KIB_MAX || file.passes > PASSES_MAX || file.lanes > LANES_MAX {
-            return Err(malformed("a salt file with a cost that this machine can pay"));
+            return Err(malformed(
+                "a salt file with a cost that this machine can pay",
+            ));
         }
         Ok(file)
     }
 
     fn cost(&self) -> Argon2Cost {
-        Argon2Cost { memory_kib: self.memory_kib, passes: self.passes, lanes: self.lanes }
+        Argon2Cost {
+            memory_kib: self.memory_kib,
+            passes: self.passes,
+            lanes: self.lanes,
+        }
     }
 
     fn salt(&self, path: &Path) -> Result<[u8; SALT_BYTES], SealError> {
-        let malformed =
-            || SealError::Malformed { path: path.into(), expected: "a salt file with a salt of 32 hexadecimal digits" };
+        let malformed = || SealError::Malformed {
+            path: path.into(),
+            expected: "a salt file with a salt of 32 hexadecimal digits",
+        };
         let mut salt = [0; SALT_BYTES];
         if self.salt.len() != 2 * SALT_BYTES || !self.salt.is_ascii() {
             return Err(malformed());

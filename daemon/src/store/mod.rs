@@ -15,9 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use parking_lot::RwLock;
-use redb::{
-    Builder, Database, ReadableDatabase, TableDefinition,
-};
+use redb::{Builder, Database, ReadableDatabase, TableDefinition};
 use strongroom::ports::{Change, RecordKey, RecordKind, Store, StoreError, Visit};
 
 /// The store's file.
@@ -40,7 +38,10 @@ impl RedbStore {
     /// [`StoreError`] says which file and why.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let database = open_database(path)?;
-        Ok(Self { path: path.into(), database: RwLock::new(Some(database)) })
+        Ok(Self {
+            path: path.into(),
+            database: RwLock::new(Some(database)),
+        })
     }
 
     /// Runs `work` on the database. redb refuses everything after a failed write; opening the file again brings back the last
@@ -58,14 +59,19 @@ impl RedbStore {
         self.reopen()?;
         match &*self.database.read() {
             Some(database) => work(database).map_err(|error| self.failure(error)),
-            None => Err(StoreError::Failed(format!("{} is closed", self.path.display()))),
+            None => Err(StoreError::Failed(format!(
+                "{} is closed",
+                self.path.display()
+            ))),
         }
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
         let mut database = self.database.write();
         // Another thread may have been here first.
-        let healthy = database.as_ref().is_some_and(|open| open.begin_read().is_ok());
+        let healthy = database
+            .as_ref()
+            .is_some_and(|open| open.begin_read().is_ok());
         if !healthy {
             tracing::warn!(store = %self.path.display(), "the store is opened again after a failed write");
             *database = None;
@@ -83,7 +89,9 @@ impl Store for RedbStore {
     fn record(&self, key: RecordKey) -> Result<Option<Vec<u8>>, StoreError> {
         self.on_database(|database| {
             let table = database.begin_read()?.open_table(RECORDS)?;
-            Ok(table.get(&bytes_of(key))?.map(|sealed| sealed.value().to_vec()))
+            Ok(table
+                .get(&bytes_of(key))?
+                .map(|sealed| sealed.value().to_vec()))
         })
     }
 
@@ -91,11 +99,19 @@ impl Store for RedbStore {
         self.on_database(|database| {
             let table = database.begin_read()?.open_table(RECORDS)?;
             let mut tokens = Vec::new();
-            let last = bytes_of(RecordKey { kind, token: u64::MAX, object: u64::MAX });
+            let last = bytes_of(RecordKey {
+                kind,
+                token: u64::MAX,
+                object: u64::MAX,
+            });
             let mut next = Some(0);
             // One look per token, not one per record.
             while let Some(token) = next {
-                let first = bytes_of(RecordKey { kind, token, object: 0 });
+                let first = bytes_of(RecordKey {
+                    kind,
+                    token,
+                    object: 0,
+                });
                 next = None;
                 if let Some(found) = table.range::<&[u8; KEY_BYTES]>(&first..=&last)?.next() {
                     let (token, _) = numbers_of(found?.0.value());
@@ -113,9 +129,19 @@ impl Store for RedbStore {
         let next = Cell::new(Some(0));
         self.on_database(|database| {
             let table = database.begin_read()?.open_table(RECORDS)?;
-            let Some(object) = next.get() else { return Ok(()) };
-            let first = bytes_of(RecordKey { kind, token, object });
-            let last = bytes_of(RecordKey { kind, token, object: u64::MAX });
+            let Some(object) = next.get() else {
+                return Ok(());
+            };
+            let first = bytes_of(RecordKey {
+                kind,
+                token,
+                object,
+            });
+            let last = bytes_of(RecordKey {
+                kind,
+                token,
+                object: u64::MAX,
+            });
             for entry in table.range::<&[u8; KEY_BYTES]>(&first..=&last)? {
                 let (key, sealed) = entry?;
                 let (_, object) = numbers_of(key.value());
@@ -153,7 +179,8 @@ impl Store for RedbStore {
 
 /// Opens or makes the file, with its table.
 fn open_database(path: &Path) -> Result<Database, StoreError> {
-    let file_made = make_file(path).map_err(|error| io_failure(&format!("make the store {}", path.display()), &error))?;
+    let file_made = make_file(path)
+        .map_err(|error| io_failure(&format!("make the store {}", path.display()), &error))?;
     // redb may panic on a file that somebody has altered. That is a refusal to start, not a crash.
     let opened = catch_unwind(AssertUnwindSafe(|| -> Result<Database, redb::Error> {
         let database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
@@ -168,13 +195,21 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
     match opened {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(error)) => Err(failure(path, error)),
-        Err(_) => Err(StoreError::Failed(format!("{} is damaged; restore it from a backup", path.display()))),
+        Err(_) => Err(StoreError::Failed(format!(
+            "{} is damaged; restore it from a backup",
+            path.display()
+        ))),
     }
 }
 
 /// Makes an empty file for the owner alone, unless there is a file.
 fn make_file(path: &Path) -> io::Result<bool> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+    match OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(error),
@@ -195,7 +230,11 @@ pub fn sync_directory(file: &Path) -> io::Result<()> {
 /// What an error of the file system means for the token.
 #[must_use]
 pub fn io_failure(what: &str, error: &io::Error) -> StoreError {
-    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
+    let full = [
+        io::ErrorKind::StorageFull,
+        io::ErrorKind::QuotaExceeded,
+        io::ErrorKind::FileTooLarge,
+    ];
     if full.contains(&error.kind()) {
         StoreError::Full(format!("cannot {what}: {error}"))
     } else {
@@ -203,7 +242,10 @@ pub fn io_failure(what: &str, error: &io::Error) -> StoreError {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "the errors of another package may grow; all others are told alike")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the errors of another package may grow; all others are told alike"
+)]
 fn failure(path: &Path, error: redb::Error) -> StoreError {
     match error {
         redb::Error::Io(error) => io_failure(&format!("use the store {}", path.display()), &error),
@@ -222,7 +264,25 @@ fn bytes_of(key: RecordKey) -> [u8; KEY_BYTES] {
 }
 
 fn numbers_of(bytes: &[u8; KEY_BYTES]) -> (u64, u64) {
-    let [_kind, t0, t1, t2, t3, t4, t5, t6, t7, o0, o1, o2, o3, o4, o5, o6, o7] = *bytes;
+    let [
+        _kind,
+        t0,
+        t1,
+        t2,
+        t3,
+        t4,
+        t5,
+        t6,
+        t7,
+        o0,
+        o1,
+        o2,
+        o3,
+        o4,
+        o5,
+        o6,
+        o7,
+    ] = *bytes;
     let token = u64::from_be_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
     let object = u64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
     (token, object)

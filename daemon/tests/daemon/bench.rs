@@ -50,7 +50,13 @@ impl Drop for Directory {
 pub(crate) fn program(home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_strongroomd"));
     command.env_clear().arg("--home").arg(home);
-    command.args(["--pin-cost", "fast", "--danger-unlocked-memory", "--memory-bytes", "4194304"]);
+    command.args([
+        "--pin-cost",
+        "fast",
+        "--danger-unlocked-memory",
+        "--memory-bytes",
+        "4194304",
+    ]);
     command
 }
 
@@ -69,7 +75,11 @@ impl Running {
     pub(crate) fn start_with(mut command: Command, home: &Path) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Self { child, log, home: home.into() };
+        let mut running = Self {
+            child,
+            log,
+            home: home.into(),
+        };
         running.log_until(" ready: ");
         running
     }
@@ -80,7 +90,11 @@ impl Running {
         let mut all = String::new();
         loop {
             line.clear();
-            assert_ne!(self.log.read_line(&mut line).unwrap(), 0, "no \"{text}\" in the log:\n{all}");
+            assert_ne!(
+                self.log.read_line(&mut line).unwrap(),
+                0,
+                "no \"{text}\" in the log:\n{all}"
+            );
             all.push_str(&line);
             if line.contains(text) {
                 return line;
@@ -90,7 +104,13 @@ impl Running {
 
     pub(crate) fn signal(&self, name: &str) {
         let kill = format!("kill -{name} {}", self.child.id());
-        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        assert!(
+            Command::new("sh")
+                .args(["-c", &kill])
+                .status()
+                .unwrap()
+                .success()
+        );
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
@@ -127,7 +147,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(path: &Path, door: Door) -> Self {
-        Self { socket: UnixStream::connect(path).unwrap(), door }
+        Self {
+            socket: UnixStream::connect(path).unwrap(),
+            door,
+        }
     }
 
     pub(crate) fn frame(&self, message: &impl Serialize) -> Vec<u8> {

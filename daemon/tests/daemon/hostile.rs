@@ -92,12 +92,25 @@ fn frames_may_come_in_any_pieces() {
         client.socket.write_all(&[*byte]).unwrap();
     }
     assert!(client.receive().is_some());
-    client.socket.write_all(&[request.as_slice(), &request, &request].concat()).unwrap();
+    client
+        .socket
+        .write_all(&[request.as_slice(), &request, &request].concat())
+        .unwrap();
     for _ in 0..3 {
         assert!(client.receive().is_some());
     }
     // Sizes around every step of the buffer; the session does not exist, so the answer is short.
-    for size in [4_000, 4_085, 4_097, 32_768, 65_530, 65_537, 200_000, 3 << 20, 20 << 20] {
+    for size in [
+        4_000,
+        4_085,
+        4_097,
+        32_768,
+        65_530,
+        65_537,
+        200_000,
+        3 << 20,
+        20 << 20,
+    ] {
         let data = vec![0x5a; size];
         client.send(&Request::Encrypt {
             session: SessionHandle(1),

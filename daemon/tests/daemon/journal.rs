@@ -26,7 +26,9 @@ fn lines_come_back_in_order_and_from_the_end() {
     let journal = FileJournal::open(&path).unwrap();
     assert_eq!(journal.tail(5).unwrap(), [] as [Vec<u8>; 0]);
     // More than a block, with lines longer than a block.
-    let written: Vec<Vec<u8>> = (0..300_usize).map(|n| format!("{n}:{}", "x".repeat(n * 997 % 70_000)).into_bytes()).collect();
+    let written: Vec<Vec<u8>> = (0..300_usize)
+        .map(|n| format!("{n}:{}", "x".repeat(n * 997 % 70_000)).into_bytes())
+        .collect();
     for line in &written {
         journal.append(line).unwrap();
     }
@@ -46,10 +48,16 @@ fn a_torn_last_line_is_cut_off() {
     std::fs::write(&path, format!("one\ntwo\n{torn}")).unwrap();
     let journal = FileJournal::open(&path).unwrap();
     journal.append(b"three").unwrap();
-    assert_eq!(lines(&journal), [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]);
+    assert_eq!(
+        lines(&journal),
+        [b"one".to_vec(), b"two".to_vec(), b"three".to_vec()]
+    );
     drop(journal);
     std::fs::write(&path, "nothing but a torn line").unwrap();
-    assert_eq!(lines(&FileJournal::open(&path).unwrap()), [] as [Vec<u8>; 0]);
+    assert_eq!(
+        lines(&FileJournal::open(&path).unwrap()),
+        [] as [Vec<u8>; 0]
+    );
 }
 
 #[test]
@@ -58,7 +66,12 @@ fn a_line_that_is_being_written_is_not_shown() {
     let path = home.join("audit.jsonl");
     let journal = FileJournal::open(&path).unwrap();
     journal.append(b"whole").unwrap();
-    std::fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"torn").unwrap();
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .write_all(b"torn")
+        .unwrap();
     assert_eq!(lines(&journal), [b"whole".to_vec()]);
 }
 
@@ -79,7 +92,16 @@ fn threads_append_whole_lines() {
     let all = lines(&journal);
     assert_eq!(all.len(), 800);
     for thread in 0..4 {
-        let own: Vec<String> = all.iter().map(|line| String::from_utf8(line.clone()).unwrap()).filter(|line| line.starts_with(&format!("{thread} "))).collect();
-        assert_eq!(own, (0..200).map(|n| format!("{thread} {n}")).collect::<Vec<_>>());
+        let own: Vec<String> = all
+            .iter()
+            .map(|line| String::from_utf8(line.clone()).unwrap())
+            .filter(|line| line.starts_with(&format!("{thread} ")))
+            .collect();
+        assert_eq!(
+            own,
+            (0..200)
+                .map(|n| format!("{thread} {n}"))
+                .collect::<Vec<_>>()
+        );
     }
 }

@@ -16,7 +16,13 @@ fn sigterm_ends_it_cleanly() {
     let home = Directory::new();
     let mut daemon = Running::start(home.path());
     let mut idle = daemon.application().hello();
-    for name in ["pkcs11.sock", "admin.sock", "store.redb", "root.key", "audit.jsonl"] {
+    for name in [
+        "pkcs11.sock",
+        "admin.sock",
+        "store.redb",
+        "root.key",
+        "audit.jsonl",
+    ] {
         let mode = std::fs::metadata(home.join(name)).unwrap().mode() & 0o777;
         assert_eq!(mode, 0o600, "{name}");
     }
@@ -61,7 +67,11 @@ fn a_stale_socket_is_removed_and_a_live_one_is_not() {
     third.write("pkcs11.sock", "a file");
     let output = program(third.path()).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("is no socket"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("is no socket")
+    );
 }
 
 #[test]
@@ -72,7 +82,10 @@ fn daemonize_returns_when_requests_are_answered() {
     let mut client = Client::connect(&home.join("pkcs11.sock"), Door::Application).hello();
     assert!(client.is_served());
     let mut admin = Client::connect(&home.join("admin.sock"), Door::Admin);
-    assert!(matches!(admin.administer(&AdminRequest::Stop), AdminAnswer::Done));
+    assert!(matches!(
+        admin.administer(&AdminRequest::Stop),
+        AdminAnswer::Done
+    ));
     assert_eq!(client.receive(), None);
     let log = std::fs::read_to_string(home.join("strongroomd.log")).unwrap();
     assert!(log.contains(" ready: "), "{log}");
@@ -82,7 +95,11 @@ fn daemonize_returns_when_requests_are_answered() {
     broken.write("store.redb", "a store without its key");
     let output = program(broken.path()).arg("--daemonize").output().unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("root.key is missing"));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("root.key is missing")
+    );
 }
 
 #[test]
@@ -90,10 +107,16 @@ fn a_reload_takes_what_can_change_and_refuses_what_is_wrong() {
     let home = Directory::new();
     let mut daemon = Running::start(home.path());
     assert_eq!(daemon.status().audit_level, "all");
-    home.write("strongroom.toml", "[audit]\nlevel = \"management\"\n[limits]\nconnections_max = 2\n");
+    home.write(
+        "strongroom.toml",
+        "[audit]\nlevel = \"management\"\n[limits]\nconnections_max = 2\n",
+    );
     daemon.signal("HUP");
     let line = daemon.log_until("configuration reloaded");
-    assert!(line.contains("audit.level all to management, limits"), "{line}");
+    assert!(
+        line.contains("audit.level all to management, limits"),
+        "{line}"
+    );
     assert_eq!(daemon.status().audit_level, "management");
 
     home.write("strongroom.toml", "[audit]\nlevle = \"none\"\n");
@@ -103,10 +126,19 @@ fn a_reload_takes_what_can_change_and_refuses_what_is_wrong() {
     }
     assert_eq!(daemon.status().audit_level, "management");
 
-    home.write("strongroom.toml", "socket = \"/elsewhere/s\"\n[audit]\nlevel = \"management\"\n");
-    assert!(matches!(daemon.admin().administer(&AdminRequest::Reload), AdminAnswer::Done));
+    home.write(
+        "strongroom.toml",
+        "socket = \"/elsewhere/s\"\n[audit]\nlevel = \"management\"\n",
+    );
+    assert!(matches!(
+        daemon.admin().administer(&AdminRequest::Reload),
+        AdminAnswer::Done
+    ));
     assert!(daemon.log_until("next start only").contains("socket"));
-    assert_eq!(daemon.status().socket, home.join("pkcs11.sock").display().to_string());
+    assert_eq!(
+        daemon.status().socket,
+        home.join("pkcs11.sock").display().to_string()
+    );
 }
 
 #[test]
@@ -118,13 +150,19 @@ fn status_tells_how_it_is() {
     assert_eq!(status.version, env!("CARGO_PKG_VERSION"));
     assert_eq!((status.applications, status.connections), (1, 2));
     assert_eq!(status.memory_bytes_total, 4 << 20);
-    assert_eq!(status.seal, format!("key file {}", home.join("root.key").display()));
+    assert_eq!(
+        status.seal,
+        format!("key file {}", home.join("root.key").display())
+    );
 }
 
 #[test]
 fn the_bounds_of_connections_hold_and_free_again() {
     let home = Directory::new();
-    home.write("strongroom.toml", "[limits]\nconnections_max = 5\nconnections_per_user_max = 3\n");
+    home.write(
+        "strongroom.toml",
+        "[limits]\nconnections_max = 5\nconnections_per_user_max = 3\n",
+    );
     let daemon = Running::start(home.path());
     let mut held: Vec<Client> = (0..3).map(|_| daemon.application().hello()).collect();
     let mut fourth = daemon.application();
@@ -143,24 +181,41 @@ fn a_child_that_inherited_the_socket_does_not_keep_it() {
     let home = Directory::new();
     let _daemon = Running::start(home.path());
     let mut parent = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "process::parent_that_leaves_its_socket_to_a_child", "--nocapture"])
+        .args([
+            "--exact",
+            "process::parent_that_leaves_its_socket_to_a_child",
+            "--nocapture",
+        ])
         .env(SOCKET_OF_PARENT, home.join("pkcs11.sock"))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut output = String::new();
     // Ends when the child has closed its output, which it does when its input, the socket, has ended.
-    parent.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    parent
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut output)
+        .unwrap();
     assert!(parent.wait().unwrap().success());
     assert!(output.contains("the socket has ended"), "{output}");
 }
 
 #[test]
+#[expect(clippy::zombie_processes, reason = "the parent dies first: that is the test")]
 fn parent_that_leaves_its_socket_to_a_child() {
-    let Some(path) = std::env::var_os(SOCKET_OF_PARENT) else { return };
+    let Some(path) = std::env::var_os(SOCKET_OF_PARENT) else {
+        return;
+    };
     let client = Client::connect(path.as_ref(), Door::Application).hello();
     Command::new("timeout")
-        .args(["20", "sh", "-c", "cat >/dev/null && echo the socket has ended"])
+        .args([
+            "20",
+            "sh",
+            "-c",
+            "cat >/dev/null && echo the socket has ended",
+        ])
         .stdin(OwnedFd::from(client.socket))
         .spawn()
         .unwrap();

@@ -26,7 +26,10 @@ fn the_manager_hears_of_start_reload_and_stop() {
     assert!(message(&manager).starts_with("READY=1\nMAINPID="));
     daemon.signal("HUP");
     let reloading = message(&manager);
-    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading}");
+    assert!(
+        reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="),
+        "{reloading}"
+    );
     assert!(message(&manager).starts_with("READY=1"));
     daemon.signal("TERM");
     assert!(message(&manager).starts_with("STOPPING=1"));
@@ -59,7 +62,11 @@ fn sockets_opened_by_the_manager_are_used_and_left_alone() {
         .stdin(listener(&admin))
         .stdout(listener(&application));
     let mut daemon = Running::start_with(shell, home.path());
-    assert!(Client::connect(&application, Door::Application).hello().is_served());
+    assert!(
+        Client::connect(&application, Door::Application)
+            .hello()
+            .is_served()
+    );
     assert_eq!(Client::connect(&admin, Door::Admin).status().connections, 1);
     assert!(!home.join("pkcs11.sock").exists());
     daemon.signal("TERM");

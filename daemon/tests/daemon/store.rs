@@ -8,7 +8,11 @@ use strongroomd::store::RedbStore;
 use crate::bench::Directory;
 
 fn key(kind: RecordKind, token: u64, object: u64) -> RecordKey {
-    RecordKey { kind, token, object }
+    RecordKey {
+        kind,
+        token,
+        object,
+    }
 }
 
 fn objects(store: &RedbStore, kind: RecordKind, token: u64) -> Vec<(u64, Vec<u8>)> {
@@ -31,28 +35,47 @@ fn records_last_and_come_in_order() {
     let changes: Vec<Change> = [(3, 1), (1, 256), (1, 2), (1, u64::MAX), (u64::MAX, 5)]
         .into_iter()
         .map(|(token, object)| Change::Put(key(RecordKind::Metadata, token, object), vec![1]))
-        .chain([Change::Put(key(RecordKind::Material, 1, 3), vec![9; 100_000])])
+        .chain([Change::Put(
+            key(RecordKind::Material, 1, 3),
+            vec![9; 100_000],
+        )])
         .collect();
     store.commit(&changes).unwrap();
-    store.commit(&[Change::Delete(key(RecordKind::Metadata, 9, 9))]).unwrap();
+    store
+        .commit(&[Change::Delete(key(RecordKind::Metadata, 9, 9))])
+        .unwrap();
     drop(store);
 
     assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
     let store = RedbStore::open(&path).unwrap();
-    let numbers: Vec<u64> = objects(&store, RecordKind::Metadata, 1).iter().map(|one| one.0).collect();
+    let numbers: Vec<u64> = objects(&store, RecordKind::Metadata, 1)
+        .iter()
+        .map(|one| one.0)
+        .collect();
     assert_eq!(numbers, [2, 256, u64::MAX]);
     assert_eq!(objects(&store, RecordKind::Metadata, 2), []);
-    assert_eq!(store.tokens(RecordKind::Metadata).unwrap(), [1, 3, u64::MAX]);
+    assert_eq!(
+        store.tokens(RecordKind::Metadata).unwrap(),
+        [1, 3, u64::MAX]
+    );
     assert_eq!(store.tokens(RecordKind::Token).unwrap(), [] as [u64; 0]);
-    assert_eq!(store.record(key(RecordKind::Material, 1, 3)).unwrap().unwrap().len(), 100_000);
+    assert_eq!(
+        store
+            .record(key(RecordKind::Material, 1, 3))
+            .unwrap()
+            .unwrap()
+            .len(),
+        100_000
+    );
 }
 
 #[test]
 fn a_visitor_may_stop() {
     let home = Directory::new();
     let store = RedbStore::open(&home.join("store.redb")).unwrap();
-    let changes: Vec<Change> =
-        (0..10).map(|object| Change::Put(key(RecordKind::Metadata, 1, object), vec![])).collect();
+    let changes: Vec<Change> = (0..10)
+        .map(|object| Change::Put(key(RecordKind::Metadata, 1, object), vec![]))
+        .collect();
     store.commit(&changes).unwrap();
     let mut count = 0;
     store
@@ -69,8 +92,12 @@ fn a_commit_replaces_and_deletes_together() {
     let home = Directory::new();
     let store = RedbStore::open(&home.join("store.redb")).unwrap();
     let (first, second) = (key(RecordKind::Token, 1, 0), key(RecordKind::Token, 2, 0));
-    store.commit(&[Change::Put(first, vec![1]), Change::Put(second, vec![2])]).unwrap();
-    store.commit(&[Change::Put(first, vec![3]), Change::Delete(second)]).unwrap();
+    store
+        .commit(&[Change::Put(first, vec![1]), Change::Put(second, vec![2])])
+        .unwrap();
+    store
+        .commit(&[Change::Put(first, vec![3]), Change::Delete(second)])
+        .unwrap();
     assert_eq!(store.record(first).unwrap(), Some(vec![3]));
     assert_eq!(store.record(second).unwrap(), None);
 }

@@ -28,8 +28,11 @@ pub(super) fn environment(place: &Place, environment: &Environment) -> Check {
         .iter()
         .filter_map(|name| Some(format!("{name}={}", environment.path(name)?.display())))
         .collect();
-    let directories =
-        format!("data in {}, sockets in {}", place.paths.data.display(), place.paths.runtime.display());
+    let directories = format!(
+        "data in {}, sockets in {}",
+        place.paths.data.display(),
+        place.paths.runtime.display()
+    );
     if set.is_empty() {
         Check::ok("environment", directories)
     } else {
@@ -41,7 +44,11 @@ pub(super) fn configuration(place: &Place, environment: &Environment) -> Check {
     let name = "configuration";
     let file = place.config.display();
     if let Some(error) = &place.config_error {
-        return Check::fail(name, format!("{file}: {error}"), "mend the file; strongroomd --check-config tells the line");
+        return Check::fail(
+            name,
+            format!("{file}: {error}"),
+            "mend the file; strongroomd --check-config tells the line",
+        );
     }
     let Some(program) = place.daemon_program(environment) else {
         return Check::warn(
@@ -50,11 +57,27 @@ pub(super) fn configuration(place: &Place, environment: &Environment) -> Check {
             "install strongroomd, or name it with STRONGROOM_DAEMON",
         );
     };
-    match Command::new(&program).args(&place.daemon_flags).arg("--check-config").output() {
-        Ok(output) if output.status.success() && place.config.exists() => Check::ok(name, format!("{file} is right")),
-        Ok(output) if output.status.success() => Check::ok(name, format!("none at {file}, so all is as usual")),
-        Ok(output) => Check::fail(name, String::from_utf8_lossy(&output.stderr).trim().to_owned(), "mend the file"),
-        Err(error) => Check::fail(name, format!("{} cannot be started: {error}", program.display()), "install it again"),
+    match Command::new(&program)
+        .args(&place.daemon_flags)
+        .arg("--check-config")
+        .output()
+    {
+        Ok(output) if output.status.success() && place.config.exists() => {
+            Check::ok(name, format!("{file} is right"))
+        }
+        Ok(output) if output.status.success() => {
+            Check::ok(name, format!("none at {file}, so all is as usual"))
+        }
+        Ok(output) => Check::fail(
+            name,
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+            "mend the file",
+        ),
+        Err(error) => Check::fail(
+            name,
+            format!("{} cannot be started: {error}", program.display()),
+            "install it again",
+        ),
     }
 }
 
@@ -74,47 +97,78 @@ pub(super) fn files(place: &Place) -> Vec<Check> {
 fn private(name: &'static str, path: &Path, forbidden: u32, change: &str) -> Check {
     let shown = path.display();
     match fs::metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Check::warn(name, format!("{shown} is not there yet"), "the first start makes it: strongroom init")
-        }
-        Err(error) => Check::warn(name, format!("{shown}: {error}"), "run the doctor as the daemon's user"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Check::warn(
+            name,
+            format!("{shown} is not there yet"),
+            "the first start makes it: strongroom init",
+        ),
+        Err(error) => Check::warn(
+            name,
+            format!("{shown}: {error}"),
+            "run the doctor as the daemon's user",
+        ),
         Ok(state) if state.mode() & forbidden != 0 => Check::fail(
             name,
             format!("{shown} has mode {:04o}", state.mode() & 0o7777),
             format!("run: chmod {change} {shown}"),
         ),
-        Ok(state) if ![0, system::effective_user()].contains(&state.uid()) => {
-            Check::warn(name, format!("{shown} belongs to user {}", state.uid()), "run the doctor as the daemon's user")
-        }
+        Ok(state) if ![0, system::effective_user()].contains(&state.uid()) => Check::warn(
+            name,
+            format!("{shown} belongs to user {}", state.uid()),
+            "run the doctor as the daemon's user",
+        ),
         Ok(_) => Check::ok(name, shown.to_string()),
     }
 }
 
 pub(super) fn sockets(place: &Place) -> Vec<Check> {
-    vec![socket("socket", &place.socket), socket("admin socket", &place.admin_socket)]
+    vec![
+        socket("socket", &place.socket),
+        socket("admin socket", &place.admin_socket),
+    ]
 }
 
 fn socket(name: &'static str, path: &Path) -> Check {
     let shown = path.display();
     if !paths::fits_socket_address(path) {
-        return Check::fail(name, format!("{shown} is too long"), "choose a path of at most 107 bytes");
+        return Check::fail(
+            name,
+            format!("{shown} is too long"),
+            "choose a path of at most 107 bytes",
+        );
     }
     match fs::symlink_metadata(path) {
-        Err(error) => return Check::fail(name, format!("{shown}: {error}"), "start the daemon: strongroom init"),
+        Err(error) => {
+            return Check::fail(
+                name,
+                format!("{shown}: {error}"),
+                "start the daemon: strongroom init",
+            );
+        }
         Ok(state) if !state.file_type().is_socket() => {
-            return Check::fail(name, format!("{shown} is no socket"), "move it away and start the daemon");
+            return Check::fail(
+                name,
+                format!("{shown} is no socket"),
+                "move it away and start the daemon",
+            );
         }
         Ok(_) => {}
     }
     match UnixStream::connect(path) {
         Ok(_) => Check::ok(name, format!("{shown} answers")),
-        Err(error) => Check::fail(name, format!("{shown}: {error}"), "start the daemon: strongroom init"),
+        Err(error) => Check::fail(
+            name,
+            format!("{shown}: {error}"),
+            "start the daemon: strongroom init",
+        ),
     }
 }
 
 pub(super) fn module(named: Option<&Path>) -> Vec<Check> {
     let name = "module";
-    let found = named.map(Path::to_path_buf).or_else(|| usual_modules().into_iter().find(|path| path.is_file()));
+    let found = named
+        .map(Path::to_path_buf)
+        .or_else(|| usual_modules().into_iter().find(|path| path.is_file()));
     let Some(path) = found else {
         return vec![Check::warn(
             name,
@@ -124,20 +178,32 @@ pub(super) fn module(named: Option<&Path>) -> Vec<Check> {
     };
     let shown = path.display();
     vec![match fs::read(&path) {
-        Err(error) => Check::fail(name, format!("{shown}: {error}"), "install the module again"),
-        Ok(bytes) if !is_shared_object(&bytes) => {
-            Check::fail(name, format!("{shown} is no shared object for this machine"), "install the module again")
-        }
-        Ok(bytes) if !contains(&bytes, b"C_GetFunctionList\0") => {
-            Check::fail(name, format!("{shown} has no C_GetFunctionList"), "name the PKCS#11 module, not another library")
-        }
+        Err(error) => Check::fail(
+            name,
+            format!("{shown}: {error}"),
+            "install the module again",
+        ),
+        Ok(bytes) if !is_shared_object(&bytes) => Check::fail(
+            name,
+            format!("{shown} is no shared object for this machine"),
+            "install the module again",
+        ),
+        Ok(bytes) if !contains(&bytes, b"C_GetFunctionList\0") => Check::fail(
+            name,
+            format!("{shown} has no C_GetFunctionList"),
+            "name the PKCS#11 module, not another library",
+        ),
         Ok(_) => Check::ok(name, shown.to_string()),
     }]
 }
 
 fn usual_modules() -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> = Vec::new();
-    if let Some(own) = std::env::current_exe().ok().as_deref().and_then(Path::parent) {
+    if let Some(own) = std::env::current_exe()
+        .ok()
+        .as_deref()
+        .and_then(Path::parent)
+    {
         directories.push(own.into());
         directories.push(own.join("../lib"));
         directories.push(own.join("../lib/pkcs11"));
@@ -149,13 +215,19 @@ fn usual_modules() -> Vec<PathBuf> {
         let architectures = fs::read_dir(library).into_iter().flatten().flatten();
         directories.extend(architectures.map(|entry| entry.path().join("pkcs11")));
     }
-    directories.into_iter().map(|directory| directory.join(MODULE)).collect()
+    directories
+        .into_iter()
+        .map(|directory| directory.join(MODULE))
+        .collect()
 }
 
 /// ELF, 64 bits, of this byte order, of type ET_DYN (elf(5)).
 fn is_shared_object(bytes: &[u8]) -> bool {
     let order = if cfg!(target_endian = "little") { 1 } else { 2 };
-    let kind = bytes.get(16..18).and_then(|kind| kind.try_into().ok()).map(u16::from_ne_bytes);
+    let kind = bytes
+        .get(16..18)
+        .and_then(|kind| kind.try_into().ok())
+        .map(u16::from_ne_bytes);
     bytes.starts_with(&[0x7f, b'E', b'L', b'F', 2, order]) && kind == Some(3)
 }
 
@@ -164,14 +236,22 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
 }
 
 pub(super) fn p11_kit(environment: &Environment) -> Check {
-    let own = environment.path("XDG_CONFIG_HOME").or_else(|| Some(environment.path("HOME")?.join(".config")));
+    let own = environment
+        .path("XDG_CONFIG_HOME")
+        .or_else(|| Some(environment.path("HOME")?.join(".config")));
     let own = own.map(|config| config.join("pkcs11/modules"));
     let directories = ["/usr/share/p11-kit/modules", "/etc/pkcs11/modules"].map(PathBuf::from);
     for directory in directories.into_iter().chain(own) {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let text = fs::read_to_string(entry.path()).unwrap_or_default();
-            if text.lines().any(|line| line.trim_start().starts_with("module") && line.contains("strongroom")) {
-                return Check::ok("p11-kit", format!("registered in {}", entry.path().display()));
+            if text
+                .lines()
+                .any(|line| line.trim_start().starts_with("module") && line.contains("strongroom"))
+            {
+                return Check::ok(
+                    "p11-kit",
+                    format!("registered in {}", entry.path().display()),
+                );
             }
         }
     }
