@@ -1,2 +1,66 @@
-//! To come.
-fn main() {}
+//! Chores of the project, run as `cargo xtask`.
+//!
+//! What lives here: the commands and their exit codes.
+//! What must never live here: a chore itself.
+//! Who calls it: people, and `./test`.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command tells what it found"
+)]
+
+mod source;
+mod support;
+mod tidy;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  tidy              check the rules of the house; see xtask/src/tidy/
+  tidy --lower      the same, and write smaller allowances into xtask/tidy.toml
+  support           write SUPPORT.md from the tables
+  support --check   say whether SUPPORT.md is what the tables say";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    // The manifest lies one level below the root of the repository.
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let outcome = match words.as_slice() {
+        ["tidy"] => tell(tidy::run(&root, tidy::Slack::Report)),
+        ["tidy", "--lower"] => tell(tidy::run(&root, tidy::Slack::Lower)),
+        ["support"] => support::write(&root),
+        ["support", "--check"] => {
+            support::difference(&root).map_or(Ok(()), |what| Err(format!("SUPPORT.md {what}")))
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tell(findings: Result<Vec<tidy::Finding>, String>) -> Result<(), String> {
+    let findings = findings?;
+    for finding in &findings {
+        println!("{}: {}", finding.place, finding.what);
+    }
+    match findings.len() {
+        0 => {
+            println!("tidy: nothing to find fault with");
+            Ok(())
+        }
+        number => Err(format!("{number} findings")),
+    }
+}
