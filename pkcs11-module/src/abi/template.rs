@@ -85,7 +85,7 @@ impl Entry {
 }
 
 fn copy_nested(outer: CK_ATTRIBUTE, room: &mut usize) -> Result<Vec<FlatEntry>, Rv> {
-    if outer.ulValueLen % ATTRIBUTE_BYTES != 0 {
+    if !outer.ulValueLen.is_multiple_of(ATTRIBUTE_BYTES) {
         return Err(Rv::ATTRIBUTE_VALUE_INVALID);
     }
     let attributes = nested_of(outer);
