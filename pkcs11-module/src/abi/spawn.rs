@@ -62,3 +62,11 @@ fn mark_one_by_one() {
         unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
     }
 }
+
+/// Leaves a descriptor open at exec, as careless hosts do.
+#[cfg(test)]
+pub(crate) fn keep_through_exec(descriptor: &std::os::fd::OwnedFd) {
+    let number = std::os::fd::AsRawFd::as_raw_fd(descriptor);
+    // SAFETY: the descriptor is open.
+    unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+}

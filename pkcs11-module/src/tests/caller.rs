@@ -18,20 +18,35 @@ fn hostile_lengths_are_refused_before_anything_is_read() {
     let refused = |length| In::copy(nowhere, length, Rv::DATA_LEN_RANGE).err();
     assert_eq!(refused(u64::MAX), Some(Rv::ARGUMENTS_BAD));
     assert_eq!(refused(1 << 63), Some(Rv::ARGUMENTS_BAD));
-    assert_eq!(refused(u64::try_from(isize::MAX).unwrap()), Some(Rv::DATA_LEN_RANGE));
-    assert_eq!(refused(u64::try_from(DATA_BYTES_MAX).unwrap() + 1), Some(Rv::DATA_LEN_RANGE));
-    assert_eq!(In::copy(nowhere, 0, Rv::DATA_LEN_RANGE).unwrap().public(), b"");
+    assert_eq!(
+        refused(u64::try_from(isize::MAX).unwrap()),
+        Some(Rv::DATA_LEN_RANGE)
+    );
+    assert_eq!(
+        refused(u64::try_from(DATA_BYTES_MAX).unwrap() + 1),
+        Some(Rv::DATA_LEN_RANGE)
+    );
+    assert_eq!(
+        In::copy(nowhere, 0, Rv::DATA_LEN_RANGE).unwrap().public(),
+        b""
+    );
     assert_eq!(nowhere.room(u64::MAX).err(), Some(Rv::ARGUMENTS_BAD));
 }
 
 #[test]
 fn null_with_a_length_is_refused() {
-    assert_eq!(In::copy(null(), 1, Rv::DATA_LEN_RANGE).err(), Some(Rv::ARGUMENTS_BAD));
+    assert_eq!(
+        In::copy(null(), 1, Rv::DATA_LEN_RANGE).err(),
+        Some(Rv::ARGUMENTS_BAD)
+    );
     assert!(In::copy(null(), 0, Rv::DATA_LEN_RANGE).is_ok());
     assert_eq!(null::<u64>().read(), Err(Rv::ARGUMENTS_BAD));
     assert_eq!(null::<u64>().required().err(), Some(Rv::ARGUMENTS_BAD));
     assert_eq!(Out::new(null(), null()).err(), Some(Rv::ARGUMENTS_BAD));
-    assert_eq!(Array::<u64>::new(null(), null()).err(), Some(Rv::ARGUMENTS_BAD));
+    assert_eq!(
+        Array::<u64>::new(null(), null()).err(),
+        Some(Rv::ARGUMENTS_BAD)
+    );
     let mut count = 0;
     let array = Array::<u64>::with_room(null(), 3, alleged(&raw mut count));
     assert_eq!(array.err(), Some(Rv::ARGUMENTS_BAD));
@@ -47,10 +62,19 @@ fn bytes_are_copied() {
 }
 
 /// Delivers four bytes into a buffer of a capacity, or NULL, and tells what the caller sees.
-fn deliver(buffer: Option<u64>, rv: Rv, length: u64, data: &[u8]) -> (Result<(), Rv>, u64, [u8; 8]) {
+fn deliver(
+    buffer: Option<u64>,
+    rv: Rv,
+    length: u64,
+    data: &[u8],
+) -> (Result<(), Rv>, u64, [u8; 8]) {
     let mut bytes = [0xee; 8];
     let mut told = buffer.unwrap_or(77);
-    let start = if buffer.is_some() { bytes.as_mut_ptr() } else { std::ptr::null_mut() };
+    let start = if buffer.is_some() {
+        bytes.as_mut_ptr()
+    } else {
+        std::ptr::null_mut()
+    };
     let out = Out::new(alleged(start), alleged(&raw mut told)).unwrap();
     let wanted = buffer.map_or(Output::Size, Output::Capacity);
     assert_eq!(out.wanted(), wanted);
@@ -74,10 +98,19 @@ fn the_output_rule() {
     let refused = (Err(Rv::KEY_HANDLE_INVALID), 8, untouched);
     assert_eq!(deliver(Some(8), Rv::KEY_HANDLE_INVALID, 4, b""), refused);
     // A daemon that does not keep to the capacity, or to the length it tells: nothing is written.
-    assert_eq!(deliver(Some(3), Rv::OK, 4, &data), (Err(Rv::DEVICE_ERROR), 3, untouched));
-    assert_eq!(deliver(Some(8), Rv::OK, 8, &data), (Err(Rv::DEVICE_ERROR), 8, untouched));
+    assert_eq!(
+        deliver(Some(3), Rv::OK, 4, &data),
+        (Err(Rv::DEVICE_ERROR), 3, untouched)
+    );
+    assert_eq!(
+        deliver(Some(8), Rv::OK, 8, &data),
+        (Err(Rv::DEVICE_ERROR), 8, untouched)
+    );
     // An absurd capacity is the caller's word; only what came is written.
-    assert_eq!(deliver(Some(u64::MAX), Rv::OK, 4, &data), (Ok(()), 4, filled));
+    assert_eq!(
+        deliver(Some(u64::MAX), Rv::OK, 4, &data),
+        (Ok(()), 4, filled)
+    );
 }
 
 #[test]
@@ -102,7 +135,11 @@ fn nothing_needs_to_be_aligned() {
     // SAFETY: one byte into an array of 24.
     let crooked = unsafe { bytes.as_mut_ptr().add(1) }.cast::<u64>();
     let crooked = alleged(crooked);
-    crooked.element(1).required().unwrap().put(0x0102_0304_0506_0708);
+    crooked
+        .element(1)
+        .required()
+        .unwrap()
+        .put(0x0102_0304_0506_0708);
     assert_eq!(crooked.element(1).read(), Ok(0x0102_0304_0506_0708));
     assert_eq!(crooked.read(), Ok(0));
 }

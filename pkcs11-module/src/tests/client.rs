@@ -1,1 +1,367 @@
-//! Tests.
+//! Tests of the client, through the entries, against a scripted daemon.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Instant;
+
+use strongroom_wire::ck::{MechanismType, Rv};
+use strongroom_wire::codec::List;
+use strongroom_wire::paths;
+use strongroom_wire::request::{SessionHandle, SlotId};
+use strongroom_wire::response::{Body, MechanismEntry, SlotEntry};
+use strongroom_wire::secret::Secret;
+
+use super::*;
+use crate::entry::{general, objects, random, sessions, slots};
+use crate::fake::{Action, Fake, answer, directory, plain};
+use crate::locate::Environment;
+use crate::process::Instance;
+
+const SESSION: SessionHandle = SessionHandle(1);
+
+/// An instance of the module that knows one socket and starts no daemon.
+fn instance_at(socket: &Path) -> Instance {
+    let environment =
+        Environment::of(&|name| (name == paths::ENV_SOCKET).then(|| socket.as_os_str().to_owned()));
+    let descriptors = Box::leak(Box::new(Descriptors::new()));
+    Instance::new(Client::new(Locator::new(environment), [7; 16], descriptors))
+}
+
+fn random_answer(request: &Request<'_>) -> Action {
+    let Request::GenerateRandom { bytes, .. } = request else {
+        return plain(Rv::OK);
+    };
+    let data = vec![0xab; usize::try_from(*bytes).unwrap()];
+    answer(
+        Rv::OK,
+        Body::Output {
+            length: *bytes,
+            data: Secret::new(&data),
+        },
+    )
+}
+
+#[test]
+fn the_greeting_comes_first_and_once_for_each_connection() {
+    let fake = Fake::start(|_| plain(Rv::OK));
+    let at = instance_at(fake.socket());
+    assert_eq!(fake.greeted(), 0, "no connection before the first call");
+    for _ in 0..3 {
+        assert_eq!(sessions::logout(&at, SESSION), Ok(()));
+    }
+    assert_eq!(fake.instances(), [[7; 16]]);
+    assert_eq!(fake.seen().len(), 3);
+}
+
+#[test]
+fn return_values_come_over() {
+    let fake = Fake::start(|_| plain(Rv::USER_NOT_LOGGED_IN));
+    let at = instance_at(fake.socket());
+    assert_eq!(sessions::logout(&at, SESSION), Err(Rv::USER_NOT_LOGGED_IN));
+    assert_eq!(
+        sessions::open(&at, SlotId(0), 4),
+        Err(Rv::USER_NOT_LOGGED_IN)
+    );
+}
+
+#[test]
+fn a_body_that_answers_another_question_is_an_error_of_the_device() {
+    let fake = Fake::start(|_| answer(Rv::OK, Body::Size(3)));
+    let at = instance_at(fake.socket());
+    assert_eq!(sessions::open(&at, SlotId(0), 4), Err(Rv::DEVICE_ERROR));
+    assert_eq!(objects::find(&at, SESSION, 9), Err(Rv::DEVICE_ERROR));
+}
+
+#[test]
+fn without_a_daemon_there_is_an_empty_slot() {
+    let at = instance_at(&directory().join("nobody.sock"));
+    assert_eq!(slots::list(&at, false), Ok(vec![SlotId(0)]));
+    assert_eq!(slots::list(&at, true), Ok(vec![]));
+    assert_eq!(slots::slot(&at, SlotId(0)).unwrap().flags & 1, 0);
+    assert_eq!(slots::slot(&at, SlotId(1)).err(), Some(Rv::SLOT_ID_INVALID));
+    assert_eq!(
+        slots::token(&at, SlotId(0)).err(),
+        Some(Rv::TOKEN_NOT_PRESENT)
+    );
+    assert_eq!(
+        slots::mechanisms(&at, SlotId(0)).err(),
+        Some(Rv::TOKEN_NOT_PRESENT)
+    );
+    assert_eq!(
+        sessions::open(&at, SlotId(0), 4),
+        Err(Rv::TOKEN_NOT_PRESENT)
+    );
+    assert_eq!(sessions::open(&at, SlotId(5), 4), Err(Rv::SLOT_ID_INVALID));
+    assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_REMOVED));
+    assert_eq!(
+        random::generate(&at, SESSION, 4, |_, _| ()),
+        Err(Rv::DEVICE_REMOVED)
+    );
+}
+
+#[test]
+fn a_daemon_that_comes_late_is_found() {
+    let socket = directory().join("late.sock");
+    let at = instance_at(&socket);
+    assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_REMOVED));
+    let _fake = Fake::start_at(&socket, |_| plain(Rv::OK));
+    assert_eq!(sessions::logout(&at, SESSION), Ok(()));
+}
+
+#[test]
+fn after_a_restart_the_request_goes_over_a_new_connection() {
+    let fake = Fake::start(|_| plain(Rv::OK));
+    let at = instance_at(fake.socket());
+    assert_eq!(sessions::logout(&at, SESSION), Ok(()));
+    fake.drop_connections();
+    assert_eq!(sessions::logout(&at, SESSION), Ok(()));
+    assert_eq!((fake.greeted(), fake.seen().len()), (2, 2));
+    drop(fake);
+    assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_REMOVED));
+}
+
+#[test]
+fn a_request_that_was_sent_is_never_sent_again() {
+    let fake = Fake::start(|_| Action::SendAndClose(Vec::new()));
+    let at = instance_at(fake.socket());
+    for calls in 1..4 {
+        assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_ERROR));
+        assert_eq!(fake.seen().len(), calls);
+    }
+}
+
+#[test]
+fn half_an_answer_is_an_error_of_the_device() {
+    let Action::Send(whole) = plain(Rv::OK) else {
+        unreachable!()
+    };
+    for length in 0..whole.len() {
+        let part = whole[..length].to_vec();
+        let fake = Fake::start(move |_| Action::SendAndClose(part.clone()));
+        let at = instance_at(fake.socket());
+        assert_eq!(
+            sessions::logout(&at, SESSION),
+            Err(Rv::DEVICE_ERROR),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn garbage_is_an_error_of_the_device() {
+    let Action::Send(whole) = plain(Rv::OK) else {
+        unreachable!()
+    };
+    let mut too_long = whole.clone();
+    too_long[8..12].fill(0xff);
+    let mut two = whole.clone();
+    two.extend(&whole);
+    let mut trailing = whole.clone();
+    trailing[8] += 1;
+    trailing.push(0);
+    let mut variant = whole.clone();
+    *variant.last_mut().unwrap() = 99;
+    let garbage = [
+        vec![0; 64],
+        b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec(),
+        too_long,
+        two,
+        trailing,
+        variant,
+    ];
+    for bytes in garbage {
+        let sent = bytes.clone();
+        let fake = Fake::start(move |_| Action::Send(sent.clone()));
+        let at = instance_at(fake.socket());
+        assert_eq!(
+            sessions::logout(&at, SESSION),
+            Err(Rv::DEVICE_ERROR),
+            "{bytes:?}"
+        );
+        assert_eq!(
+            sessions::logout(&at, SESSION),
+            Err(Rv::DEVICE_ERROR),
+            "a new connection"
+        );
+        assert_eq!(fake.greeted(), 2);
+    }
+}
+
+#[test]
+fn two_threads_have_a_connection_each() {
+    let meeting = Arc::new(Barrier::new(2));
+    let inside = Arc::clone(&meeting);
+    // Neither is answered before both have asked.
+    let fake = Fake::start(move |_| {
+        inside.wait();
+        plain(Rv::OK)
+    });
+    let at = instance_at(fake.socket());
+    thread::scope(|scope| {
+        let calls = [(); 2].map(|()| scope.spawn(|| sessions::logout(&at, SESSION)));
+        assert!(calls.into_iter().all(|call| call.join().unwrap() == Ok(())));
+    });
+    assert_eq!(fake.greeted(), 2);
+}
+
+#[test]
+fn more_threads_than_connections_wait_for_one() {
+    let fake = Fake::start(random_answer);
+    let at = instance_at(fake.socket());
+    let bytes = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for _ in 0..2 * CONNECTIONS_MAX {
+            scope.spawn(|| {
+                for _ in 0..20 {
+                    let count = |_, piece: &[u8]| {
+                        bytes.fetch_add(piece.len(), Ordering::Relaxed);
+                    };
+                    random::generate(&at, SESSION, 32, count).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(bytes.into_inner(), 2 * CONNECTIONS_MAX * 20 * 32);
+    assert!(fake.greeted() <= CONNECTIONS_MAX);
+}
+
+#[test]
+fn long_runs_of_randomness_come_in_pieces() {
+    let fake = Fake::start(random_answer);
+    let at = instance_at(fake.socket());
+    let filled = std::cell::RefCell::new(vec![0_u8; (2 << 20) + 5]);
+    let length = filled.borrow().len();
+    let write = |offset: usize, piece: &[u8]| {
+        filled.borrow_mut()[offset..offset + piece.len()].copy_from_slice(piece);
+    };
+    random::generate(&at, SESSION, length, write).unwrap();
+    assert!(filled.into_inner().iter().all(|byte| *byte == 0xab));
+    assert_eq!(fake.seen().len(), 3);
+    random::generate(&at, SESSION, 0, |_, _| ()).unwrap();
+    assert_eq!(fake.seen().len(), 4, "the session is judged all the same");
+}
+
+#[test]
+fn mechanisms_are_asked_for_once() {
+    let entry = MechanismEntry {
+        kind: MechanismType::AES_GCM,
+        key_size_min: 16,
+        key_size_max: 32,
+        flags: 0x100,
+    };
+    let fake = Fake::start(move |request| match request {
+        Request::Mechanisms { slot: SlotId(0) } => {
+            answer(Rv::OK, Body::Mechanisms(List::new(vec![entry]).unwrap()))
+        }
+        _ => plain(Rv::SLOT_ID_INVALID),
+    });
+    let at = instance_at(fake.socket());
+    for _ in 0..70 {
+        let found = slots::mechanism(&at, SlotId(0), MechanismType::AES_GCM).unwrap();
+        assert_eq!(found.key_size_max, 32);
+    }
+    let other = slots::mechanism(&at, SlotId(0), MechanismType::RSA_PKCS);
+    assert_eq!(other.err(), Some(Rv::MECHANISM_INVALID));
+    assert_eq!(fake.seen().len(), 1);
+    assert_eq!(
+        slots::mechanisms(&at, SlotId(9)).err(),
+        Some(Rv::SLOT_ID_INVALID)
+    );
+}
+
+#[test]
+fn slots_without_a_token_are_left_out_when_asked() {
+    let fake = Fake::start(|_| {
+        let entries = [(0, true), (1, false)].map(|(slot, token_present)| SlotEntry {
+            slot: SlotId(slot),
+            token_present,
+        });
+        answer(Rv::OK, Body::Slots(List::new(entries.to_vec()).unwrap()))
+    });
+    let at = instance_at(fake.socket());
+    assert_eq!(slots::list(&at, true), Ok(vec![SlotId(0)]));
+    assert_eq!(slots::list(&at, false), Ok(vec![SlotId(0), SlotId(1)]));
+}
+
+#[test]
+fn more_objects_than_asked_for_are_not_believed() {
+    let fake = Fake::start(|_| {
+        let found = [1, 2, 3].map(strongroom_wire::request::ObjectHandle);
+        answer(Rv::OK, Body::Objects(List::new(found.to_vec()).unwrap()))
+    });
+    let at = instance_at(fake.socket());
+    assert_eq!(objects::find(&at, SESSION, 3).unwrap().len(), 3);
+    assert_eq!(objects::find(&at, SESSION, 2), Err(Rv::DEVICE_ERROR));
+}
+
+#[test]
+fn the_end_says_goodbye_and_ends_the_waiting() {
+    let fake = Fake::start(|_| plain(Rv::OK));
+    let at = instance_at(fake.socket());
+    assert_eq!(general::wait_for_slot_event(&at, 1), Err(Rv::NO_EVENT));
+    sessions::logout(&at, SESSION).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| general::wait_for_slot_event(&at, 0));
+        at.end();
+        assert_eq!(waiting.join().unwrap(), Err(Rv::CRYPTOKI_NOT_INITIALIZED));
+    });
+    assert_eq!(fake.seen().last().map(String::as_str), Some("Goodbye"));
+    assert_eq!(
+        sessions::logout(&at, SESSION),
+        Err(Rv::CRYPTOKI_NOT_INITIALIZED)
+    );
+}
+
+#[test]
+fn an_end_without_a_connection_asks_nobody() {
+    let fake = Fake::start(|_| plain(Rv::OK));
+    instance_at(fake.socket()).end();
+    assert_eq!((fake.greeted(), fake.seen().len()), (0, 0));
+}
+
+#[test]
+fn a_listener_that_never_accepts_does_not_hang_the_host() {
+    let socket = directory().join("deaf.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let at = instance_at(&socket);
+    let start = Instant::now();
+    assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_REMOVED));
+    assert!(start.elapsed() < 2 * GREETING);
+}
+
+#[test]
+fn a_request_over_the_limit_of_a_frame_is_refused_here() {
+    let fake = Fake::start(|_| plain(Rv::OK));
+    let at = instance_at(fake.socket());
+    let data = vec![0_u8; frame::PAYLOAD_BYTES_MAX];
+    let request = Request::DigestUpdate {
+        session: SESSION,
+        part: Secret::new(&data),
+    };
+    assert_eq!(at.client.ask(&request, |_| ()), Err(Failure::TooLong));
+    assert_eq!(
+        sessions::logout(&at, SESSION),
+        Ok(()),
+        "the connection serves on"
+    );
+    assert_eq!((fake.greeted(), fake.seen().len()), (1, 1));
+}
+
+#[test]
+fn sockets_are_known_by_number_until_they_close() {
+    let fake = Fake::start(|_| plain(Rv::OK));
+    let descriptors: &'static Descriptors = Box::leak(Box::new(Descriptors::new()));
+    let stream = connect(fake.socket(), GREETING).unwrap();
+    let connection = Connection::new(stream, descriptors).unwrap();
+    drop(connection);
+    // Nothing is noted any more, so nothing is closed.
+    descriptors.close_copies();
+    let stream = connect(fake.socket(), GREETING).unwrap();
+    let copy = stream.try_clone().unwrap();
+    let number = std::os::fd::IntoRawFd::into_raw_fd(copy);
+    descriptors.register(number).unwrap();
+    descriptors.close_copies();
+    assert_eq!(system::inode_of(number), None, "closed by its number");
+}

@@ -30,7 +30,9 @@ pub(crate) enum Action {
 pub(crate) fn answer(rv: Rv, body: Body<'_>) -> Action {
     let mut payload = Vec::new();
     codec::encode(&Answer { rv, body }, &mut payload).unwrap();
-    let mut bytes = frame::header(Door::Application, payload.len()).unwrap().to_vec();
+    let mut bytes = frame::header(Door::Application, payload.len())
+        .unwrap()
+        .to_vec();
     bytes.extend(payload);
     Action::Send(bytes)
 }
@@ -92,7 +94,10 @@ impl Fake {
         });
         let listening = Arc::clone(&shared);
         thread::spawn(move || listen(&listener, &listening));
-        Self { shared, socket: socket.to_path_buf() }
+        Self {
+            shared,
+            socket: socket.to_path_buf(),
+        }
     }
 
     /// Its socket.
@@ -139,7 +144,11 @@ fn listen(listener: &UnixListener, shared: &Arc<Shared>) {
             return;
         }
         let stream = stream.unwrap();
-        shared.connections.lock().unwrap().push(stream.try_clone().unwrap());
+        shared
+            .connections
+            .lock()
+            .unwrap()
+            .push(stream.try_clone().unwrap());
         let shared = Arc::clone(shared);
         thread::spawn(move || while serve(&stream, &shared).is_some() {});
     }
@@ -154,7 +163,15 @@ fn serve(mut stream: &UnixStream, shared: &Shared) -> Option<()> {
     if let Request::Hello { instance } = request {
         shared.greeted.fetch_add(1, Ordering::SeqCst);
         shared.instances.lock().unwrap().push(instance);
-        return act(stream, answer(Rv::OK, Body::Hello { daemon_version: [0, 1, 0] }));
+        return act(
+            stream,
+            answer(
+                Rv::OK,
+                Body::Hello {
+                    daemon_version: [0, 1, 0],
+                },
+            ),
+        );
     }
     shared.seen.lock().unwrap().push(format!("{request:?}"));
     act(stream, (shared.script)(&request))

@@ -12,7 +12,10 @@ fn the_table_has_every_function_of_the_standard_once() {
     names.dedup();
     assert_eq!(names.len(), 104);
     assert!(names.iter().all(|name| name.starts_with("C_")));
-    let pending = FUNCTIONS.iter().filter(|one| one.status == Status::Pending).count();
+    let pending = FUNCTIONS
+        .iter()
+        .filter(|one| one.status == Status::Pending)
+        .count();
     assert_eq!(pending, 38);
 }
 
@@ -50,7 +53,13 @@ fn nothing_is_served_before_it_is_initialised() {
     // SAFETY: NULL is allowed.
     assert_eq!(unsafe { C_Finalize(null) }, not_initialised);
     // SAFETY: a count of this test's own.
-    assert_eq!(unsafe { C_GetSlotList(1, std::ptr::null_mut(), &raw mut count) }, not_initialised);
+    assert_eq!(
+        unsafe { C_GetSlotList(1, std::ptr::null_mut(), &raw mut count) },
+        not_initialised
+    );
     // SAFETY: a count of this test's own.
-    assert_eq!(unsafe { C_GetInterfaceList(std::ptr::null_mut(), &raw mut count) }, 0);
+    assert_eq!(
+        unsafe { C_GetInterfaceList(std::ptr::null_mut(), &raw mut count) },
+        0
+    );
 }

@@ -9,12 +9,19 @@ use super::*;
 
 /// Takes a structure apart, told with a length.
 fn taken<T>(kind: M, parameter: &mut T, length: usize) -> String {
-    taken_raw(kind, ptr::from_mut(parameter).cast(), u64::try_from(length).unwrap())
+    taken_raw(
+        kind,
+        ptr::from_mut(parameter).cast(),
+        u64::try_from(length).unwrap(),
+    )
 }
 
 fn taken_raw(kind: M, parameter: *mut c_void, length: u64) -> String {
-    let mut mechanism =
-        CK_MECHANISM { mechanism: kind.0, pParameter: parameter, ulParameterLen: length };
+    let mut mechanism = CK_MECHANISM {
+        mechanism: kind.0,
+        pParameter: parameter,
+        ulParameterLen: length,
+    };
     // SAFETY: the tests pass memory of their own, of the length they tell, or a length that is refused.
     let alleged = unsafe { Alleged::new(&raw mut mechanism) };
     let copied = Mechanism::copy(alleged).unwrap();
@@ -32,13 +39,22 @@ fn no_mechanism_cancels_or_is_refused() {
 #[test]
 fn bytes_and_nothing() {
     assert_eq!(taken_raw(M::AES_CBC, ptr::null_mut(), 0), "None");
-    assert_eq!(taken_raw(M::AES_GCM, ptr::without_provenance_mut(8), 0), "None");
+    assert_eq!(
+        taken_raw(M::AES_GCM, ptr::without_provenance_mut(8), 0),
+        "None"
+    );
     assert_eq!(taken(M::AES_CBC, &mut [1_u8, 2], 2), "Bytes([1, 2])");
     assert_eq!(taken(M::VENDOR_DEFINED, &mut [3_u8], 1), "Bytes([3])");
     assert_eq!(taken_raw(M::AES_CBC, ptr::null_mut(), 16), "Malformed");
     // Refused before it is read.
-    assert_eq!(taken_raw(M::AES_CBC, ptr::without_provenance_mut(8), (64 << 10) + 1), "Malformed");
-    assert_eq!(taken_raw(M::AES_CBC, ptr::without_provenance_mut(8), u64::MAX), "Malformed");
+    assert_eq!(
+        taken_raw(M::AES_CBC, ptr::without_provenance_mut(8), (64 << 10) + 1),
+        "Malformed"
+    );
+    assert_eq!(
+        taken_raw(M::AES_CBC, ptr::without_provenance_mut(8), u64::MAX),
+        "Malformed"
+    );
 }
 
 #[test]
@@ -64,7 +80,11 @@ fn gcm_in_both_layouts() {
     assert_eq!(taken(M::AES_GCM, &mut old, 40), told);
     assert_eq!(taken(M::AES_GCM, &mut new, 47), "Malformed");
     new.pIv = ptr::null_mut();
-    assert_eq!(taken(M::AES_GCM, &mut new, 48), "Malformed", "no vector, but a length");
+    assert_eq!(
+        taken(M::AES_GCM, &mut new, 48),
+        "Malformed",
+        "no vector, but a length"
+    );
     new.ulIvLen = 0;
     new.ulAADLen = u64::MAX;
     assert_eq!(taken(M::AES_GCM, &mut new, 48), "Malformed");
@@ -72,9 +92,15 @@ fn gcm_in_both_layouts() {
 
 #[test]
 fn counter_and_numbers() {
-    let mut counter = CK_AES_CTR_PARAMS { ulCounterBits: 32, cb: [9; 16] };
+    let mut counter = CK_AES_CTR_PARAMS {
+        ulCounterBits: 32,
+        cb: [9; 16],
+    };
     let told = taken(M::AES_CTR, &mut counter, 24);
-    assert!(told.starts_with("Counter { bits: 32, block: [9, 9"), "{told}");
+    assert!(
+        told.starts_with("Counter { bits: 32, block: [9, 9"),
+        "{told}"
+    );
     assert_eq!(taken(M::AES_CTR, &mut counter, 16), "Malformed");
     assert_eq!(taken(M::SHA256_HMAC_GENERAL, &mut 16_u64, 8), "Number(16)");
     assert_eq!(taken(M::SHA256_HMAC_GENERAL, &mut 16_u64, 4), "Malformed");
@@ -82,10 +108,20 @@ fn counter_and_numbers() {
 
 #[test]
 fn every_general_mac_of_the_standard_takes_a_number() {
-    let modern = |kind: M| kind.0 >= 0x1000 || (0x22..0x80).contains(&kind.0) || kind.0 >= 0x2b0 && kind.0 < 0x2e0;
+    let modern = |kind: M| {
+        kind.0 >= 0x1000 || (0x22..0x80).contains(&kind.0) || kind.0 >= 0x2b0 && kind.0 < 0x2e0
+    };
     for (name, kind) in M::ALL.iter().filter(|(_, kind)| modern(*kind)) {
-        assert_eq!(has_length_parameter(*kind), name.ends_with("_GENERAL"), "{name}");
-        assert_eq!(has_pss_parameter(*kind), name.ends_with("RSA_PKCS_PSS"), "{name}");
+        assert_eq!(
+            has_length_parameter(*kind),
+            name.ends_with("_GENERAL"),
+            "{name}"
+        );
+        assert_eq!(
+            has_pss_parameter(*kind),
+            name.ends_with("RSA_PKCS_PSS"),
+            "{name}"
+        );
     }
 }
 
@@ -100,14 +136,27 @@ fn rsa_parameters() {
         ulSourceDataLen: 2,
     };
     let told = taken(M::RSA_PKCS_OAEP, &mut oaep, 40);
-    assert!(told.contains("hash: CKM_SHA256") && told.contains("label: [5, 5]"), "{told}");
+    assert!(
+        told.contains("hash: CKM_SHA256") && told.contains("label: [5, 5]"),
+        "{told}"
+    );
     assert_eq!(taken(M::RSA_PKCS_OAEP, &mut oaep, 39), "Malformed");
-    let mut wrap = CK_RSA_AES_KEY_WRAP_PARAMS { ulAESKeyBits: 256, pOAEPParams: &raw mut oaep };
+    let mut wrap = CK_RSA_AES_KEY_WRAP_PARAMS {
+        ulAESKeyBits: 256,
+        pOAEPParams: &raw mut oaep,
+    };
     let told = taken(M::RSA_AES_KEY_WRAP, &mut wrap, 16);
-    assert!(told.contains("aes_bits: 256") && told.contains("label: [5, 5]"), "{told}");
+    assert!(
+        told.contains("aes_bits: 256") && told.contains("label: [5, 5]"),
+        "{told}"
+    );
     wrap.pOAEPParams = ptr::null_mut();
     assert_eq!(taken(M::RSA_AES_KEY_WRAP, &mut wrap, 16), "Malformed");
-    let mut pss = CK_RSA_PKCS_PSS_PARAMS { hashAlg: M::SHA384.0, mgf: Mgf::MGF1_SHA384.0, sLen: 48 };
+    let mut pss = CK_RSA_PKCS_PSS_PARAMS {
+        hashAlg: M::SHA384.0,
+        mgf: Mgf::MGF1_SHA384.0,
+        sLen: 48,
+    };
     let told = taken(M::SHA384_RSA_PKCS_PSS, &mut pss, 24);
     assert!(told.contains("salt_bytes: 48"), "{told}");
     assert_eq!(taken(M::RSA_PKCS_PSS, &mut pss, 8), "Malformed");
@@ -127,8 +176,11 @@ fn curve_parameters() {
     assert!(told.contains("shared: [], point: [4, 4"), "{told}");
     ecdh.ulPublicDataLen = 1 << 62;
     assert_eq!(taken(M::ECDH1_DERIVE, &mut ecdh, 40), "Malformed");
-    let mut eddsa =
-        CK_EDDSA_PARAMS { phFlag: 1, ulContextDataLen: 1, pContextData: point.as_mut_ptr() };
+    let mut eddsa = CK_EDDSA_PARAMS {
+        phFlag: 1,
+        ulContextDataLen: 1,
+        pContextData: point.as_mut_ptr(),
+    };
     let told = taken(M::EDDSA, &mut eddsa, 24);
     assert_eq!(told, "Eddsa { prehash: true, context: [4] }");
     assert_eq!(taken_raw(M::EDDSA, ptr::null_mut(), 0), "None");

@@ -14,7 +14,11 @@ fn alleged<T>(pointer: *mut T) -> Alleged<T> {
 }
 
 fn attribute<T>(kind: AttributeType, value: *mut T, length: u64) -> CK_ATTRIBUTE {
-    CK_ATTRIBUTE { type_: kind.0, pValue: value.cast::<c_void>(), ulValueLen: length }
+    CK_ATTRIBUTE {
+        type_: kind.0,
+        pValue: value.cast::<c_void>(),
+        ulValueLen: length,
+    }
 }
 
 fn copy(attributes: &mut [CK_ATTRIBUTE]) -> Result<Template, Rv> {
@@ -39,13 +43,30 @@ fn a_template_comes_over_whole() {
     ];
     let template = copy(&mut attributes).unwrap();
     let wire = template.wire();
-    let shown: Vec<String> = wire.items().iter().map(|one| format!("{:?}", one.value)).collect();
+    let shown: Vec<String> = wire
+        .items()
+        .iter()
+        .map(|one| format!("{:?}", one.value))
+        .collect();
     assert_eq!(shown[0], "Bytes(Secret(5 bytes))");
-    assert!(shown[1].contains("CKA_CLASS") && shown[1].contains("Secret(8 bytes)"), "{}", shown[1]);
-    assert_eq!(shown[2], "Bytes(Secret(16 bytes))", "an array of numbers is bytes");
+    assert!(
+        shown[1].contains("CKA_CLASS") && shown[1].contains("Secret(8 bytes)"),
+        "{}",
+        shown[1]
+    );
+    assert_eq!(
+        shown[2], "Bytes(Secret(16 bytes))",
+        "an array of numbers is bytes"
+    );
     assert!(shown[3].starts_with("Template"));
     assert_eq!(shown[4], "Bytes(Secret(0 bytes))");
-    assert!(Template::copy(alleged(ptr::null_mut()), 0).unwrap().wire().items().is_empty());
+    assert!(
+        Template::copy(alleged(ptr::null_mut()), 0)
+            .unwrap()
+            .wire()
+            .items()
+            .is_empty()
+    );
 }
 
 #[test]
@@ -60,13 +81,21 @@ fn an_unaligned_template_is_read() {
     }
     let template = Template::copy(alleged(crooked), 2).unwrap();
     let wire = template.wire();
-    assert!(matches!(wire.items()[1].value, request::Value::Bytes(value) if value.expose() == 4_u64.to_ne_bytes()));
+    assert!(
+        matches!(wire.items()[1].value, request::Value::Bytes(value) if value.expose() == 4_u64.to_ne_bytes())
+    );
     let wanted = Wanted::read(alleged(crooked), 2).unwrap();
     let five = 5_u64.to_ne_bytes();
-    let answers = [AttributeAnswer::TypeInvalid, AttributeAnswer::Bytes(Secret::new(&five))];
+    let answers = [
+        AttributeAnswer::TypeInvalid,
+        AttributeAnswer::Bytes(Secret::new(&five)),
+    ];
     assert_eq!(wanted.deliver(&answers), Err(Rv::ATTRIBUTE_TYPE_INVALID));
     assert_eq!(class, 5);
-    assert_eq!(alleged(crooked).read().unwrap().ulValueLen, UNAVAILABLE_INFORMATION);
+    assert_eq!(
+        alleged(crooked).read().unwrap().ulValueLen,
+        UNAVAILABLE_INFORMATION
+    );
 }
 
 #[test]
@@ -75,13 +104,22 @@ fn hostile_counts_and_lengths_are_refused() {
     let refused = |count| Template::copy(alleged(nowhere), count).err();
     for count in [257, 1 << 32, u64::MAX] {
         assert_eq!(refused(count), Some(Rv::ARGUMENTS_BAD), "{count}");
-        assert_eq!(Wanted::read(alleged(nowhere), count).err(), Some(Rv::ARGUMENTS_BAD));
+        assert_eq!(
+            Wanted::read(alleged(nowhere), count).err(),
+            Some(Rv::ARGUMENTS_BAD)
+        );
     }
-    assert_eq!(Template::copy(alleged(ptr::null_mut()), 1).err(), Some(Rv::ARGUMENTS_BAD));
+    assert_eq!(
+        Template::copy(alleged(ptr::null_mut()), 1).err(),
+        Some(Rv::ARGUMENTS_BAD)
+    );
     let length = |length| copy(&mut [attribute(A::LABEL, nowhere, length)]).err();
     assert_eq!(length(u64::MAX), Some(Rv::ARGUMENTS_BAD));
     assert_eq!(length(1 << 40), Some(Rv::ATTRIBUTE_VALUE_INVALID));
-    assert_eq!(copy(&mut [attribute::<u8>(A::LABEL, ptr::null_mut(), 1)]).err(), Some(Rv::ARGUMENTS_BAD));
+    assert_eq!(
+        copy(&mut [attribute::<u8>(A::LABEL, ptr::null_mut(), 1)]).err(),
+        Some(Rv::ARGUMENTS_BAD)
+    );
     let nested = |length| copy(&mut [attribute(A::UNWRAP_TEMPLATE, nowhere, length)]).err();
     assert_eq!(nested(25), Some(Rv::ATTRIBUTE_VALUE_INVALID));
     assert_eq!(nested(257 * 24), Some(Rv::ARGUMENTS_BAD));
@@ -94,7 +132,10 @@ fn all_attributes_together_are_bounded() {
     let length = u64::try_from(megabytes.len()).unwrap();
     let one = attribute(A::VALUE, megabytes.as_mut_ptr(), length);
     assert!(copy(&mut [one]).is_ok());
-    assert_eq!(copy(&mut [one, one]).err(), Some(Rv::ATTRIBUTE_VALUE_INVALID));
+    assert_eq!(
+        copy(&mut [one, one]).err(),
+        Some(Rv::ATTRIBUTE_VALUE_INVALID)
+    );
 }
 
 #[test]
@@ -128,7 +169,10 @@ fn every_attribute_that_can_be_told_is_told() {
         value,
         AttributeAnswer::TypeInvalid,
     ];
-    assert_eq!(deliver(&mut attributes, &answers), Err(Rv::ATTRIBUTE_SENSITIVE));
+    assert_eq!(
+        deliver(&mut attributes, &answers),
+        Err(Rv::ATTRIBUTE_SENSITIVE)
+    );
     let lengths = attributes.map(|one| one.ulValueLen);
     let none = UNAVAILABLE_INFORMATION;
     assert_eq!(lengths, [none, 4, none, 4, none]);
@@ -142,14 +186,27 @@ fn of_several_failures_the_one_without_remedy_is_told() {
     let long = AttributeAnswer::Bytes(Secret::new(b"long"));
     let outcome = |second| deliver(&mut [one, one], &[long.clone(), second]);
     assert_eq!(outcome(long.clone()), Err(Rv::BUFFER_TOO_SMALL));
-    assert_eq!(outcome(AttributeAnswer::TypeInvalid), Err(Rv::ATTRIBUTE_TYPE_INVALID));
-    assert_eq!(outcome(AttributeAnswer::Sensitive), Err(Rv::ATTRIBUTE_SENSITIVE));
-    assert_eq!(deliver(&mut [one], &[]), Err(Rv::DEVICE_ERROR), "one answer each");
+    assert_eq!(
+        outcome(AttributeAnswer::TypeInvalid),
+        Err(Rv::ATTRIBUTE_TYPE_INVALID)
+    );
+    assert_eq!(
+        outcome(AttributeAnswer::Sensitive),
+        Err(Rv::ATTRIBUTE_SENSITIVE)
+    );
+    assert_eq!(
+        deliver(&mut [one], &[]),
+        Err(Rv::DEVICE_ERROR),
+        "one answer each"
+    );
 }
 
 #[test]
 fn arrays_of_attributes_take_three_calls() {
-    let flat = |kind, value| FlatAttribute { kind, value: Secret::new(value) };
+    let flat = |kind, value| FlatAttribute {
+        kind,
+        value: Secret::new(value),
+    };
     let items = vec![flat(A::LABEL, b"abc"), flat(A::ID, b"12345")];
     let answer = [AttributeAnswer::Template(List::new(items).unwrap())];
     // First the number of elements.
@@ -164,11 +221,20 @@ fn arrays_of_attributes_take_three_calls() {
     // Then the lengths; types are set.
     outer = [attribute(A::WRAP_TEMPLATE, inner.as_mut_ptr(), 48)];
     assert_eq!(deliver(&mut outer, &answer), Ok(()));
-    assert_eq!(inner.map(|one| (one.type_, one.ulValueLen)), [(A::LABEL.0, 3), (A::ID.0, 5)]);
+    assert_eq!(
+        inner.map(|one| (one.type_, one.ulValueLen)),
+        [(A::LABEL.0, 3), (A::ID.0, 5)]
+    );
     // Then the values, one of which does not fit.
     let (mut label, mut id) = ([0_u8; 3], [0_u8; 4]);
-    inner = [attribute(A::CLASS, label.as_mut_ptr(), 3), attribute(A::CLASS, id.as_mut_ptr(), 4)];
+    inner = [
+        attribute(A::CLASS, label.as_mut_ptr(), 3),
+        attribute(A::CLASS, id.as_mut_ptr(), 4),
+    ];
     outer = [attribute(A::WRAP_TEMPLATE, inner.as_mut_ptr(), 48)];
     assert_eq!(deliver(&mut outer, &answer), Err(Rv::BUFFER_TOO_SMALL));
-    assert_eq!((&label, inner[1].ulValueLen), (b"abc", UNAVAILABLE_INFORMATION));
+    assert_eq!(
+        (&label, inner[1].ulValueLen),
+        (b"abc", UNAVAILABLE_INFORMATION)
+    );
 }
