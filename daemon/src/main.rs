@@ -111,7 +111,7 @@ fn run(
     let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
 
     tracing::info!(
-        milliseconds = started.elapsed().as_millis() as u64,
+        microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "{line}"
     );
     daemon.notifier.ready("ready");
@@ -243,10 +243,6 @@ struct Failure {
 }
 
 impl Failure {
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "used as a function of map_err"
-    )]
     fn other(error: impl fmt::Display) -> Self {
         Self {
             code: CODE_FAILED,

@@ -203,7 +203,10 @@ fn a_child_that_inherited_the_socket_does_not_keep_it() {
 }
 
 #[test]
-#[expect(clippy::zombie_processes, reason = "the parent dies first: that is the test")]
+#[expect(
+    clippy::zombie_processes,
+    reason = "the parent dies first: that is the test"
+)]
 fn parent_that_leaves_its_socket_to_a_child() {
     let Some(path) = std::env::var_os(SOCKET_OF_PARENT) else {
         return;
