@@ -52,6 +52,7 @@ pub fn harden() -> Result<(), HardenError> {
         what: "raise the limit of open files",
         why,
     })?;
+    system::give_large_allocations_back();
     system::scrub_environment();
     Ok(())
 }

@@ -68,6 +68,17 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.rlim_cur)
 }
 
+/// Large allocations go back to the system when they are freed.
+///
+/// glibc otherwise learns from the first comparison of a PIN, which takes and frees 16 MiB (Argon2id), to keep such blocks: mallopt(3).
+pub fn give_large_allocations_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt changes one number of the allocator, before any thread exists; a refusal leaves it as it was.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_BYTES_MIN)
+    };
+}
+
 /// Empties the environment, so that no variable steers a library or stands in memory longer than needed.
 ///
 /// Call it while the process has one thread.
@@ -366,5 +377,8 @@ fn socket_length<T>() -> libc::socklen_t {
 
 /// `SO_PEERPIDFD` of the kernel's `asm-generic/socket.h` (Linux 6.5); libc has it for some targets only.
 const SO_PEERPIDFD: c_int = 77;
+/// Allocations from here on are mappings of their own. Fixed, so that it does not grow with use.
+#[cfg(target_env = "gnu")]
+const MAPPED_BYTES_MIN: c_int = 256 << 10;
 /// Room for the members of one group, which getgrnam_r(3) insists on reading.
 const GROUP_BYTES_MAX: usize = 1 << 20;
