@@ -1,0 +1,31 @@
+//! The black-box suite, one binary: `HSM_UNDER_TEST=softhsm` runs it against SoftHSM 2, everything else against Strongroom.
+//!
+//! What lives here: the list of the chapters.
+//! What must never live here: tests.
+//! Who calls it: `cargo nextest run -p strongroom-tests`.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    reason = "tests: what fails here is the assertion"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "modules of one test binary; `pub` means: for the other chapters"
+)]
+
+mod abi;
+mod cryptoki;
+mod keys;
+mod mechanisms;
+mod robustness;
+mod scale;
+mod second;
+mod secrecy;
+mod tools;
+mod vectors;

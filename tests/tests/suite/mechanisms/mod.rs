@@ -1,0 +1,13 @@
+//! What each mechanism computes, judged by other implementations.
+//!
+//! What lives here: one file for each family.
+//! What must never live here: rules of objects and sessions.
+//! Who calls it: `main.rs`.
+
+mod aes;
+mod digest;
+mod ec;
+mod edwards;
+mod generate;
+mod rsa;
+mod wrap;
