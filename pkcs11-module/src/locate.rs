@@ -21,7 +21,7 @@ const PROGRAM: &str = "strongroomd";
 const CONFIGURATION_BYTES_MAX: u64 = 1 << 20;
 
 /// Variables that say where things are.
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 9] = [
     paths::ENV_SOCKET,
     paths::ENV_CONFIG,
     paths::ENV_HOME,
@@ -31,7 +31,6 @@ const VARIABLES: [&str; 10] = [
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
     "XDG_RUNTIME_DIR",
-    "XDG_STATE_HOME",
 ];
 
 /// What the environment said when it was asked.

@@ -5,6 +5,12 @@
 //! Who calls it: cargo.
 
 #![allow(non_snake_case, reason = "the names are those of the standard")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test: a failed unwrap is the failed assertion, and the token answers a few requests only"
+)]
 
 #[allow(dead_code, reason = "the unit tests use the rest")]
 #[path = "../src/tests/fake.rs"]
@@ -58,6 +64,7 @@ fn the_life_of_a_host() {
     random();
     two_threads_at_once();
     fork(&fake);
+    fork_under_load();
     waiting_ends_with_finalize();
     assert_eq!(
         call!(C_Finalize(ptr::null_mut())),
@@ -458,23 +465,29 @@ fn child() -> i32 {
     wrong.map_or(0, |index| i32::try_from(index).unwrap_or(0) + 1)
 }
 
-fn fork(fake: &Fake) {
-    let (greeted, seen) = (fake.greeted(), fake.seen().len());
+/// Forks, and compares what the child saw.
+fn fork_once() {
     // SAFETY: the child makes the calls of this test and leaves by _exit.
     let process = unsafe { libc::fork() };
     if process == 0 {
+        // A child that waits for a lock of its parent's is ended by the signal.
+        // SAFETY: alarm has no preconditions.
+        unsafe { libc::alarm(20) };
         let wrong = child();
         // SAFETY: no destructor of the parent's may run in the child.
         unsafe { libc::_exit(wrong) };
     }
     let mut status = 0;
     // SAFETY: the status is this function's.
-    assert_eq!(
-        unsafe { libc::waitpid(process, &raw mut status, 0) },
-        process
-    );
+    let waited = unsafe { libc::waitpid(process, &raw mut status, 0) };
+    assert_eq!(waited, process);
+    assert!(libc::WIFEXITED(status), "the child hung");
     assert_eq!(libc::WEXITSTATUS(status), 0, "what the child saw");
-    assert!(libc::WIFEXITED(status));
+}
+
+fn fork(fake: &Fake) {
+    let (greeted, seen) = (fake.greeted(), fake.seen().len());
+    fork_once();
     assert_eq!(
         fake.greeted(),
         greeted + 1,
@@ -489,6 +502,13 @@ fn fork(fake: &Fake) {
         greeted + 1,
         "the parent goes on where it was"
     );
+}
+
+/// Threads hold every lock of the module now and then while the process forks.
+fn fork_under_load() {
+    let busy = [(); 4].map(|()| thread::spawn(|| (0..300).for_each(|_| sign())));
+    (0..20).for_each(|_| fork_once());
+    busy.into_iter().for_each(|one| one.join().unwrap());
 }
 
 fn waiting_ends_with_finalize() {

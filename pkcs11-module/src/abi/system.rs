@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strongroom_wire::paths::SOCKET_PATH_BYTES_MAX;
 
@@ -71,12 +71,18 @@ pub(crate) fn connect(path: &Path, limit: Duration) -> io::Result<OwnedFd> {
     let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_un>())
         .map_err(|_| io::ErrorKind::InvalidInput)?;
     let address = ptr::from_ref(&address).cast::<libc::sockaddr>();
-    // SAFETY: the address is a whole sockaddr_un that outlives the call, and the length is its size.
-    let outcome = unsafe { libc::connect(socket.as_raw_fd(), address, length) };
-    if outcome == 0 {
-        Ok(socket)
-    } else {
-        Err(io::Error::last_os_error())
+    let start = Instant::now();
+    loop {
+        // SAFETY: the address is a whole sockaddr_un that outlives the call, and the length is its size.
+        let outcome = unsafe { libc::connect(socket.as_raw_fd(), address, length) };
+        if outcome == 0 {
+            return Ok(socket);
+        }
+        // A signal of the host's ends the wait for a full queue; the next wait begins anew, so the whole is bounded here.
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted || start.elapsed() > limit {
+            return Err(error);
+        }
     }
 }
 

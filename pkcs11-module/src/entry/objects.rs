@@ -71,7 +71,15 @@ pub(crate) fn attribute_value(
     deliver: impl FnOnce(&[AttributeAnswer<'_>]) -> Result<(), Rv>,
 ) -> Result<(), Rv> {
     let read = |answer: &Answer<'_>| {
-        if let Body::Attributes(attributes) = &answer.body {
+        let comes_with = [
+            Rv::OK,
+            Rv::ATTRIBUTE_SENSITIVE,
+            Rv::ATTRIBUTE_TYPE_INVALID,
+            Rv::BUFFER_TOO_SMALL,
+        ];
+        if let Body::Attributes(attributes) = &answer.body
+            && comes_with.contains(&answer.rv)
+        {
             return deliver(attributes.items());
         }
         Err(if answer.rv == Rv::OK {

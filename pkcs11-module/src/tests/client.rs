@@ -251,11 +251,12 @@ fn mechanisms_are_asked_for_once() {
         key_size_max: 32,
         flags: 0x100,
     };
-    let fake = Fake::start(move |request| match request {
-        Request::Mechanisms { slot: SlotId(0) } => {
+    let fake = Fake::start(move |request| {
+        if matches!(request, Request::Mechanisms { slot: SlotId(0) }) {
             answer(Rv::OK, Body::Mechanisms(List::new(vec![entry]).unwrap()))
+        } else {
+            plain(Rv::SLOT_ID_INVALID)
         }
-        _ => plain(Rv::SLOT_ID_INVALID),
     });
     let at = instance_at(fake.socket());
     for _ in 0..70 {
