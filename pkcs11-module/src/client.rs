@@ -117,35 +117,76 @@ impl Client {
     }
 
     fn lease(&self) -> Result<Lease<'_>, Failure> {
+        if let Some(lease) = self.idle_or_place()? {
+            return Ok(lease);
+        }
+        let mut lease = Lease {
+            client: self,
+            connection: None,
+            pooled: false,
+        };
+        match self.open() {
+            Ok(connection) => {
+                lease.connection = Some(connection);
+                Ok(lease)
+            }
+            Err(failure) => {
+                drop(lease);
+                // A daemon bounds the connections of a user; those that the process has serve the call as well, only later.
+                if failure == Failure::Absent {
+                    self.idle()
+                } else {
+                    Err(failure)
+                }
+            }
+        }
+    }
+
+    /// Takes an idle connection, or None with a place for a new one.
+    fn idle_or_place(&self) -> Result<Option<Lease<'_>>, Failure> {
         let mut pool = self.lock();
         loop {
-            if pool.ended {
-                return Err(Failure::Ended);
-            }
-            if let Some(connection) = pool.idle.pop() {
-                return Ok(Lease {
-                    client: self,
-                    connection: Some(connection),
-                    pooled: true,
-                });
+            if let Some(lease) = self.take(&mut pool)? {
+                return Ok(Some(lease));
             }
             if pool.open < CONNECTIONS_MAX {
                 pool.open += 1;
-                break;
+                return Ok(None);
             }
             pool = self
                 .freed
                 .wait(pool)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        drop(pool);
-        let mut lease = Lease {
+    }
+
+    /// Waits for an idle connection, as long as there is any that may become idle.
+    fn idle(&self) -> Result<Lease<'_>, Failure> {
+        let mut pool = self.lock();
+        loop {
+            if let Some(lease) = self.take(&mut pool)? {
+                return Ok(lease);
+            }
+            if pool.open == 0 {
+                return Err(Failure::Absent);
+            }
+            pool = self
+                .freed
+                .wait(pool)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn take(&self, pool: &mut Pool) -> Result<Option<Lease<'_>>, Failure> {
+        if pool.ended {
+            return Err(Failure::Ended);
+        }
+        let idle = pool.idle.pop();
+        Ok(idle.map(|idle| Lease {
             client: self,
-            connection: None,
-            pooled: false,
-        };
-        lease.connection = Some(self.open()?);
-        Ok(lease)
+            connection: Some(idle),
+            pooled: true,
+        }))
     }
 
     fn open(&self) -> Result<Connection, Failure> {
@@ -164,21 +205,21 @@ impl Client {
     }
 
     fn give_back(&self, connection: Option<Connection>) {
-        let surplus = {
-            let mut pool = self.lock();
-            match connection {
-                Some(connection) if !pool.ended => {
-                    pool.idle.push(connection);
-                    None
-                }
-                other => {
-                    pool.open = pool.open.saturating_sub(1);
-                    other
-                }
+        let mut pool = self.lock();
+        match connection {
+            Some(connection) if !pool.ended => {
+                pool.idle.push(connection);
+                drop(pool);
+                self.freed.notify_one();
             }
-        };
-        self.freed.notify_one();
-        drop(surplus);
+            gone => {
+                pool.open = pool.open.saturating_sub(1);
+                drop(pool);
+                // One of those who wait may have waited for the last connection there was.
+                self.freed.notify_all();
+                drop(gone);
+            }
+        }
     }
 
     /// When one idle connection turns out dead, the daemon was restarted and the others are dead as well.

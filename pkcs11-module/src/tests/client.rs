@@ -228,6 +228,26 @@ fn more_threads_than_connections_wait_for_one() {
 }
 
 #[test]
+fn a_daemon_that_admits_one_connection_serves_all_threads_over_it() {
+    let fake = Fake::start(random_answer);
+    fake.admit_only(1);
+    let at = instance_at(fake.socket());
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..50 {
+                    random::generate(&at, SESSION, 32, |_, _| ()).unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!((fake.greeted(), fake.seen().len()), (1, 400));
+    fake.admit_only(0);
+    fake.drop_connections();
+    assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_REMOVED));
+}
+
+#[test]
 fn long_runs_of_randomness_come_in_pieces() {
     let fake = Fake::start(random_answer);
     let at = instance_at(fake.socket());

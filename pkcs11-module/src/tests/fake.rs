@@ -47,6 +47,7 @@ type Script = dyn Fn(&Request<'_>) -> Action + Send + Sync;
 struct Shared {
     script: Box<Script>,
     stopped: AtomicBool,
+    admitted_max: AtomicUsize,
     greeted: AtomicUsize,
     /// Requests in the order they came, as their debug output: secrets show as their length.
     seen: Mutex<Vec<String>>,
@@ -87,6 +88,7 @@ impl Fake {
         let shared = Arc::new(Shared {
             script: Box::new(script),
             stopped: AtomicBool::new(false),
+            admitted_max: AtomicUsize::new(usize::MAX),
             greeted: AtomicUsize::new(0),
             seen: Mutex::new(Vec::new()),
             instances: Mutex::new(Vec::new()),
@@ -120,6 +122,13 @@ impl Fake {
         self.shared.instances.lock().unwrap().clone()
     }
 
+    /// From now on accepts so many connections in all, and closes those over them at once.
+    pub(crate) fn admit_only(&self, connections: usize) {
+        self.shared
+            .admitted_max
+            .store(connections, Ordering::SeqCst);
+    }
+
     /// Closes every connection, as a daemon that is restarted does.
     pub(crate) fn drop_connections(&self) {
         for stream in self.shared.connections.lock().unwrap().drain(..) {
@@ -144,6 +153,10 @@ fn listen(listener: &UnixListener, shared: &Arc<Shared>) {
             return;
         }
         let stream = stream.unwrap();
+        let admitted = shared.connections.lock().unwrap().len();
+        if admitted >= shared.admitted_max.load(Ordering::SeqCst) {
+            continue;
+        }
         shared
             .connections
             .lock()
