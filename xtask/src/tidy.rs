@@ -69,6 +69,7 @@ pub(crate) fn run(root: &Path, slack: Slack) -> Result<Vec<Finding>, String> {
     }
     findings.extend(packages::broken_laws(&manifests));
     findings.extend(documents::missing(root));
+    findings.extend(documents::absent_tests(root, &sources));
 
     let sizes = sizes::measure(&sources, &settings);
     let lowered = settings.judge(&sizes, &counts, &mut findings);

@@ -112,7 +112,7 @@ impl Settings {
             ),
             ("packages", &self.packages, counts, &|now| {
                 format!(
-                    "is made of {now} packages, more than {FILE} allows; a new one needs a reason"
+                    "is made of {now} packages of others, more than {FILE} allows; a new one needs a reason"
                 )
             }),
         ];
@@ -154,7 +154,7 @@ impl Settings {
         let sections = [
             (
                 "packages",
-                "Packages a program is made of, itself included (cargo tree, without tests, build scripts and macros).",
+                "Packages of others that a program is made of (cargo tree, without tests, build scripts and macros).",
                 &self.packages,
             ),
             ("file_lines", "Files over 600 lines.", &self.file_lines),
