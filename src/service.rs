@@ -8,6 +8,10 @@ mod admin;
 mod answer;
 mod dispatch;
 mod event;
+#[cfg(test)]
+pub(crate) mod rig;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -226,6 +230,7 @@ impl Service {
     }
 
     /// The first message of a connection: it joins the application of its process and instance, or begins it.
+    /// Answers also whether the client can use shared memory.
     ///
     /// # Errors
     /// [`Malformed`] for anything but a hello.
@@ -234,8 +239,8 @@ impl Service {
         principal: Principal,
         payload: &[u8],
         out: &mut SecretVec,
-    ) -> std::result::Result<Arc<Application>, Malformed> {
-        let Ok(Request::Hello { instance }) = codec::decode(payload) else {
+    ) -> std::result::Result<(Arc<Application>, bool), Malformed> {
+        let Ok(Request::Hello { instance, shared_memory }) = codec::decode(payload) else {
             return Err(Malformed);
         };
         let mut applications = self.applications.lock();
@@ -256,7 +261,7 @@ impl Service {
         drop(applications);
         let hello = answer::hello(self.settings.read().daemon_version);
         match answer::encode(&hello, out) {
-            Ok(()) => Ok(application),
+            Ok(()) => Ok((application, shared_memory)),
             Err(_) => {
                 self.leave(&application);
                 Err(Malformed)

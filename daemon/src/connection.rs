@@ -5,6 +5,7 @@
 //! Who calls it: the listener, once for each connection.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -13,12 +14,14 @@ use std::time::{Duration, Instant};
 use strongroom::application::Application;
 use strongroom::audit::Principal;
 use strongroom::service::{Malformed, Service};
+use strongroom_keymem::SecretVec;
+use strongroom_ring::{ServerEnd, Waited};
 use strongroom_wire::frame::Door;
 
 use crate::admin;
 use crate::connections::Admitted;
 use crate::daemon::Daemon;
-use crate::frames::{End, Incoming, Outgoing, Patience};
+use crate::frames::{End, Incoming, KEPT_BYTES_MAX, Outgoing, Patience};
 
 /// Starts the thread of a connection.
 ///
@@ -88,7 +91,7 @@ fn converse(service: &Service, admitted: &Admitted, principal: &Principal) -> Re
 
     let payload_bytes = incoming.receive(socket, first_frame())?;
     let answer = outgoing.begin()?;
-    let application = service
+    let (application, shared_memory) = service
         .greet(principal.clone(), incoming.payload(payload_bytes), answer)
         .map_err(refused)?;
     let member = Membership {
@@ -96,19 +99,82 @@ fn converse(service: &Service, admitted: &Admitted, principal: &Principal) -> Re
         application,
     };
     socket.set_read_timeout(None).map_err(End::Io)?;
-    outgoing.send(socket)?;
+    // Without shared memory the socket alone does the same, only slower.
+    let ring = if shared_memory {
+        ServerEnd::create().ok()
+    } else {
+        None
+    };
+    let Some((ring, descriptor)) = ring else {
+        outgoing.send(socket)?;
+        incoming.consume(payload_bytes)?;
+        loop {
+            answer_frame(&member, admitted, &mut incoming, &mut outgoing)?;
+        }
+    };
+    outgoing.send_with(socket, descriptor.as_fd())?;
+    drop(descriptor);
     incoming.consume(payload_bytes)?;
+    converse_in_memory(&member, admitted, ring, &mut incoming, &mut outgoing)
+}
+
+/// Reads one frame and answers it on the socket. Tells the length of its payload: an empty one is a bell and has no answer.
+fn answer_frame(
+    member: &Membership<'_>,
+    admitted: &Admitted,
+    incoming: &mut Incoming,
+    outgoing: &mut Outgoing,
+) -> Result<usize, End> {
+    let payload_bytes = incoming.receive(admitted.socket(), Patience::Endless)?;
+    if admitted.stopping() {
+        return Err(End::Closed);
+    }
+    if payload_bytes > 0 {
+        let answer = outgoing.begin()?;
+        let payload = incoming.payload(payload_bytes);
+        member
+            .service
+            .answer(&member.application, payload, answer)
+            .map_err(refused)?;
+        outgoing.send(admitted.socket())?;
+    }
+    incoming.consume(payload_bytes)?;
+    Ok(payload_bytes)
+}
+
+/// The conversation through shared memory. Requests that do not fit it still come as frames.
+fn converse_in_memory(
+    member: &Membership<'_>,
+    admitted: &Admitted,
+    mut ring: ServerEnd,
+    incoming: &mut Incoming,
+    outgoing: &mut Outgoing,
+) -> Result<Never, End> {
+    let mut request = SecretVec::new();
     loop {
-        let payload_bytes = incoming.receive(socket, Patience::Endless)?;
+        if ring.wait() != Waited::There {
+            if answer_frame(member, admitted, incoming, outgoing)? > 0 {
+                ring.awake();
+            }
+            if !ring.has_request() {
+                continue;
+            }
+        }
         if admitted.stopping() {
             return Err(End::Closed);
         }
+        let request_bytes = ring.request_bytes().ok_or(End::Refused)?;
+        ring.take(request.grow(request_bytes)?);
         let answer = outgoing.begin()?;
-        service
-            .answer(&member.application, incoming.payload(payload_bytes), answer)
+        member
+            .service
+            .answer(&member.application, request.expose(), answer)
             .map_err(refused)?;
-        outgoing.send(socket)?;
-        incoming.consume(payload_bytes)?;
+        request.clear();
+        if request.capacity() > KEPT_BYTES_MAX {
+            request = SecretVec::new();
+        }
+        outgoing.publish(admitted.socket(), &mut ring)?;
     }
 }
 

@@ -10,6 +10,7 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -61,13 +62,14 @@ struct Entry {
 struct Register {
     entries: BTreeMap<ConnectionId, Entry>,
     next: u64,
-    stopping: bool,
 }
 
 /// All open connections.
 #[derive(Debug, Default)]
 pub struct Connections {
     register: Mutex<Register>,
+    /// Set before the sockets are shut, and read by every connection before each request, so no lock.
+    stopping: AtomicBool,
     /// Signalled when a connection has left.
     left: Condvar,
 }
@@ -86,7 +88,7 @@ impl Connections {
         bounds: Bounds,
     ) -> Result<Admitted, Refusal> {
         let mut register = self.register.lock();
-        if register.stopping {
+        if self.stopping() {
             return Err(Refusal::Stopping);
         }
         let of_door = || register.entries.values().filter(|entry| entry.door == door);
@@ -145,7 +147,7 @@ impl Connections {
     /// Whether the daemon is on its way out: no further request is begun.
     #[must_use]
     pub fn stopping(&self) -> bool {
-        self.register.lock().stopping
+        self.stopping.load(Ordering::Acquire)
     }
 
     /// Admits nobody any more, lets running requests finish, and waits for that at most `bound`.
@@ -153,7 +155,7 @@ impl Connections {
     pub fn stop(&self, bound: Duration) -> usize {
         let deadline = Instant::now() + bound;
         let mut register = self.register.lock();
-        register.stopping = true;
+        self.stopping.store(true, Ordering::Release);
         for entry in register.entries.values() {
             // Whoever waits for a request meets the end of the stream; whoever answers one can still write.
             end(&entry.socket, Shutdown::Read);

@@ -6,12 +6,16 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use strongroom_keymem::{OutOfMemory, SecretVec, wipe};
+use strongroom_ring::{ANSWER_BYTES_MAX, Bell, ServerEnd};
 use strongroom_wire::codec::{CodecError, Sink};
 use strongroom_wire::frame::{self, Door, FrameError, HEADER_BYTES};
+
+use crate::system;
 
 /// Why no further frame comes or goes.
 #[derive(Debug)]
@@ -199,23 +203,78 @@ impl Outgoing {
     /// # Errors
     /// [`End`]: the connection must be closed.
     pub fn send(&mut self, mut socket: &UnixStream) -> Result<(), End> {
+        self.complete()?;
+        let sent = socket.write_all(self.bytes.expose()).map_err(lost);
+        self.finish();
+        sent
+    }
+
+    /// As [`Outgoing::send`], with a descriptor for the other end.
+    ///
+    /// # Errors
+    /// [`End`]: the connection must be closed.
+    pub fn send_with(
+        &mut self,
+        mut socket: &UnixStream,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<(), End> {
+        self.complete()?;
+        let first = system::send_with_descriptor(socket.as_fd(), self.bytes.expose(), descriptor);
+        let sent = first
+            .and_then(|sent| socket.write_all(self.bytes.expose().get(sent..).unwrap_or_default()))
+            .map_err(lost);
+        self.finish();
+        sent
+    }
+
+    /// Publishes what was appended in shared memory, or sends it where it does not fit; wipes it.
+    ///
+    /// # Errors
+    /// [`End`]: the connection must be closed.
+    pub fn publish(&mut self, socket: &UnixStream, ring: &mut ServerEnd) -> Result<(), End> {
+        let payload = self.bytes.expose().get(HEADER_BYTES..).unwrap_or_default();
+        let bell = ring.answer(payload);
+        if payload.len() > ANSWER_BYTES_MAX {
+            return self.send(socket);
+        }
+        self.finish();
+        match bell {
+            Bell::Silent => Ok(()),
+            Bell::Ring => self.ring(socket),
+        }
+    }
+
+    /// An empty frame: look into the shared memory.
+    fn ring(&self, mut socket: &UnixStream) -> Result<(), End> {
+        socket
+            .write_all(&frame::header(self.door, 0)?)
+            .map_err(lost)
+    }
+
+    /// Writes the header into its place.
+    fn complete(&mut self) -> Result<(), End> {
         let payload_bytes = self.bytes.len().saturating_sub(HEADER_BYTES);
         let header = frame::header(self.door, payload_bytes)?;
         self.bytes.expose_mut()[..HEADER_BYTES].copy_from_slice(&header);
-        // A client that is gone is an error here and no signal: Rust programs ignore SIGPIPE.
-        let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
-        let sent = socket.write_all(self.bytes.expose()).map_err(|error| {
-            if gone.contains(&error.kind()) {
-                End::Closed
-            } else {
-                End::Io(error)
-            }
-        });
+        Ok(())
+    }
+
+    /// Wipes what was sent; what a large answer took is given back.
+    fn finish(&mut self) {
         self.bytes.clear();
         if self.bytes.capacity() > KEPT_BYTES_MAX {
             give_back(&mut self.bytes);
         }
-        sent
+    }
+}
+
+/// A client that is gone is an error here and no signal: Rust programs ignore SIGPIPE.
+fn lost(error: io::Error) -> End {
+    let gone = [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset];
+    if gone.contains(&error.kind()) {
+        End::Closed
+    } else {
+        End::Io(error)
     }
 }
 
@@ -244,6 +303,6 @@ fn give_back(bytes: &mut SecretVec) {
 /// Room of an idle connection: nearly every request fits.
 const SMALL_BYTES: usize = 4096;
 /// Most that an idle connection keeps, so that a thousand of them do not eat the locked memory. A database page of 16 KiB stays below.
-const KEPT_BYTES_MAX: usize = 32 << 10;
+pub const KEPT_BYTES_MAX: usize = 32 << 10;
 /// Room that is made for any header at once; beyond it, only for bytes that have come.
 const FIRST_STEP_BYTES: usize = 64 << 10;

@@ -358,6 +358,52 @@ pub fn inherited_listener(descriptor: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// Room for the control message of one descriptor (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
+#[repr(C, align(8))]
+struct OneDescriptor([u8; 32]);
+
+/// Sends bytes with a descriptor; answers how many bytes went.
+///
+/// # Errors
+/// What the system says.
+pub fn send_with_descriptor(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptor: BorrowedFd<'_>,
+) -> io::Result<usize> {
+    let raw = descriptor.as_raw_fd();
+    let number_bytes = libc::c_uint::try_from(size_of::<RawFd>()).unwrap_or(0);
+    let mut control = OneDescriptor([0; 32]);
+    let mut part = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: a msghdr is plain data, for which zero is a value of every field.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast();
+    // SAFETY: computes a length from a length.
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(number_bytes) } as _;
+    // SAFETY: the message points at its control buffer, which is long enough for one header.
+    let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    let content = libc::cmsghdr {
+        // SAFETY: computes a length from a length.
+        cmsg_len: unsafe { libc::CMSG_LEN(number_bytes) } as _,
+        cmsg_level: libc::SOL_SOCKET,
+        cmsg_type: libc::SCM_RIGHTS,
+    };
+    // SAFETY: the header lies in the control buffer.
+    unsafe { header.write(content) };
+    // SAFETY: the header lies in the control buffer, and so does what follows it.
+    let place = unsafe { libc::CMSG_DATA(header) };
+    // SAFETY: room for one number is there, perhaps not aligned for it.
+    unsafe { place.cast::<RawFd>().write_unaligned(raw) };
+    // SAFETY: the message and all it points at live until the call returns; the bytes are only read.
+    let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
+    usize::try_from(sent).map_err(|_| io::Error::last_os_error())
+}
+
 /// Microseconds of the monotonic clock, as `MONOTONIC_USEC` of sd_notify(3) wants them.
 #[must_use]
 pub fn monotonic_microseconds() -> u64 {

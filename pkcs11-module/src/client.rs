@@ -303,9 +303,14 @@ fn write_frame(request: &Request<'_>, frame: &mut WipedBuffer) -> Result<(), Fai
 
 fn greet(connection: &mut Connection, instance: [u8; 16]) -> Result<bool, Failure> {
     let hurry = connection.limit(Some(GREETING));
-    write_frame(&Request::Hello { instance }, &mut connection.outgoing)?;
+    let hello = Request::Hello {
+        instance,
+        shared_memory: true,
+    };
+    write_frame(&hello, &mut connection.outgoing)?;
     connection.send().map_err(|_| Failure::Lost)?;
     let welcome = connection.receive(connection::is_welcome)?;
+    connection.take_ring();
     let leisure = connection.limit(None);
     Ok(welcome && hurry.is_ok() && leisure.is_ok())
 }

@@ -512,3 +512,6 @@ pub fn shape_of_object(attributes: &Attributes) -> Result<Shape> {
         .map(CertificateType);
     Shape::of(class, key_type, certificate).ok_or(Error::DeviceError)
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,8 +7,12 @@
 
 pub mod draft;
 pub mod reveal;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod table;
 pub mod template;
+#[cfg(test)]
+mod tests;
 
 use serde::{Deserialize, Serialize};
 use strongroom_wire::ck::AttributeType;

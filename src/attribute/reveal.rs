@@ -58,3 +58,6 @@ pub fn reveal<'o, M: std::ops::Deref<Target = Material>>(
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -273,3 +273,6 @@ fn number(bytes: &[u8]) -> Result<u64> {
         .map(u64::from_ne_bytes)
         .map_err(|_| Error::AttributeValueInvalid)
 }
+
+#[cfg(test)]
+mod tests;

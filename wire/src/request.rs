@@ -189,6 +189,8 @@ pub enum Request<'a> {
     /// The first message of every connection: which instance of the module in this process it belongs to.
     Hello {
         instance: [u8; 16],
+        /// Whether the client can use shared memory; then a descriptor may come with the answer.
+        shared_memory: bool,
     },
     /// The process has called C_Finalize: everything it owned ends.
     Goodbye,

@@ -176,7 +176,10 @@ impl Client {
     }
 
     pub(crate) fn hello(mut self) -> Self {
-        self.send(&Request::Hello { instance: [7; 16] });
+        self.send(&Request::Hello {
+            instance: [7; 16],
+            shared_memory: false,
+        });
         let payload = self.receive().expect("a greeting");
         let answer: Answer<'_> = codec::decode(&payload).unwrap();
         assert_eq!(answer.rv, Rv::OK);

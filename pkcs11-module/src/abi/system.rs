@@ -94,6 +94,49 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
+/// Room for the control message of one descriptor (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
+#[repr(C, align(8))]
+struct OneDescriptor([u8; 32]);
+
+/// Receives bytes, and a descriptor if one comes with them; of several the last one counts, and those before it are closed.
+pub(crate) fn receive_with_descriptor(
+    socket: BorrowedFd<'_>,
+    room: &mut [u8],
+    descriptor: &mut Option<OwnedFd>,
+) -> io::Result<usize> {
+    let mut control = OneDescriptor([0; 32]);
+    let mut part = libc::iovec {
+        iov_base: room.as_mut_ptr().cast::<c_void>(),
+        iov_len: room.len(),
+    };
+    // SAFETY: a msghdr is plain data, for which zero is a value of every field.
+    let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.0.as_mut_ptr().cast::<c_void>();
+    message.msg_controllen = size_of::<OneDescriptor>();
+    let number = socket.as_raw_fd();
+    // SAFETY: the message and all it points at live until the call returns, and are borrowed for writing.
+    let count = unsafe { libc::recvmsg(number, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
+    let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: the message points at its control buffer, whose length the kernel has written.
+    let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !header.is_null() {
+        // SAFETY: the kernel wrote a whole header there.
+        let content = unsafe { header.read_unaligned() };
+        if content.cmsg_level == libc::SOL_SOCKET && content.cmsg_type == libc::SCM_RIGHTS {
+            // SAFETY: the header lies in the control buffer, and so does what follows it.
+            let place = unsafe { libc::CMSG_DATA(header) };
+            // SAFETY: a message of this type has one descriptor at least, perhaps not aligned.
+            let received = unsafe { place.cast::<RawFd>().read_unaligned() };
+            *descriptor = owned(received).ok();
+        }
+        // SAFETY: both lie in the control buffer.
+        header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
+    }
+    Ok(count)
+}
+
 /// The inode behind a descriptor's number, if the number is open. No two open sockets have the same.
 pub(crate) fn inode_of(number: RawFd) -> Option<u64> {
     let mut status = MaybeUninit::<libc::stat>::zeroed();

@@ -5,10 +5,12 @@
 //! Who calls it: the client.
 
 use std::io::{self, ErrorKind, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use strongroom_ring::spin::Spin;
+use strongroom_ring::{self as ring, Bell, ClientEnd, REQUEST_BYTES_MAX, Waited};
 use strongroom_wire::ck::Rv;
 use strongroom_wire::codec;
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
@@ -32,6 +34,19 @@ pub(super) struct Connection {
     registration: Option<usize>,
     descriptors: &'static Descriptors,
     stream: UnixStream,
+    /// What came with the greeting, until it is mapped.
+    descriptor: Option<OwnedFd>,
+    greeted: bool,
+    ring: Option<Ring>,
+}
+
+/// The shared memory, once the daemon has given some.
+struct Ring {
+    end: ClientEnd,
+    /// What has been learnt of waiting, for each kind of request: the first byte of its payload.
+    spins: [Spin; 128],
+    /// The kind of the request under way, when it went through the memory.
+    asked: Option<u8>,
 }
 
 impl Connection {
@@ -47,7 +62,24 @@ impl Connection {
             registration,
             descriptors,
             stream,
+            descriptor: None,
+            greeted: false,
+            ring: None,
         })
+    }
+
+    /// Maps the shared memory that came with the greeting, if any came. What cannot be mapped is done without.
+    pub(super) fn take_ring(&mut self) {
+        self.greeted = true;
+        let descriptor = self.descriptor.take();
+        self.ring = descriptor.and_then(|descriptor| {
+            let end = ClientEnd::open(descriptor.as_fd()).ok()?;
+            Some(Ring {
+                end,
+                spins: [Spin::new(); 128],
+                asked: None,
+            })
+        });
     }
 
     /// Bounds each wait for the daemon, or lifts the bound.
@@ -56,15 +88,27 @@ impl Connection {
         self.stream.set_write_timeout(limit)
     }
 
-    /// Sends the frame, and wipes it once it is sent whole.
+    /// Sends the frame, and wipes it once it is sent whole. Through shared memory where there is some and the payload fits: a
+    /// daemon that died while it slept is then found by the bell, as it is found by the write otherwise.
     pub(super) fn send(&mut self) -> io::Result<()> {
-        let mut rest = self.outgoing.bytes();
-        while !rest.is_empty() {
-            match system::send(self.stream.as_fd(), rest) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(count) => rest = rest.get(count..).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+        let payload = self
+            .outgoing
+            .bytes()
+            .get(HEADER_BYTES..)
+            .unwrap_or_default();
+        match &mut self.ring {
+            Some(ring) if payload.len() <= REQUEST_BYTES_MAX => {
+                ring.asked = Some(payload.first().copied().unwrap_or(0) & 0x7f);
+                if ring.end.ask(payload) == Bell::Ring {
+                    let bell = frame::header(Door::Application, 0).map_err(io::Error::other)?;
+                    send_all(&self.stream, &bell)?;
+                }
+            }
+            other => {
+                if let Some(ring) = other {
+                    ring.asked = None;
+                }
+                send_all(&self.stream, self.outgoing.bytes())?;
             }
         }
         self.outgoing.clear(KEPT_BYTES_MAX);
@@ -73,7 +117,10 @@ impl Connection {
 
     /// Receives one answer, lets `read` see it, and wipes it.
     pub(super) fn receive<T>(&mut self, read: impl FnOnce(&Answer<'_>) -> T) -> Result<T, Failure> {
-        let total = self.receive_frame()?;
+        let total = match self.ring.as_ref().and_then(|ring| ring.asked) {
+            Some(kind) => self.receive_from_memory(usize::from(kind))?,
+            None => self.receive_frame()?,
+        };
         let payload = self
             .incoming
             .bytes()
@@ -84,6 +131,34 @@ impl Connection {
             .map_err(|_| Failure::Lost);
         self.wipe_incoming(total);
         outcome
+    }
+
+    /// Waits for the answer in shared memory; tells its length with the room of a header before it, as a frame has it.
+    fn receive_from_memory(&mut self, kind: usize) -> Result<usize, Failure> {
+        let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
+        let spin = ring.spins.get_mut(kind).ok_or(Failure::Lost)?;
+        if ring.end.wait(spin) != Waited::There {
+            // A bell, or an answer that did not fit the memory.
+            let total = self.receive_frame()?;
+            if total > HEADER_BYTES {
+                return Ok(total);
+            }
+        }
+        let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
+        if !ring.end.has_answer() {
+            return Err(Failure::Lost);
+        }
+        match ring.end.answer() {
+            ring::Answer::OnSocket => self.receive_frame(),
+            ring::Answer::Broken => Err(Failure::Lost),
+            ring::Answer::Here(bytes) => {
+                let total = HEADER_BYTES.saturating_add(bytes);
+                self.incoming.lengthen(total).map_err(|_| Failure::Memory)?;
+                let room = self.incoming.bytes_mut().get_mut(HEADER_BYTES..total);
+                ring.end.take(room.unwrap_or_default());
+                Ok(total)
+            }
+        }
     }
 
     /// Reads until the frame is whole, and tells its length with the header. More than one frame breaks the protocol: answers come
@@ -103,7 +178,12 @@ impl Connection {
                 .bytes_mut()
                 .get_mut(filled..)
                 .unwrap_or_default();
-            match (&self.stream).read(room) {
+            let read = if self.greeted {
+                (&self.stream).read(room)
+            } else {
+                system::receive_with_descriptor(self.stream.as_fd(), room, &mut self.descriptor)
+            };
+            match read {
                 Ok(0) => return Err(Failure::Lost),
                 Ok(count) => filled = filled.saturating_add(count),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -139,6 +219,18 @@ impl Connection {
             self.incoming.wipe_first(used);
         }
     }
+}
+
+fn send_all(stream: &UnixStream, mut rest: &[u8]) -> io::Result<()> {
+    while !rest.is_empty() {
+        match system::send(stream.as_fd(), rest) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(count) => rest = rest.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Drop for Connection {

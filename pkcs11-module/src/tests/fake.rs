@@ -173,7 +173,7 @@ fn serve(mut stream: &UnixStream, shared: &Shared) -> Option<()> {
     let mut payload = vec![0; frame::parse_header(Door::Application, header).unwrap()];
     stream.read_exact(&mut payload).ok()?;
     let request: Request<'_> = codec::decode(&payload).unwrap();
-    if let Request::Hello { instance } = request {
+    if let Request::Hello { instance, .. } = request {
         shared.greeted.fetch_add(1, Ordering::SeqCst);
         shared.instances.lock().unwrap().push(instance);
         return act(

@@ -1,0 +1,202 @@
+//! The mapping itself.
+//!
+//! What lives here: the system calls, the layout, and copies in and out: all `unsafe` of this crate.
+//! What must never live here: the order of reads and writes between the two ends.
+//! Who calls it: the two ends.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicU32;
+
+/// Longest request in bytes: a mebibyte of data and room for what stands beside it.
+pub const REQUEST_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Longest answer in bytes.
+pub const ANSWER_BYTES_MAX: usize = REQUEST_BYTES_MAX;
+
+const CONTROL_BYTES: usize = 4096;
+const MAPPING_BYTES: usize = CONTROL_BYTES + REQUEST_BYTES_MAX + ANSWER_BYTES_MAX;
+const REQUEST_AT: usize = CONTROL_BYTES;
+const ANSWER_AT: usize = CONTROL_BYTES + REQUEST_BYTES_MAX;
+/// No request can be cut short, lengthened, or be sealed otherwise.
+const SEALS: libc::c_int = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+
+/// Counters and flags. Each end writes its own cache line, and takes back the flag in the other's.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub(crate) struct Control {
+    /// Requests published.
+    pub(crate) asked: AtomicU32,
+    /// Length of the request.
+    pub(crate) request_bytes: AtomicU32,
+    /// The client waits on the socket.
+    pub(crate) client_sleeps: AtomicU32,
+    /// Where the client last ran.
+    pub(crate) client_cpu: AtomicU32,
+    _rest: [u32; 12],
+    /// The last request answered.
+    pub(crate) answered: AtomicU32,
+    /// Length of the answer.
+    pub(crate) answer_bytes: AtomicU32,
+    /// The daemon waits on the socket.
+    pub(crate) server_sleeps: AtomicU32,
+    /// Where the daemon's thread last ran.
+    pub(crate) server_cpu: AtomicU32,
+}
+
+/// The memory, mapped. Not inherited by a forked child.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    base: NonNull<u8>,
+}
+
+// SAFETY: the mapping belongs to this value alone within the process, and what it points to is reached through `&mut self` or atomics.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
+        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+        // SAFETY: the name is a C string; the call makes a descriptor or fails.
+        let raw = unsafe { libc::memfd_create(c"strongroom ring".as_ptr(), flags) };
+        if raw < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: just made, and owned by nobody else.
+        let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };
+        let length = libc::off_t::try_from(MAPPING_BYTES).map_err(io::Error::other)?;
+        // SAFETY: a descriptor of ours and a plain length.
+        succeeded(unsafe { libc::ftruncate(descriptor.as_raw_fd(), length) })?;
+        // SAFETY: a descriptor of ours and plain flags.
+        succeeded(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_ADD_SEALS, SEALS) })?;
+        let mapping = Self::map(descriptor.as_raw_fd())?;
+        Ok((mapping, descriptor))
+    }
+
+    pub(crate) fn open(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
+        let raw = descriptor.as_raw_fd();
+        // SAFETY: asks for the seals of a borrowed descriptor.
+        let seals = unsafe { libc::fcntl(raw, libc::F_GET_SEALS) };
+        if seals < 0 || seals & SEALS != SEALS {
+            return Err(io::Error::other("the shared memory is not sealed"));
+        }
+        let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+        // SAFETY: the call fills the structure or fails.
+        succeeded(unsafe { libc::fstat(raw, status.as_mut_ptr()) })?;
+        // SAFETY: filled by the successful call.
+        let status = unsafe { status.assume_init() };
+        if usize::try_from(status.st_size) != Ok(MAPPING_BYTES) {
+            return Err(io::Error::other("the shared memory has another size"));
+        }
+        Self::map(raw)
+    }
+
+    fn map(raw: libc::c_int) -> io::Result<Self> {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        // SAFETY: a new mapping at a place of the kernel's choice, of a file whose size is sealed.
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                MAPPING_BYTES,
+                protection,
+                libc::MAP_SHARED,
+                raw,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at zero"))?;
+        let mapping = Self { base };
+        for advice in [libc::MADV_DONTFORK, libc::MADV_DONTDUMP] {
+            // SAFETY: the whole mapping, which is ours.
+            succeeded(unsafe { libc::madvise(base.as_ptr().cast(), MAPPING_BYTES, advice) })?;
+        }
+        Ok(mapping)
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        // SAFETY: the mapping is page-aligned, longer than the structure, and lives as long as `self`; every field is atomic or unused.
+        unsafe { self.base.cast::<Control>().as_ref() }
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        // SAFETY: callers give offsets of areas inside the mapping.
+        unsafe { self.base.as_ptr().add(offset) }
+    }
+
+    /// The other process may write meanwhile, against the protocol: it then spoils its own request only, since nothing is
+    /// read from here but by copying.
+    fn copy_out(&self, offset: usize, room: &mut [u8], limit: usize) {
+        let bytes = room.len().min(limit);
+        // SAFETY: `bytes` fits the area at `offset` and `room`, which is not part of the mapping.
+        unsafe { ptr::copy_nonoverlapping(self.at(offset), room.as_mut_ptr(), bytes) };
+    }
+
+    fn copy_in(&self, offset: usize, bytes: &[u8], limit: usize) {
+        let length = bytes.len().min(limit);
+        // SAFETY: `length` fits the area at `offset` and `bytes`, which is not part of the mapping.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at(offset), length) };
+    }
+
+    fn wipe(&self, offset: usize, bytes: usize, limit: usize) {
+        // SAFETY: the length fits the area at `offset`.
+        unsafe { libc::explicit_bzero(self.at(offset).cast(), bytes.min(limit)) };
+    }
+
+    pub(crate) fn read_request(&self, room: &mut [u8]) {
+        self.copy_out(REQUEST_AT, room, REQUEST_BYTES_MAX);
+    }
+
+    pub(crate) fn write_request(&self, bytes: &[u8]) {
+        self.copy_in(REQUEST_AT, bytes, REQUEST_BYTES_MAX);
+    }
+
+    pub(crate) fn wipe_request(&self, bytes: usize) {
+        self.wipe(REQUEST_AT, bytes, REQUEST_BYTES_MAX);
+    }
+
+    pub(crate) fn read_answer(&self, room: &mut [u8]) {
+        self.copy_out(ANSWER_AT, room, ANSWER_BYTES_MAX);
+    }
+
+    pub(crate) fn write_answer(&self, bytes: &[u8]) {
+        self.copy_in(ANSWER_AT, bytes, ANSWER_BYTES_MAX);
+    }
+
+    pub(crate) fn wipe_answer(&self, bytes: usize) {
+        self.wipe(ANSWER_AT, bytes, ANSWER_BYTES_MAX);
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping, which nobody uses any more.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), MAPPING_BYTES) };
+    }
+}
+
+pub(crate) fn processor() -> u32 {
+    // SAFETY: has no arguments and no effects.
+    let processor = unsafe { libc::sched_getcpu() };
+    u32::try_from(processor).unwrap_or(u32::MAX)
+}
+
+fn succeeded(result: libc::c_int) -> io::Result<()> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_daemon_s_line_begins_where_the_client_s_ends() {
+        assert_eq!(std::mem::offset_of!(Control, answered), 64);
+        assert!(size_of::<Control>() <= CONTROL_BYTES);
+    }
+}

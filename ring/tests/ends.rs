@@ -1,0 +1,167 @@
+//! Both ends, in two threads of one process, with a socket pair for the bell.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a failed unwrap is the failed assertion"
+)]
+
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::thread;
+use std::time::Duration;
+
+use strongroom_ring::spin::Spin;
+use strongroom_ring::{
+    ANSWER_BYTES_MAX, Answer, Bell, ClientEnd, REQUEST_BYTES_MAX, ServerEnd, Waited,
+};
+
+fn ends() -> (ServerEnd, ClientEnd) {
+    let (server, descriptor) = ServerEnd::create().unwrap();
+    let client = ClientEnd::open(descriptor.as_fd()).unwrap();
+    (server, client)
+}
+
+/// Serves until the socket ends: each answer is the request reversed, after a pause that the request asks for in its first byte.
+fn serve(mut ring: ServerEnd, mut socket: UnixStream) {
+    let mut bell = [0; 1];
+    loop {
+        if ring.wait() != Waited::There {
+            match socket.read(&mut bell) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+            if !ring.has_request() {
+                continue;
+            }
+        }
+        let mut request = vec![0; ring.request_bytes().unwrap()];
+        ring.take(&mut request);
+        let pause = u64::from(request.first().copied().unwrap_or(0));
+        if pause > 0 {
+            thread::sleep(Duration::from_micros(pause));
+        }
+        request.reverse();
+        if ring.answer(&request) == Bell::Ring {
+            socket.write_all(&[0]).unwrap();
+        }
+    }
+}
+
+fn ask(ring: &mut ClientEnd, socket: &mut UnixStream, spin: &mut Spin, request: &[u8]) -> Vec<u8> {
+    if ring.ask(request) == Bell::Ring {
+        socket.write_all(&[0]).unwrap();
+    }
+    let mut bell = [0; 1];
+    if ring.wait(spin) != Waited::There {
+        socket.read_exact(&mut bell).unwrap();
+    }
+    assert!(ring.has_answer());
+    let Answer::Here(bytes) = ring.answer() else {
+        panic!("{:?}", ring.answer())
+    };
+    let mut answer = vec![0; bytes];
+    ring.take(&mut answer);
+    answer
+}
+
+#[test]
+fn every_request_has_its_answer_whoever_sleeps() {
+    let (server, mut client) = ends();
+    let (here, mut there) = UnixStream::pair().unwrap();
+    let serving = thread::spawn(move || serve(server, here));
+    let mut spin = Spin::new();
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..20_000_u64 {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        // Now and then one end or the other is slow enough for the other to fall asleep.
+        let pause = if random.is_multiple_of(97) { 90 } else { 0 };
+        if random.is_multiple_of(89) {
+            thread::sleep(Duration::from_micros(80));
+        }
+        let mut request = vec![pause];
+        request.extend_from_slice(&round.to_le_bytes());
+        request.resize(9 + usize::try_from(random % 700).unwrap(), 7);
+        let mut expected = request.clone();
+        expected.reverse();
+        assert_eq!(
+            ask(&mut client, &mut there, &mut spin, &request),
+            expected,
+            "round {round}"
+        );
+    }
+    drop(there);
+    serving.join().unwrap();
+}
+
+#[test]
+fn the_largest_fit_and_larger_ones_are_told() {
+    let (mut server, mut client) = ends();
+    let request: Vec<u8> = (0..REQUEST_BYTES_MAX)
+        .map(|at| u8::try_from(at % 251).unwrap())
+        .collect();
+    let _ = client.ask(&request);
+    assert!(server.has_request());
+    let mut taken = vec![0; server.request_bytes().unwrap()];
+    server.take(&mut taken);
+    assert!(taken == request);
+    let _ = server.answer(&vec![1; ANSWER_BYTES_MAX + 1]);
+    assert!(client.has_answer());
+    assert_eq!(client.answer(), Answer::OnSocket);
+}
+
+#[test]
+fn what_was_taken_is_wiped() {
+    let (mut server, mut client) = ends();
+    let _ = client.ask(b"secret request");
+    let mut taken = [0; 14];
+    server.take(&mut taken);
+    let mut again = [1; 14];
+    server.take(&mut again);
+    assert_eq!(again, [0; 14]);
+    let _ = server.answer(b"secret answer");
+    let mut answer = [0; 13];
+    client.take(&mut answer);
+    assert_eq!(&answer, b"secret answer");
+    client.take(&mut answer);
+    assert_eq!(answer, [0; 13]);
+}
+
+#[test]
+fn memory_of_another_form_is_refused() {
+    let file = std::fs::File::open("/dev/zero").unwrap();
+    assert!(ClientEnd::open(file.as_fd()).is_err());
+}
+
+#[test]
+fn an_end_that_waits_in_vain_stops_spinning() {
+    let looks = Cell::new(0_u32);
+    let mut spin = Spin::new();
+    let vain = |spin: &mut Spin| {
+        looks.set(0);
+        let there = spin.until(false, || {
+            looks.set(looks.get() + 1);
+            false
+        });
+        assert!(!there);
+        looks.get()
+    };
+    for _ in 0..8 {
+        vain(&mut spin);
+    }
+    assert_eq!(
+        vain(&mut spin),
+        1,
+        "it trusts no longer, so it looks once and sleeps"
+    );
+    // What was slow may have become fast: now and then it tries again.
+    let tried_again = (0..200).any(|_| vain(&mut spin) > 1);
+    assert_eq!(
+        tried_again,
+        thread::available_parallelism().unwrap().get() > 1
+    );
+}
