@@ -240,7 +240,11 @@ impl Service {
         payload: &[u8],
         out: &mut SecretVec,
     ) -> std::result::Result<(Arc<Application>, bool), Malformed> {
-        let Ok(Request::Hello { instance, shared_memory }) = codec::decode(payload) else {
+        let Ok(Request::Hello {
+            instance,
+            shared_memory,
+        }) = codec::decode(payload)
+        else {
             return Err(Malformed);
         };
         let mut applications = self.applications.lock();

@@ -88,7 +88,7 @@ impl Draft {
         for entry in template.entries() {
             draft.take::<I>(entry, asker)?;
         }
-        draft.impose(template, implied.imposed)?;
+        draft.impose(template, implied.imposed, asker)?;
         draft.state_identity(&implied);
         let missing = |row: &&Row| {
             row.shapes & shape.bit() != 0
@@ -129,10 +129,14 @@ impl Draft {
         &mut self,
         template: &Template<'_, I>,
         imposed: &[(AttributeType, Value)],
+        asker: Asker,
     ) -> Result<()> {
         for (kind, value) in imposed {
             let row = table::row(*kind, self.shape).ok_or(Error::TemplateInconsistent)?;
-            if row.is_material() {
+            // Whoever made the key that imposes could not say this either: nobody gets trust by a detour.
+            let presumptuous =
+                row.has(OFFICER_SETS) && *value == Value::Flag(true) && asker != Asker::Officer;
+            if row.is_material() || row.has(I::REFUSES) || presumptuous {
                 return Err(Error::TemplateInconsistent);
             }
             if let Some(entry) = template.entry(*kind)

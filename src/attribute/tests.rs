@@ -1,0 +1,191 @@
+//! *What lives here:* the tests of the table against the standard, and of [`Attributes`]. *What must never live here:* what several
+//! tests share (`samples.rs`). *Who calls it:* the test runner.
+
+use strongroom_wire::ck::AttributeType as A;
+
+use super::samples::{SHAPES, identity};
+use super::table::*;
+use super::*;
+
+/// The footnotes of PKCS#11 3.2, 4, Table "Common footnotes", written down once more from the standard and not from the table: shapes,
+/// attributes, numbers of footnotes (5 has no meaning here; 8 where the text says that it may be changed).
+#[rustfmt::skip]
+const STANDARD: &[(&[Shape], &[A], &[u32])] = &[
+    (&SHAPES, &[A::CLASS], &[1]),
+    (&SHAPES, &[A::TOKEN, A::PRIVATE], &[]),
+    (&SHAPES, &[A::MODIFIABLE], &[12]),
+    (&SHAPES, &[A::LABEL], &[8]),
+    (&SHAPES, &[A::COPYABLE, A::DESTROYABLE], &[8, 12]),
+    (&SHAPES, &[A::UNIQUE_ID], &[2, 4, 6]),
+    (&[Shape::Data], &[A::APPLICATION, A::OBJECT_ID, A::VALUE], &[8]),
+    (CERTIFICATES, &[A::CERTIFICATE_TYPE], &[1]),
+    (CERTIFICATES, &[A::TRUSTED], &[8, 10]),
+    (CERTIFICATES, &[A::CERTIFICATE_CATEGORY, A::START_DATE, A::END_DATE], &[8]),
+    (CERTIFICATES, &[A::CHECK_VALUE, A::PUBLIC_KEY_INFO], &[]),
+    (&[Shape::X509Certificate, Shape::WtlsCertificate], &[A::SUBJECT], &[1]),
+    (&[Shape::X509Certificate, Shape::WtlsCertificate], &[A::VALUE, A::URL], &[]),
+    (&[Shape::X509Certificate], &[A::ID, A::ISSUER, A::SERIAL_NUMBER], &[8]),
+    (&[Shape::AttributeCertificate], &[A::OWNER, A::VALUE], &[1]),
+    (&[Shape::AttributeCertificate], &[A::AC_ISSUER, A::SERIAL_NUMBER, A::ATTR_TYPES], &[8]),
+    (KEYS, &[A::KEY_TYPE], &[1]),
+    (KEYS, &[A::ID, A::START_DATE, A::END_DATE, A::DERIVE], &[8]),
+    (KEYS, &[A::LOCAL, A::KEY_GEN_MECHANISM], &[2, 4, 6]),
+    (KEYS, &[A::ALLOWED_MECHANISMS], &[]),
+    (PUBLICS, &[A::SUBJECT, A::ENCRYPT, A::VERIFY, A::VERIFY_RECOVER, A::WRAP], &[8]),
+    (PUBLICS, &[A::TRUSTED], &[8, 10]),
+    (PUBLICS, &[A::WRAP_TEMPLATE, A::PUBLIC_KEY_INFO], &[]),
+    (PRIVATES, &[A::SUBJECT, A::DECRYPT, A::SIGN, A::SIGN_RECOVER, A::UNWRAP], &[8]),
+    (PRIVATES, &[A::SENSITIVE], &[8, 11]),
+    (PRIVATES, &[A::EXTRACTABLE], &[8, 12]),
+    (PRIVATES, &[A::WRAP_WITH_TRUSTED], &[8, 11]),
+    (PRIVATES, &[A::ALWAYS_SENSITIVE, A::NEVER_EXTRACTABLE], &[2, 4, 6]),
+    (PRIVATES, &[A::UNWRAP_TEMPLATE, A::DERIVE_TEMPLATE, A::ALWAYS_AUTHENTICATE, A::PUBLIC_KEY_INFO], &[]),
+    (&[Shape::Secret], &[A::ENCRYPT, A::DECRYPT, A::SIGN, A::VERIFY, A::WRAP, A::UNWRAP], &[8]),
+    (&[Shape::Secret], &[A::SENSITIVE], &[8, 11]),
+    (&[Shape::Secret], &[A::EXTRACTABLE], &[8, 12]),
+    (&[Shape::Secret], &[A::WRAP_WITH_TRUSTED], &[8, 11]),
+    (&[Shape::Secret], &[A::TRUSTED], &[8, 10]),
+    (&[Shape::Secret], &[A::ALWAYS_SENSITIVE, A::NEVER_EXTRACTABLE], &[2, 4, 6]),
+    (&[Shape::Secret], &[A::CHECK_VALUE, A::WRAP_TEMPLATE, A::UNWRAP_TEMPLATE, A::DERIVE_TEMPLATE], &[]),
+    (&[Shape::Secret], &[A::VALUE], &[1, 4, 6, 7]),
+    // Of AES keys it has footnote 6 as well; tools of the field give it all the same, and it is compared with what came out.
+    (&[Shape::Secret], &[A::VALUE_LEN], &[2, 3]),
+    (&[Shape::RsaPublic], &[A::MODULUS], &[1, 4]),
+    (&[Shape::RsaPublic], &[A::MODULUS_BITS], &[2, 3]),
+    (&[Shape::RsaPublic], &[A::PUBLIC_EXPONENT], &[1]),
+    (&[Shape::RsaPrivate], &[A::MODULUS], &[1, 4, 6]),
+    (&[Shape::RsaPrivate], &[A::PUBLIC_EXPONENT], &[4, 6]),
+    (&[Shape::RsaPrivate], &[A::PRIVATE_EXPONENT], &[1, 4, 6, 7]),
+    (&[Shape::RsaPrivate], &[A::PRIME_1, A::PRIME_2, A::EXPONENT_1, A::EXPONENT_2, A::COEFFICIENT], &[4, 6, 7]),
+    (&[Shape::CurvePublic], &[A::EC_PARAMS], &[1, 3]),
+    (&[Shape::CurvePublic], &[A::EC_POINT], &[1, 4]),
+    (CURVES, &[A::EC_PARAMS], &[1, 4, 6]),
+    (CURVES, &[A::VALUE], &[1, 4, 6, 7]),
+    (DOMAINS, &[A::KEY_TYPE], &[1]),
+    (DOMAINS, &[A::LOCAL], &[2, 4, 6]),
+    (DOMAINS, &[A::PRIME, A::BASE], &[1, 4]),
+    (DOMAINS, &[A::PRIME_BITS], &[2, 3]),
+    (&[Shape::DsaParameters], &[A::SUBPRIME], &[1, 4]),
+];
+
+const CERTIFICATES: &[Shape] = &[
+    Shape::X509Certificate,
+    Shape::AttributeCertificate,
+    Shape::WtlsCertificate,
+];
+const PUBLICS: &[Shape] = &[Shape::RsaPublic, Shape::CurvePublic];
+const CURVES: &[Shape] = &[
+    Shape::EcPrivate,
+    Shape::EdwardsPrivate,
+    Shape::MontgomeryPrivate,
+];
+const PRIVATES: &[Shape] = &[
+    Shape::RsaPrivate,
+    Shape::EcPrivate,
+    Shape::EdwardsPrivate,
+    Shape::MontgomeryPrivate,
+];
+const KEYS: &[Shape] = &[
+    Shape::RsaPublic,
+    Shape::CurvePublic,
+    Shape::RsaPrivate,
+    Shape::EcPrivate,
+    Shape::EdwardsPrivate,
+    Shape::MontgomeryPrivate,
+    Shape::Secret,
+];
+const DOMAINS: &[Shape] = &[Shape::DsaParameters, Shape::DhParameters];
+
+const FOOTNOTES: [(u32, u32); 10] = [
+    (1, CREATE_NEEDS),
+    (2, CREATE_REFUSES),
+    (3, GENERATE_NEEDS),
+    (4, GENERATE_REFUSES),
+    (6, UNWRAP_REFUSES),
+    (7, GUARDED),
+    (8, CHANGEABLE),
+    (10, OFFICER_SETS),
+    (11, STAYS_TRUE),
+    (12, STAYS_FALSE),
+];
+
+#[test]
+fn the_table_has_the_footnotes_of_the_standard() {
+    for (shapes, kinds, wanted) in STANDARD {
+        for (shape, kind) in shapes
+            .iter()
+            .flat_map(|s| kinds.iter().map(move |k| (s, k)))
+        {
+            let row = row(*kind, *shape).unwrap_or_else(|| panic!("{shape:?} has no {kind}"));
+            let has = FOOTNOTES.iter().filter(|(_, rule)| row.has(*rule));
+            let has: Vec<u32> = has.map(|(footnote, _)| *footnote).collect();
+            assert_eq!(has, *wanted, "{kind} of {shape:?}");
+        }
+    }
+}
+
+#[test]
+fn every_shape_follows_from_its_class_and_type() {
+    for shape in SHAPES {
+        let (class, key_type, certificate) = identity(shape);
+        assert_eq!(Shape::of(class, key_type, certificate), Some(shape));
+        assert_eq!(
+            shape.is_secret_holder(),
+            PRIVATES.contains(&shape) || shape == Shape::Secret
+        );
+    }
+    use strongroom_wire::ck::{KeyType, ObjectClass};
+    for (class, key_type) in [
+        (ObjectClass::SECRET_KEY, Some(KeyType::RSA)),
+        (ObjectClass::SECRET_KEY, Some(KeyType::DES3)),
+        (ObjectClass::PUBLIC_KEY, Some(KeyType::AES)),
+        (ObjectClass::PRIVATE_KEY, None),
+        (ObjectClass::CERTIFICATE, None),
+        (ObjectClass(0x8000_0001), None),
+    ] {
+        assert_eq!(
+            Shape::of(class, key_type, None),
+            None,
+            "{class} {key_type:?}"
+        );
+    }
+}
+
+#[test]
+fn attributes_are_sorted_and_the_later_of_two_counts() {
+    let label = |text: &[u8]| (A::LABEL, Value::Bytes(text.into()));
+    let mut attributes = Attributes::new(vec![
+        label(b"first"),
+        (A::CLASS, Value::Number(4)),
+        label(b"second"),
+    ]);
+    assert_eq!(attributes.bytes(A::LABEL), Some(&b"second"[..]));
+    attributes.set(A::ID, Value::Bytes((*b"id").into()));
+    attributes.set(A::LABEL, Value::Bytes((*b"third").into()));
+    let kinds: Vec<A> = attributes.iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [A::CLASS, A::LABEL, A::ID]);
+    assert_eq!(attributes.bytes(A::LABEL), Some(&b"third"[..]));
+    attributes.remove(A::LABEL);
+    assert!(!attributes.has(A::LABEL));
+}
+
+#[test]
+fn a_value_is_seen_in_its_own_form_only() {
+    let attributes = Attributes::new(vec![
+        (A::TOKEN, Value::Flag(true)),
+        (A::CLASS, Value::Number(1)),
+        (A::LABEL, Value::Bytes([1].into())),
+        (A::WRAP_TEMPLATE, Value::Template(Box::default())),
+        (A::ALLOWED_MECHANISMS, Value::Numbers([1].into())),
+    ]);
+    for (kind, _) in attributes.iter() {
+        let seen = [
+            attributes.flag(kind).is_some(),
+            attributes.number(kind).is_some(),
+            attributes.bytes(kind).is_some(),
+            attributes.template(kind).is_some(),
+            attributes.numbers(kind).is_some(),
+        ];
+        assert_eq!(seen.iter().filter(|seen| **seen).count(), 1, "{kind}");
+    }
+}
