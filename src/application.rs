@@ -263,3 +263,6 @@ impl Drop for Application {
         self.end_all();
     }
 }
+
+#[cfg(test)]
+mod tests;

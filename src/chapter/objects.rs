@@ -110,7 +110,7 @@ fn keep_in_session(desk: &Desk<'_>, newcomers: Vec<Newcomer>) -> Result<Vec<Obje
         let object = Object::new(handle, newcomer.attributes, place);
         *object.open.lock() = newcomer.open;
         objects.insert(Arc::new(object));
-        owned.push(handle);
+        owned.insert(handle);
         handles.push(handle);
     }
     Ok(handles)
@@ -227,8 +227,10 @@ pub fn destroy(desk: &Desk<'_>, handle: ObjectHandle) -> Result<Reply> {
     }
     if on_token {
         desk.session.token().destroy(handle)?;
-    } else if desk.session.seat.objects.write().remove(handle).is_none() {
-        return Err(Error::ObjectHandleInvalid);
+    } else {
+        let removed = desk.session.seat.objects.write().remove(handle);
+        removed.ok_or(Error::ObjectHandleInvalid)?;
+        desk.session.owned.lock().remove(&handle);
     }
     Ok(Reply::Empty)
 }
@@ -417,7 +419,9 @@ pub fn find_next(desk: &Desk<'_>, max: u64) -> Result<Reply> {
     let mut search = desk.session.search.lock();
     let search = search.as_mut().ok_or(Error::OperationNotInitialized)?;
     let max = usize::try_from(max.min(FIND_OBJECTS_MAX)).map_err(|_| Error::ArgumentsBad)?;
-    Ok(Reply::Objects(search.next(max)))
+    // PKCS#11 3.2, 5.6.10: handles of private objects mean nothing after a logout, so a search begun before it keeps them to itself.
+    let is_there = |handle: &ObjectHandle| desk.object(*handle).is_some();
+    Ok(Reply::Objects(search.next(max, is_there)))
 }
 
 /// C_FindObjectsFinal.

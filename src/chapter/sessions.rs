@@ -201,3 +201,6 @@ pub fn pin_length(pin: &[u8]) -> Result<()> {
         Err(Error::PinLenRange)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -129,3 +129,6 @@ fn utc_time(now: Time) -> [u8; 16] {
     );
     text.as_bytes().try_into().unwrap_or([b'0'; 16])
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@
 pub mod operation;
 pub mod search;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -33,7 +34,7 @@ pub struct Session {
     /// The running search.
     pub search: Mutex<Option<Search>>,
     /// Session objects that it made and that end with it.
-    pub owned: Mutex<Vec<ObjectHandle>>,
+    pub owned: Mutex<BTreeSet<ObjectHandle>>,
 }
 
 impl Session {

@@ -6,7 +6,7 @@
 
 use strongroom_wire::request::ObjectHandle;
 
-/// Handles found and not yet handed out. Later changes of the token do not change it.
+/// Handles found and not yet handed out. What comes into being later is not among them; what has gone meanwhile is left out.
 #[derive(Debug)]
 pub struct Search {
     found: std::vec::IntoIter<ObjectHandle>,
@@ -21,8 +21,12 @@ impl Search {
         }
     }
 
-    /// The next ones, at most `max`.
-    pub fn next(&mut self, max: usize) -> Vec<ObjectHandle> {
-        self.found.by_ref().take(max).collect()
+    /// The next ones that are still there, at most `max`; fewer only at the end.
+    pub fn next(
+        &mut self,
+        max: usize,
+        is_there: impl Fn(&ObjectHandle) -> bool,
+    ) -> Vec<ObjectHandle> {
+        self.found.by_ref().filter(is_there).take(max).collect()
     }
 }
