@@ -6,6 +6,7 @@ use strongroom_tests::judge::hash::Hash;
 use strongroom_tests::judge::rsa::RsaPrivate;
 use strongroom_tests::rv::refused;
 use strongroom_tests::session::UNAVAILABLE;
+use strongroom_tests::template::Value;
 use strongroom_tests::{Rv, Session, Template, Way, Workplace, not_on_softhsm, template};
 
 use crate::keys;
@@ -68,6 +69,11 @@ fn every_class_is_created_read_and_destroyed() {
                 what.as_bytes()
             );
             assert_eq!(session.flag(object, CKA_TOKEN), Ok(token), "{what}");
+            if let Some((_, Value::Bytes(value))) =
+                template.0.iter().find(|(kind, _)| *kind == CKA_VALUE)
+            {
+                assert_eq!(session.attribute(object, CKA_VALUE).as_ref(), Ok(value), "{what}, token {token}");
+            }
             for (flag, value) in [
                 (CKA_MODIFIABLE, true),
                 (CKA_COPYABLE, true),

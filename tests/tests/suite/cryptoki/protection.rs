@@ -328,16 +328,6 @@ fn only_the_officer_trusts() {
     session
         .wrap(CKM_AES_KEY_WRAP, wrapping, bound)
         .expect("under a trusted key");
-    let copy = session.copy(wrapping, &template! { CKA_LABEL => "copy" });
-    if let Ok(copy) = copy
-        && !not_on_softhsm("a copy of a trusted key is trusted")
-    {
-        assert_eq!(
-            session.flag(copy, CKA_TRUSTED),
-            Ok(false),
-            "trust is not copied by the user"
-        );
-    }
 }
 
 #[test]

@@ -173,8 +173,6 @@ fn ed25519ph_as_in_rfc_8032() {
     let session = place.user();
     // RFC 8032, 7.3.
     let seed = hex("833fe62409237b9d62ec77587520911e9a759cec1d19755b7da901b96dca3d42");
-    let point = hex("ec172b93ad5e563f4932c70e1245034c35467ef2efd4d64ebf819683467e2bf");
-    let _ = point;
     let expected = "98a70222f0b8121aa9d30f813d683f809e462b469c7ff87639499bb94e6dae4131f85042463c2a355a2003d062adf5aaa10b8c61e636062aaad11c2a26083406";
     let private = session.create(&edwards_private(&seed)).unwrap();
     let own = SigningKey::from_bytes(&seed.try_into().unwrap());
