@@ -5,6 +5,8 @@ use std::fmt;
 use std::ptr::NonNull;
 use std::slice;
 
+use parking_lot::Mutex;
+
 use crate::region::Mapping;
 use crate::wipe::wipe;
 use crate::{OutOfMemory, allocate, release, size_of_allocation};
@@ -22,7 +24,7 @@ pub struct SecretVec {
 enum Home {
     Nowhere,
     Pool,
-    Mapping(#[expect(dead_code, reason = "held for its drop, which unmaps")] Mapping),
+    Mapping(Mapping),
 }
 
 // SAFETY: the buffer is owned like a Vec<u8>; pool and mapping belong to no thread.
@@ -50,7 +52,9 @@ impl SecretVec {
             return Ok(Self::new());
         }
         if bytes > POOLED_BYTES_MAX {
-            let mapping = Mapping::locked_if_allowed(bytes).map_err(|_| OutOfMemory)?;
+            let mapping = kept_mapping(bytes)
+                .map_or_else(|| Mapping::locked_if_allowed(bytes.next_power_of_two()), Ok)
+                .map_err(|_| OutOfMemory)?;
             let (pointer, capacity) = (mapping.at(0), mapping.bytes());
             return Ok(Self {
                 pointer,
@@ -89,6 +93,14 @@ impl SecretVec {
         let added = self.lengthen(len);
         added.fill(0);
         Ok(added)
+    }
+
+    /// Makes room for so many bytes more, so that it moves at most once.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; the buffer is then as before.
+    pub fn reserve(&mut self, more: usize) -> Result<(), OutOfMemory> {
+        self.make_room(more)
     }
 
     /// Cuts it to `len` bytes and wipes what is cut off. A longer `len` changes nothing.
@@ -175,11 +187,14 @@ impl Default for SecretVec {
 
 impl Drop for SecretVec {
     fn drop(&mut self) {
-        match self.home {
+        if matches!(self.home, Home::Mapping(_)) {
+            self.clear();
+        }
+        match std::mem::replace(&mut self.home, Home::Nowhere) {
             Home::Nowhere => {}
             // SAFETY: the pointer came from `allocate` and ends with `self`. The pool wipes it.
             Home::Pool => unsafe { release(self.pointer) },
-            Home::Mapping(_) => self.clear(),
+            Home::Mapping(mapping) => keep_mapping(mapping),
         }
     }
 }
@@ -190,6 +205,28 @@ impl fmt::Debug for SecretVec {
     }
 }
 
+/// Mappings that nobody uses, wiped: to map, lock and unmap a mebibyte costs more than to encrypt it.
+static KEPT: Mutex<Vec<Mapping>> = Mutex::new(Vec::new());
+
+/// A kept mapping that is long enough, and not longer than a new one would be twice over.
+fn kept_mapping(bytes: usize) -> Option<Mapping> {
+    let mut kept = KEPT.lock();
+    let fits = |mapping: &Mapping| (bytes..=bytes.saturating_mul(4)).contains(&mapping.bytes());
+    let place = kept.iter().position(fits)?;
+    Some(kept.swap_remove(place))
+}
+
+/// Keeps a wiped mapping for the next one who wants it, unless there are enough.
+fn keep_mapping(mapping: Mapping) {
+    let mut kept = KEPT.lock();
+    let bytes: usize = kept.iter().map(Mapping::bytes).sum();
+    if bytes + mapping.bytes() <= KEPT_BYTES_MAX {
+        kept.push(mapping);
+    }
+}
+
+/// Most memory in kept mappings: what two connections with requests of a mebibyte have in use.
+const KEPT_BYTES_MAX: usize = 16 << 20;
 /// Above this a buffer would press the pool of the keys.
 const POOLED_BYTES_MAX: usize = 64 << 10;
 /// Less would mean several moves for the shortest frame.

@@ -89,6 +89,9 @@ pub(super) fn write(
         Reply::Objects(objects) => Body::Objects(list(objects)?),
         Reply::Size(bytes) => Body::Size(*bytes),
         Reply::Output { length, data } => {
+            // The data come last, so that one move of the buffer is enough for them.
+            out.reserve(data.as_ref().map_or(0, SecretVec::len) + OUTPUT_HEAD_BYTES)
+                .map_err(|_| CodecError::Full)?;
             let data = Secret::new(data.as_ref().map_or(&[], SecretVec::expose));
             Body::Output {
                 length: *length,
@@ -109,6 +112,9 @@ pub(super) fn write(
     };
     encode(&Answer { rv, body }, out)
 }
+
+/// Room for what stands before the data of an output: return value, variant, two lengths.
+const OUTPUT_HEAD_BYTES: usize = 40;
 
 fn list<T: Clone, const MAX: usize>(items: &[T]) -> std::result::Result<List<T, MAX>, CodecError> {
     List::new(items.to_vec()).ok_or(CodecError::Full)

@@ -96,7 +96,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 
 /// Room for the control message of one descriptor (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
 #[repr(C, align(8))]
-struct OneDescriptor([u8; 32]);
+struct OneDescriptor([u8; 24]);
 
 /// Receives bytes, and a descriptor if one comes with them; of several the last one counts, and those before it are closed.
 pub(crate) fn receive_with_descriptor(
@@ -114,7 +114,9 @@ pub(crate) fn receive_with_descriptor(
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast::<c_void>();
-    message.msg_controllen = size_of::<OneDescriptor>();
+    // Room for one descriptor to the byte: the kernel closes what does not fit.
+    // SAFETY: computes a length from a length.
+    message.msg_controllen = unsafe { libc::CMSG_LEN(4) } as _;
     let number = socket.as_raw_fd();
     // SAFETY: the message and all it points at live until the call returns, and are borrowed for writing.
     let count = unsafe { libc::recvmsg(number, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
