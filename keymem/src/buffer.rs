@@ -53,7 +53,14 @@ impl SecretVec {
         }
         if bytes > POOLED_BYTES_MAX {
             let mapping = kept_mapping(bytes)
-                .map_or_else(|| Mapping::locked_if_allowed(bytes.next_power_of_two()), Ok)
+                .map_or_else(
+                    || {
+                        Mapping::locked_if_allowed(
+                            bytes.checked_next_power_of_two().unwrap_or(bytes),
+                        )
+                    },
+                    Ok,
+                )
                 .map_err(|_| OutOfMemory)?;
             let (pointer, capacity) = (mapping.at(0), mapping.bytes());
             return Ok(Self {

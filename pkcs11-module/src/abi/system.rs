@@ -116,7 +116,8 @@ pub(crate) fn receive_with_descriptor(
     message.msg_control = control.0.as_mut_ptr().cast::<c_void>();
     // Room for one descriptor to the byte: the kernel closes what does not fit.
     // SAFETY: computes a length from a length.
-    message.msg_controllen = unsafe { libc::CMSG_LEN(4) } as _;
+    let control_bytes = unsafe { libc::CMSG_LEN(4) };
+    message.msg_controllen = usize::try_from(control_bytes).unwrap_or(0);
     let number = socket.as_raw_fd();
     // SAFETY: the message and all it points at live until the call returns, and are borrowed for writing.
     let count = unsafe { libc::recvmsg(number, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
