@@ -104,7 +104,7 @@ pub(crate) fn receive_with_descriptor(
     room: &mut [u8],
     descriptor: &mut Option<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut control = OneDescriptor([0; 32]);
+    let mut control = OneDescriptor([0; 24]);
     let mut part = libc::iovec {
         iov_base: room.as_mut_ptr().cast::<c_void>(),
         iov_len: room.len(),
