@@ -14,6 +14,10 @@
     reason = "a harness that cannot go on fails loudly: that is the failed test"
 )]
 #![allow(
+    clippy::macro_metavars_in_unsafe,
+    reason = "the arguments of `call!` are numbers and pointers made before; none of them contains an unsafe operation"
+)]
+#![allow(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     clippy::cast_possible_wrap,
@@ -55,7 +59,10 @@ pub fn hex(text: &str) -> Vec<u8> {
         .filter(|character| !character.is_whitespace())
         .map(|character| character.to_digit(16).expect("a hexadecimal digit") as u8)
         .collect();
-    assert!(digits.len() % 2 == 0, "an odd number of digits: {text}");
+    assert!(
+        digits.len().is_multiple_of(2),
+        "an odd number of digits: {text}"
+    );
     digits
         .chunks_exact(2)
         .map(|pair| pair[0] << 4 | pair[1])

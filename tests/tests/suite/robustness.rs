@@ -16,8 +16,12 @@ use crate::second::Second;
 
 fn connect(hsm: &Hsm) -> UnixStream {
     let stream = UnixStream::connect(hsm.socket()).expect("the socket answers");
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_secs(30)))
+        .unwrap();
     stream
 }
 
@@ -112,7 +116,12 @@ fn payloads_that_are_none() {
     beside_an_honest_client(&place, |hsm| {
         // Each number of a request, and many that are none, with nothing, zeros, ones and rubbish behind.
         for number in 0..=255_u8 {
-            for rest in [Vec::new(), vec![0; 40], vec![0xff; 40], pattern(u64::from(number), 200)] {
+            for rest in [
+                Vec::new(),
+                vec![0; 40],
+                vec![0xff; 40],
+                pattern(u64::from(number), 200),
+            ] {
                 let _ = outcome(hsm, &framed(&[&[number], rest.as_slice()].concat()));
             }
         }
@@ -126,7 +135,12 @@ fn payloads_that_are_none() {
         greeting.push(0);
         let greeting = framed(&greeting);
         for number in 0..=120_u8 {
-            for rest in [Vec::new(), vec![0; 60], vec![0xff; 60], pattern(u64::from(number) + 500, 120)] {
+            for rest in [
+                Vec::new(),
+                vec![0; 60],
+                vec![0xff; 60],
+                pattern(u64::from(number) + 500, 120),
+            ] {
                 let message = framed(&[&[number], rest.as_slice()].concat());
                 let _ = outcome(hsm, &[greeting.as_slice(), &message].concat());
             }
@@ -161,7 +175,9 @@ fn half_frames_and_silence() {
             stream.write_all(&[byte]).unwrap();
         }
         let mut header = [0; frame::HEADER_BYTES];
-        stream.read_exact(&mut header).expect("an answer to a slow greeting");
+        stream
+            .read_exact(&mut header)
+            .expect("an answer to a slow greeting");
         assert!(frame::parse_header(Door::Application, header).is_ok());
         drop(silent);
     });
@@ -201,7 +217,11 @@ fn what_a_killed_client_owned_is_gone() {
         assert_eq!(second.ask("open suite"), "ok");
         assert_eq!(second.ask(&format!("login user {USER_PIN}")), "ok");
         assert!(second.ask("create mine session").starts_with("ok"));
-        assert!(second.ask(&format!("create kept{round} token")).starts_with("ok"));
+        assert!(
+            second
+                .ask(&format!("create kept{round} token"))
+                .starts_with("ok")
+        );
         if round % 2 == 0 {
             // In the middle of its work.
             second.send("mac 60");
@@ -209,20 +229,37 @@ fn what_a_killed_client_owned_is_gone() {
         }
         second.kill();
         let label = format!("kept{round}");
-        assert_eq!(session.find(&template! { CKA_LABEL => label.as_str() }).unwrap().len(), 1);
+        assert_eq!(
+            session
+                .find(&template! { CKA_LABEL => label.as_str() })
+                .unwrap()
+                .len(),
+            1
+        );
     }
-    assert!(session.find(&template! { CKA_LABEL => "mine" }).unwrap().is_empty());
+    assert!(
+        session
+            .find(&template! { CKA_LABEL => "mine" })
+            .unwrap()
+            .is_empty()
+    );
     if not_on_softhsm("sessions are counted in each process") {
         return;
     }
     let begin = Instant::now();
     while place.module.token_info(place.slot).unwrap().ulSessionCount != before {
-        assert!(begin.elapsed() < Duration::from_secs(20), "sessions of the dead are still counted");
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "sessions of the dead are still counted"
+        );
         thread::sleep(Duration::from_millis(5));
     }
     // With every session of the others gone, the token can be initialised again.
     session.close().unwrap();
-    place.module.init_token(place.slot, strongroom_tests::SO_PIN, "again").unwrap();
+    place
+        .module
+        .init_token(place.slot, strongroom_tests::SO_PIN, "again")
+        .unwrap();
 }
 
 #[test]
@@ -235,13 +272,23 @@ fn a_committed_object_survives_kill_nine_and_a_session_object_does_not() {
         let session = place.user();
         let label = format!("committed {round}");
         session
-            .create(&keys::data(&label).with(CKA_TOKEN, true).with(CKA_PRIVATE, round % 2 == 0))
+            .create(
+                &keys::data(&label)
+                    .with(CKA_TOKEN, true)
+                    .with(CKA_PRIVATE, round % 2 == 0),
+            )
             .unwrap();
-        let key = keys::protected_aes().with(CKA_TOKEN, true).with(CKA_LABEL, format!("key {round}"));
+        let key = keys::protected_aes()
+            .with(CKA_TOKEN, true)
+            .with(CKA_LABEL, format!("key {round}"));
         let key = session.generate(CKM_AES_KEY_GEN, &key).unwrap();
-        let sealed = session.run(Way::Encrypt, CKM_AES_ECB, key, &[5; 16]).unwrap();
+        let sealed = session
+            .run(Way::Encrypt, CKM_AES_ECB, key, &[5; 16])
+            .unwrap();
         session.create(&keys::data("uncommitted")).unwrap();
-        let doomed = session.create(&keys::data("destroyed").with(CKA_TOKEN, true)).unwrap();
+        let doomed = session
+            .create(&keys::data("destroyed").with(CKA_TOKEN, true))
+            .unwrap();
         session.destroy(doomed).unwrap();
         // At once: what was answered is on the disk.
         place.hsm.kill_daemon();
@@ -252,14 +299,33 @@ fn a_committed_object_survives_kill_nine_and_a_session_object_does_not() {
         let session = place.user();
         for earlier in 0..=round {
             let label = format!("committed {earlier}");
-            let found = session.find(&template! { CKA_LABEL => label.as_str() }).unwrap();
+            let found = session
+                .find(&template! { CKA_LABEL => label.as_str() })
+                .unwrap();
             assert_eq!(found.len(), 1, "{label} after kill {round}");
         }
-        assert!(session.find(&template! { CKA_LABEL => "uncommitted" }).unwrap().is_empty());
-        assert!(session.find(&template! { CKA_LABEL => "destroyed" }).unwrap().is_empty());
+        assert!(
+            session
+                .find(&template! { CKA_LABEL => "uncommitted" })
+                .unwrap()
+                .is_empty()
+        );
+        assert!(
+            session
+                .find(&template! { CKA_LABEL => "destroyed" })
+                .unwrap()
+                .is_empty()
+        );
         let label = format!("key {round}");
-        let key = session.find(&template! { CKA_LABEL => label.as_str() }).unwrap()[0];
-        assert_eq!(session.run(Way::Encrypt, CKM_AES_ECB, key, &[5; 16]).unwrap(), sealed);
+        let key = session
+            .find(&template! { CKA_LABEL => label.as_str() })
+            .unwrap()[0];
+        assert_eq!(
+            session
+                .run(Way::Encrypt, CKM_AES_ECB, key, &[5; 16])
+                .unwrap(),
+            sealed
+        );
         session.close().unwrap();
     }
 }
@@ -277,7 +343,10 @@ fn killed_in_the_middle_of_writing() {
                 let mut made = 0;
                 loop {
                     let label = format!("round {round} object {made}");
-                    if session.create(&keys::data(&label).with(CKA_TOKEN, true)).is_err() {
+                    if session
+                        .create(&keys::data(&label).with(CKA_TOKEN, true))
+                        .is_err()
+                    {
                         return made;
                     }
                     made += 1;
@@ -299,9 +368,15 @@ fn killed_in_the_middle_of_writing() {
         assert!(made > 0);
         for number in 0..made {
             let label = format!("round {round} object {number}");
-            let found = session.find(&template! { CKA_LABEL => label.as_str() }).unwrap();
+            let found = session
+                .find(&template! { CKA_LABEL => label.as_str() })
+                .unwrap();
             assert_eq!(found.len(), 1, "{label} was answered and is gone");
-            assert_eq!(session.attribute(found[0], CKA_VALUE).unwrap(), b"value", "{label}");
+            assert_eq!(
+                session.attribute(found[0], CKA_VALUE).unwrap(),
+                b"value",
+                "{label}"
+            );
         }
         session.close().unwrap();
     }
@@ -317,7 +392,10 @@ fn an_application_lives_through_a_restart_of_the_daemon() {
     place.hsm.stop_daemon();
     place.hsm.start_daemon();
     // What was in flight may fail; then the session goes on, or a new one can be opened and logged in without C_Finalize.
-    let session = Session { module: &place.module, handle };
+    let session = Session {
+        module: &place.module,
+        handle,
+    };
     let first = session.state();
     println!("the first call after the restart: {first:?}");
     let begin = Instant::now();
@@ -329,12 +407,17 @@ fn an_application_lives_through_a_restart_of_the_daemon() {
                 Ok(()) => {}
                 Err(code) => assert_eq!(code.0, CKR_USER_ALREADY_LOGGED_IN, "{code:?}"),
             }
-            let key = fresh.generate(CKM_AES_KEY_GEN, &keys::protected_aes()).unwrap();
+            let key = fresh
+                .generate(CKM_AES_KEY_GEN, &keys::protected_aes())
+                .unwrap();
             fresh.run(Way::Encrypt, CKM_AES_ECB, key, &[1; 16]).unwrap();
             break;
         }
         let answer = answer.map(|opened| opened.map(|session| session.handle));
-        assert!(begin.elapsed() < Duration::from_secs(20), "the module does not come back: {answer:?}");
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "the module does not come back: {answer:?}"
+        );
         thread::sleep(Duration::from_millis(10));
     }
 }

@@ -49,7 +49,10 @@ fn searching_by_label_does_not_slow_down_with_ten_thousand_objects() {
     println!("making {} token objects: {:?}", MANY - 10, begin.elapsed());
     let many = time_of_find(&session, "object 7007");
     println!("find by label: {few:?} among 10, {many:?} among {MANY}");
-    assert!(many < few * 3, "find by label: {few:?} among 10, {many:?} among {MANY}");
+    assert!(
+        many < few * 3,
+        "find by label: {few:?} among 10, {many:?} among {MANY}"
+    );
     let begin = Instant::now();
     let all = session.find(&template! { CKA_TOKEN => true }).unwrap();
     println!("listing all of them: {:?}", begin.elapsed());
@@ -63,10 +66,19 @@ fn searching_by_label_does_not_slow_down_with_ten_thousand_objects() {
     place.hsm.initialize(&place.module);
     place.slot = place.module.slot_labelled("suite").unwrap();
     let session = place.user();
-    assert_eq!(session.find(&template! { CKA_LABEL => "object 9999" }).unwrap().len(), 1);
+    assert_eq!(
+        session
+            .find(&template! { CKA_LABEL => "object 9999" })
+            .unwrap()
+            .len(),
+        1
+    );
     let time = begin.elapsed();
     println!("restart to the first answer with {MANY} objects: {time:?}");
-    assert!(time < Duration::from_secs(20), "far beyond what a start may take: {time:?}");
+    assert!(
+        time < Duration::from_secs(20),
+        "far beyond what a start may take: {time:?}"
+    );
 }
 
 #[test]
@@ -80,10 +92,19 @@ fn many_sessions_and_session_objects_come_and_go() {
             session.create(&keys::data(&label)).unwrap();
         }
         let label = format!("of a session {round}");
-        assert_eq!(keep.find(&template! { CKA_LABEL => label.as_str() }).unwrap().len(), 200);
+        assert_eq!(
+            keep.find(&template! { CKA_LABEL => label.as_str() })
+                .unwrap()
+                .len(),
+            200
+        );
         for session in &sessions {
             session.close().unwrap();
         }
-        assert!(keep.find(&template! { CKA_LABEL => label.as_str() }).unwrap().is_empty());
+        assert!(
+            keep.find(&template! { CKA_LABEL => label.as_str() })
+                .unwrap()
+                .is_empty()
+        );
     }
 }

@@ -72,7 +72,9 @@ fn import_and_use(session: &Session<'_>) -> Vec<Vec<u8>> {
     let key = session.create(&aes).unwrap();
     wipe(&mut aes);
     let iv = Mechanism::bytes(CKM_AES_CBC_PAD, &[1; 16]);
-    let sealed = session.run(Way::Encrypt, iv.clone(), key, b"plain").unwrap();
+    let sealed = session
+        .run(Way::Encrypt, iv.clone(), key, b"plain")
+        .unwrap();
     session.run(Way::Decrypt, iv, key, &sealed).unwrap();
     session.run(Way::Sign, CKM_AES_CMAC, key, b"data").unwrap();
     let mut rsa = RsaPrivate::fixed(2048);
@@ -85,7 +87,9 @@ fn import_and_use(session: &Session<'_>) -> Vec<Vec<u8>> {
     let private = session.create(&template).unwrap();
     wipe(&mut template);
     for _ in 0..3 {
-        session.run(Way::Sign, CKM_SHA256_RSA_PKCS, private, b"data").unwrap();
+        session
+            .run(Way::Sign, CKM_SHA256_RSA_PKCS, private, b"data")
+            .unwrap();
     }
     let mut needles = vec![inverted()];
     // The private exponent and a prime; and both as little-endian words, as big numbers lie in memory.
@@ -93,7 +97,13 @@ fn import_and_use(session: &Session<'_>) -> Vec<Vec<u8>> {
         let bytes = &mut rsa.numbers[number];
         needles.push(bytes[16..48].iter().map(|byte| !byte).collect());
         let end = bytes.len() - 16;
-        needles.push(bytes[end - 32..end].iter().rev().map(|byte| !byte).collect());
+        needles.push(
+            bytes[end - 32..end]
+                .iter()
+                .rev()
+                .map(|byte| !byte)
+                .collect(),
+        );
         wipe_bytes(bytes);
     }
     needles
@@ -101,7 +111,8 @@ fn import_and_use(session: &Session<'_>) -> Vec<Vec<u8>> {
 
 /// Lines of `/proc/PID/maps` as start, end, permissions, name.
 fn mappings(pid: &str) -> Vec<(u64, u64, String, String)> {
-    let text = fs::read_to_string(format!("/proc/{pid}/maps")).expect("the maps of a process of ours");
+    let text =
+        fs::read_to_string(format!("/proc/{pid}/maps")).expect("the maps of a process of ours");
     text.lines()
         .map(|line| {
             let mut fields = line.split_whitespace();
@@ -116,7 +127,8 @@ fn mappings(pid: &str) -> Vec<(u64, u64, String, String)> {
 
 /// Searches the readable memory of a process; tells the names of the mappings that hold a needle, and how many bytes were read.
 fn search_memory(pid: &str, needles: &[Vec<u8>]) -> (Vec<String>, u64) {
-    let mut memory = File::open(format!("/proc/{pid}/mem")).expect("the memory of a process of ours");
+    let mut memory =
+        File::open(format!("/proc/{pid}/mem")).expect("the memory of a process of ours");
     let mut found = Vec::new();
     let mut read_bytes = 0;
     for (start, end, permissions, name) in mappings(pid) {
@@ -134,7 +146,9 @@ fn search_memory(pid: &str, needles: &[Vec<u8>]) -> (Vec<String>, u64) {
         read_bytes += bytes.len() as u64;
         for (index, needle) in needles.iter().enumerate() {
             if holds(&bytes, needle) {
-                found.push(format!("needle {index} at {start:x}-{end:x} {permissions} {name}"));
+                found.push(format!(
+                    "needle {index} at {start:x}-{end:x} {permissions} {name}"
+                ));
             }
         }
         // What was read must not be found again where it was read to.
@@ -147,8 +161,13 @@ fn search_memory(pid: &str, needles: &[Vec<u8>]) -> (Vec<String>, u64) {
 fn the_searcher_finds_what_is_there() {
     let mut there = marked();
     let (found, _) = search_memory("self", &[inverted()]);
-    assert!(!found.is_empty(), "the mark is on the heap of this test and was not found");
-    let nowhere: Vec<u8> = (0..24).map(|index: u8| index.wrapping_mul(91) ^ 0xc3).collect();
+    assert!(
+        !found.is_empty(),
+        "the mark is on the heap of this test and was not found"
+    );
+    let nowhere: Vec<u8> = (0..24)
+        .map(|index: u8| index.wrapping_mul(91) ^ 0xc3)
+        .collect();
     assert!(holds(&there, &inverted()) && !holds(&there, &nowhere));
     wipe_bytes(&mut there);
     let (found, _) = search_memory("self", &[inverted()]);
@@ -167,8 +186,10 @@ fn the_application_holds_no_key() {
     // read-only mapping of its file, which is no concern of the module.
     let (found, _) = search_memory("self", &needles);
     let own = std::env::current_exe().unwrap();
-    let foreign: Vec<&String> =
-        found.iter().filter(|line| !line.contains(own.to_str().unwrap())).collect();
+    let foreign: Vec<&String> = found
+        .iter()
+        .filter(|line| !line.contains(own.to_str().unwrap()))
+        .collect();
     assert!(foreign.is_empty(), "{foreign:#?}");
 }
 
@@ -186,7 +207,11 @@ fn files_below(directory: &Path) -> Vec<PathBuf> {
 }
 
 fn hexadecimal(needle: &[u8]) -> Vec<u8> {
-    needle.iter().flat_map(|byte| format!("{:02x}", !byte).into_bytes()).map(|byte| !byte).collect()
+    needle
+        .iter()
+        .flat_map(|byte| format!("{:02x}", !byte).into_bytes())
+        .map(|byte| !byte)
+        .collect()
 }
 
 #[test]
@@ -198,8 +223,12 @@ fn no_file_of_the_daemon_holds_a_key_or_a_pin() {
         needles.push(text.bytes().map(|byte| !byte).collect());
     }
     let secret = b"the private value of a data object".map(|byte| !byte);
-    let data = keys::data("private").with(CKA_TOKEN, true).with(CKA_PRIVATE, true);
-    session.create(&data.with(CKA_VALUE, b"the private value of a data object")).unwrap();
+    let data = keys::data("private")
+        .with(CKA_TOKEN, true)
+        .with(CKA_PRIVATE, true);
+    session
+        .create(&data.with(CKA_VALUE, b"the private value of a data object"))
+        .unwrap();
     needles.push(secret.to_vec());
     // A wrong PIN may be a right one of elsewhere.
     session.logout().unwrap();
@@ -214,7 +243,11 @@ fn no_file_of_the_daemon_holds_a_key_or_a_pin() {
     for path in files {
         let bytes = fs::read(&path).unwrap();
         for (index, needle) in needles.iter().enumerate() {
-            assert!(!holds(&bytes, needle), "{} holds needle {index}", path.display());
+            assert!(
+                !holds(&bytes, needle),
+                "{} holds needle {index}",
+                path.display()
+            );
         }
     }
 }
@@ -239,7 +272,9 @@ fn the_files_of_the_daemon_are_its_own() {
 
 /// Whether the daemon says that keys are in secret memory.
 fn uses_secret_memory(pid: u32) -> bool {
-    mappings(&pid.to_string()).iter().any(|(.., name)| name.contains("secretmem"))
+    mappings(&pid.to_string())
+        .iter()
+        .any(|(.., name)| name.contains("secretmem"))
 }
 
 #[test]
@@ -257,7 +292,10 @@ fn the_memory_of_the_daemon_holds_no_key_that_root_can_read() {
         return;
     }
     let (found, read_bytes) = search_memory(&pid.to_string(), &needles);
-    assert!(read_bytes > 100_000, "hardly anything could be read: {read_bytes}");
+    assert!(
+        read_bytes > 100_000,
+        "hardly anything could be read: {read_bytes}"
+    );
     assert!(found.is_empty(), "{found:#?}");
 }
 
@@ -275,7 +313,11 @@ fn keys_lie_in_memory_that_is_locked_and_never_dumped() {
     let mut locked = false;
     let mut name = String::new();
     for line in smaps.lines() {
-        if line.split('-').next().is_some_and(|start| u64::from_str_radix(start, 16).is_ok()) {
+        if line
+            .split('-')
+            .next()
+            .is_some_and(|start| u64::from_str_radix(start, 16).is_ok())
+        {
             name = line.to_owned();
         }
         if let Some(flags) = line.strip_prefix("VmFlags:") {
@@ -286,15 +328,30 @@ fn keys_lie_in_memory_that_is_locked_and_never_dumped() {
             locked |= flags.contains(" lo") && flags.contains(" dd");
         }
     }
-    assert!(!secret.is_empty() || locked, "neither secret memory nor locked pages left out of dumps");
+    assert!(
+        !secret.is_empty() || locked,
+        "neither secret memory nor locked pages left out of dumps"
+    );
     for (name, flags) in &secret {
         assert!(flags.contains(" lo"), "{name}: {flags}");
     }
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    println!("{}", status.lines().filter(|line| line.starts_with("VmLck")).collect::<String>());
+    println!(
+        "{}",
+        status
+            .lines()
+            .filter(|line| line.starts_with("VmLck"))
+            .collect::<String>()
+    );
     let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
-    assert!(core.split_whitespace().nth(4) == Some("0"), "core dumps are allowed: {core}");
+    let core = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap();
+    assert!(
+        core.split_whitespace().nth(4) == Some("0"),
+        "core dumps are allowed: {core}"
+    );
 }
 
 #[test]
@@ -307,7 +364,13 @@ fn a_core_dump_of_the_daemon_holds_no_key() {
     let session = place.user();
     let needles = import_and_use(&session);
     let pid = place.hsm.daemon_pid().unwrap();
-    let ran = run(Command::new("gcore").arg("-o").arg(place.hsm.home.join("core")).arg(pid.to_string()), b"");
+    let ran = run(
+        Command::new("gcore")
+            .arg("-o")
+            .arg(place.hsm.home.join("core"))
+            .arg(pid.to_string()),
+        b"",
+    );
     let dump = place.hsm.home.join(format!("core.{pid}"));
     if !dump.exists() {
         println!("no dump at all: {}", ran.said);
@@ -331,14 +394,28 @@ fn an_abort_leaves_no_core_file() {
     let _ = import_and_use(&place.user());
     let pid = place.hsm.daemon_pid().unwrap();
     // Even when somebody raises the limit from outside.
-    let _ = run(Command::new("prlimit").arg("--pid").arg(pid.to_string()).arg("--core=unlimited"), b"");
+    let _ = run(
+        Command::new("prlimit")
+            .arg("--pid")
+            .arg(pid.to_string())
+            .arg("--core=unlimited"),
+        b"",
+    );
     // SAFETY: the daemon is our own child and not yet waited for.
     unsafe { libc::kill(pid as i32, libc::SIGABRT) };
     place.hsm.kill_daemon();
     let cores: Vec<PathBuf> = files_below(&place.hsm.home)
         .into_iter()
-        .chain(fs::read_dir(".").unwrap().flatten().map(|entry| entry.path()))
-        .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("core")))
+        .chain(
+            fs::read_dir(".")
+                .unwrap()
+                .flatten()
+                .map(|entry| entry.path()),
+        )
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name.to_string_lossy().starts_with("core"))
+        })
         .filter(|path| path.is_file())
         .collect();
     assert!(cores.is_empty(), "{cores:?}");
@@ -364,8 +441,12 @@ fn what_is_decrypted_and_derived_is_secret_as_well() {
         CKA_CLASS => CKO_SECRET_KEY, CKA_KEY_TYPE => CKK_AES, CKA_SENSITIVE => true, CKA_EXTRACTABLE => true,
         CKA_ENCRYPT => true,
     };
-    let key = session.unwrap(CKM_AES_KEY_WRAP, wrapping, &wrapped, &template).unwrap();
-    session.run(Way::Encrypt, CKM_AES_ECB, key, &[0; 16]).unwrap();
+    let key = session
+        .unwrap(CKM_AES_KEY_WRAP, wrapping, &wrapped, &template)
+        .unwrap();
+    session
+        .run(Way::Encrypt, CKM_AES_ECB, key, &[0; 16])
+        .unwrap();
     session.wrap(CKM_AES_KEY_WRAP, wrapping, key).unwrap();
     let (found, _) = search_memory(&pid.to_string(), &[inverted()]);
     assert!(found.is_empty(), "{found:#?}");

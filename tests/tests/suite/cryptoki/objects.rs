@@ -72,7 +72,11 @@ fn every_class_is_created_read_and_destroyed() {
             if let Some((_, Value::Bytes(value))) =
                 template.0.iter().find(|(kind, _)| *kind == CKA_VALUE)
             {
-                assert_eq!(session.attribute(object, CKA_VALUE).as_ref(), Ok(value), "{what}, token {token}");
+                assert_eq!(
+                    session.attribute(object, CKA_VALUE).as_ref(),
+                    Ok(value),
+                    "{what}, token {token}"
+                );
             }
             for (flag, value) in [
                 (CKA_MODIFIABLE, true),
