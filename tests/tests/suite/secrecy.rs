@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use cryptoki_sys::*;
+use strongroom_tests::judge::ec::Curve;
 use strongroom_tests::judge::rsa::RsaPrivate;
 use strongroom_tests::template::Value;
 use strongroom_tests::tool::{require, run, succeed};
@@ -15,18 +16,19 @@ use strongroom_tests::{Mechanism, Session, Template, Way, Workplace, not_on_soft
 
 use crate::keys;
 
-/// Bytes that occur nowhere by chance, made anew on the heap each time, where they can be wiped.
-fn marked() -> Vec<u8> {
-    (0..32).map(mark).collect()
+/// Bytes that occur nowhere by chance, made anew on the heap each time, where they can be wiped. Each test has a seed of its own:
+/// tests may be threads of one process.
+fn marked(seed: u8) -> Vec<u8> {
+    (0..32).map(|index| mark(seed, index)).collect()
 }
 
-fn mark(index: u8) -> u8 {
-    index.wrapping_mul(151) ^ index.rotate_left(3) ^ 0x6b
+fn mark(seed: u8, index: u8) -> u8 {
+    index.wrapping_mul(151) ^ index.rotate_left(3) ^ seed.wrapping_mul(29) ^ 0x6b
 }
 
 /// The start of the mark, as each search looks for it, kept inverted: a searcher must not find itself.
-fn inverted() -> Vec<u8> {
-    (0..24).map(|index| !mark(index)).collect()
+fn inverted(seed: u8) -> Vec<u8> {
+    (0..24).map(|index| !mark(seed, index)).collect()
 }
 
 /// Whether `hay` holds what `needle` inverts.
@@ -62,10 +64,10 @@ fn wipe_bytes(bytes: &mut [u8]) {
     }
 }
 
-/// Imports the marked AES key and a marked RSA key, uses both, and tells needles for both.
-fn import_and_use(session: &Session<'_>) -> Vec<Vec<u8>> {
+/// Imports the marked AES key, uses it, and tells its needle.
+fn import_and_use_aes(session: &Session<'_>, seed: u8) -> Vec<u8> {
     let mut aes = keys::open_secret(CKK_AES)
-        .with(CKA_VALUE, marked())
+        .with(CKA_VALUE, marked(seed))
         .with(CKA_SENSITIVE, true)
         .with(CKA_EXTRACTABLE, false)
         .with(CKA_TOKEN, true);
@@ -77,6 +79,12 @@ fn import_and_use(session: &Session<'_>) -> Vec<Vec<u8>> {
         .unwrap();
     session.run(Way::Decrypt, iv, key, &sealed).unwrap();
     session.run(Way::Sign, CKM_AES_CMAC, key, b"data").unwrap();
+    inverted(seed)
+}
+
+/// Imports a marked AES key and an RSA key, uses both, and tells needles for both.
+fn import_and_use(session: &Session<'_>) -> Vec<Vec<u8>> {
+    let mut needles = vec![import_and_use_aes(session, 1)];
     let mut rsa = RsaPrivate::fixed(2048);
     let mut template = rsa
         .template()
@@ -91,7 +99,6 @@ fn import_and_use(session: &Session<'_>) -> Vec<Vec<u8>> {
             .run(Way::Sign, CKM_SHA256_RSA_PKCS, private, b"data")
             .unwrap();
     }
-    let mut needles = vec![inverted()];
     // The private exponent and a prime; and both as little-endian words, as big numbers lie in memory.
     for number in [2, 3] {
         let bytes = &mut rsa.numbers[number];
@@ -159,8 +166,8 @@ fn search_memory(pid: &str, needles: &[Vec<u8>]) -> (Vec<String>, u64) {
 
 #[test]
 fn the_searcher_finds_what_is_there() {
-    let mut there = marked();
-    let (found, _) = search_memory("self", &[inverted()]);
+    let mut there = marked(2);
+    let (found, _) = search_memory("self", &[inverted(2)]);
     assert!(
         !found.is_empty(),
         "the mark is on the heap of this test and was not found"
@@ -168,9 +175,9 @@ fn the_searcher_finds_what_is_there() {
     let nowhere: Vec<u8> = (0..24)
         .map(|index: u8| index.wrapping_mul(91) ^ 0xc3)
         .collect();
-    assert!(holds(&there, &inverted()) && !holds(&there, &nowhere));
+    assert!(holds(&there, &inverted(2)) && !holds(&there, &nowhere));
     wipe_bytes(&mut there);
-    let (found, _) = search_memory("self", &[inverted()]);
+    let (found, _) = search_memory("self", &[inverted(2)]);
     assert!(found.is_empty(), "the searcher finds itself: {found:#?}");
 }
 
@@ -181,16 +188,20 @@ fn the_application_holds_no_key() {
         return;
     }
     let session = place.user();
-    let needles = import_and_use(&session);
-    // The module's part: heap, its own data, buffers of the connection. The fixed RSA key is a constant of this test program, in a
-    // read-only mapping of its file, which is no concern of the module.
+    let mut needles = vec![import_and_use_aes(&session, 3), inverted(4)];
+    let curve = Curve::P256;
+    let mut template = keys::ec_private(curve, &[])
+        .with(CKA_VALUE, marked(4))
+        .with(CKA_SENSITIVE, true);
+    let private = session.create(&template).unwrap();
+    wipe(&mut template);
+    session
+        .run(Way::Sign, CKM_ECDSA, private, &[1; 32])
+        .unwrap();
+    // The order of a big number in memory.
+    needles.push((8..32).rev().map(|index| !mark(4, index)).collect());
     let (found, _) = search_memory("self", &needles);
-    let own = std::env::current_exe().unwrap();
-    let foreign: Vec<&String> = found
-        .iter()
-        .filter(|line| !line.contains(own.to_str().unwrap()))
-        .collect();
-    assert!(foreign.is_empty(), "{foreign:#?}");
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 fn files_below(directory: &Path) -> Vec<PathBuf> {
@@ -436,7 +447,7 @@ fn what_is_decrypted_and_derived_is_secret_as_well() {
     // A key that arrives wrapped exists in clear nowhere but in the daemon.
     let kek = strongroom_tests::pattern(77, 32);
     let wrapping = keys::import_aes(&session, &kek);
-    let wrapped = strongroom_tests::judge::aes::Aes::new(&kek).kw(&marked());
+    let wrapped = strongroom_tests::judge::aes::Aes::new(&kek).kw(&marked(5));
     let template = template! {
         CKA_CLASS => CKO_SECRET_KEY, CKA_KEY_TYPE => CKK_AES, CKA_SENSITIVE => true, CKA_EXTRACTABLE => true,
         CKA_ENCRYPT => true,
@@ -448,7 +459,7 @@ fn what_is_decrypted_and_derived_is_secret_as_well() {
         .run(Way::Encrypt, CKM_AES_ECB, key, &[0; 16])
         .unwrap();
     session.wrap(CKM_AES_KEY_WRAP, wrapping, key).unwrap();
-    let (found, _) = search_memory(&pid.to_string(), &[inverted()]);
+    let (found, _) = search_memory(&pid.to_string(), &[inverted(5)]);
     assert!(found.is_empty(), "{found:#?}");
     let _ = succeed;
 }
