@@ -20,7 +20,7 @@ fn fill(session: &Session<'_>, from: usize, to: usize) {
     }
 }
 
-/// The median time of a search by label among what there is.
+/// The time of an undisturbed search by label among what there is: the fastest tenth, because other tests run beside this one.
 fn time_of_find(session: &Session<'_>, label: &str) -> Duration {
     let mut times: Vec<Duration> = (0..201)
         .map(|_| {
@@ -32,7 +32,7 @@ fn time_of_find(session: &Session<'_>, label: &str) -> Duration {
         })
         .collect();
     times.sort_unstable();
-    times[100]
+    times[20]
 }
 
 #[test]
