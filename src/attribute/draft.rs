@@ -80,7 +80,9 @@ impl Draft {
             attributes: Attributes::default(),
             secrets: Vec::new(),
         };
-        for row in TABLE.iter().filter(|row| row.shapes & shape.bit() != 0) {
+        // A preset of what is material would stand before the material itself; it is filled in when the object is completed.
+        let presets = |row: &&Row| row.shapes & shape.bit() != 0 && !row.is_material();
+        for row in TABLE.iter().filter(presets) {
             if let Some(value) = preset(row.preset) {
                 draft.attributes.set(row.kind, value);
             }

@@ -71,25 +71,43 @@ pub fn keep(desk: &Desk<'_>, made: Vec<Made>) -> Result<Vec<ObjectHandle>> {
             session_objects.push(newcomer)
         }
     }
-    let mut on_token = if token_objects.is_empty() {
-        Vec::new().into_iter()
-    } else {
-        desk.session
-            .token()
-            .add(token_objects, desk.limits)?
-            .into_iter()
+    // Those of the session first: they can be taken back when the vault refuses the others.
+    let in_session = keep_in_session(desk, session_objects)?;
+    let on_token = match keep_on_token(desk, token_objects) {
+        Ok(on_token) => on_token,
+        Err(error) => {
+            for handle in in_session {
+                drop_from_session(desk, handle);
+            }
+            return Err(error);
+        }
     };
-    let mut in_session = keep_in_session(desk, session_objects)?.into_iter();
+    let (mut in_session, mut on_token) = (in_session.into_iter(), on_token.into_iter());
     Ok(order
         .into_iter()
         .filter_map(|of_token| {
             if of_token {
-                on_token.next().map(|object| object.handle)
+                on_token.next()
             } else {
                 in_session.next()
             }
         })
         .collect())
+}
+
+fn keep_on_token(desk: &Desk<'_>, newcomers: Vec<Newcomer>) -> Result<Vec<ObjectHandle>> {
+    if newcomers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let added = desk.session.token().add(newcomers, desk.limits)?;
+    Ok(added.iter().map(|object| object.handle).collect())
+}
+
+/// Whether it was there.
+fn drop_from_session(desk: &Desk<'_>, handle: ObjectHandle) -> bool {
+    let removed = desk.session.seat.objects.write().remove(handle);
+    desk.session.owned.lock().remove(&handle);
+    removed.is_some()
 }
 
 fn keep_in_session(desk: &Desk<'_>, newcomers: Vec<Newcomer>) -> Result<Vec<ObjectHandle>> {
@@ -194,14 +212,7 @@ pub fn copy(desk: &Desk<'_>, handle: ObjectHandle, sent: &request::Template<'_>)
         open,
     };
     let handle = if newcomer.attributes.flag(AttributeType::TOKEN) == Some(true) {
-        only(
-            desk.session
-                .token()
-                .add(vec![newcomer], desk.limits)?
-                .iter()
-                .map(|object| object.handle)
-                .collect(),
-        )?
+        only(keep_on_token(desk, vec![newcomer])?)?
     } else {
         only(keep_in_session(desk, vec![newcomer])?)?
     };
@@ -227,10 +238,8 @@ pub fn destroy(desk: &Desk<'_>, handle: ObjectHandle) -> Result<Reply> {
     }
     if on_token {
         desk.session.token().destroy(handle)?;
-    } else {
-        let removed = desk.session.seat.objects.write().remove(handle);
-        removed.ok_or(Error::ObjectHandleInvalid)?;
-        desk.session.owned.lock().remove(&handle);
+    } else if !drop_from_session(desk, handle) {
+        return Err(Error::ObjectHandleInvalid);
     }
     Ok(Reply::Empty)
 }
@@ -436,3 +445,6 @@ pub fn find_final(desk: &Desk<'_>) -> Result<Reply> {
         .ok_or(Error::OperationNotInitialized)?;
     Ok(Reply::Empty)
 }
+
+#[cfg(test)]
+mod tests;
