@@ -460,3 +460,6 @@ fn cut_leading(shared: SecretBytes, length: Option<usize>) -> Result<SecretBytes
         }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -405,3 +405,6 @@ fn take_secret(draft: &mut Draft, row: &Row, plain: &[u8]) -> Result<()> {
     };
     draft.set_secret(AttributeType::VALUE, value)
 }
+
+#[cfg(test)]
+mod tests;
