@@ -125,6 +125,13 @@ pub struct Event<'e> {
 
 /// An answer whose event is in the journal, or need not be. The audit makes it and nobody else, so an answer without a line
 /// cannot be sent by mistake.
+///
+/// ```compile_fail,E0423
+/// use strongroom::audit::Recorded;
+/// fn unrecorded(answer: u64) -> Recorded<u64> {
+///     Recorded(answer)
+/// }
+/// ```
 #[derive(Debug)]
 #[must_use]
 pub struct Recorded<T>(T);

@@ -98,6 +98,36 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
+/// An answer that has been recorded and may be sent.
+#[derive(Debug)]
+pub struct Answered((Reply, strongroom_wire::ck::Rv));
+
+impl Answered {
+    /// Encodes it into a sink of bounded room; answers whether it fitted. What was written of one that did not is no answer.
+    #[must_use]
+    pub fn fits(&self, sink: &mut impl codec::Sink) -> bool {
+        let (reply, rv) = &self.0;
+        answer::write(reply, *rv, sink).is_ok()
+    }
+
+    /// Appends it, encoded, to a buffer.
+    ///
+    /// # Errors
+    /// [`Malformed`] when there is no memory: close the connection.
+    pub fn append_to(&self, out: &mut SecretVec) -> std::result::Result<(), Malformed> {
+        let (reply, rv) = &self.0;
+        // The data of an output come last, so that one move of the buffer is enough for them.
+        if let Reply::Output {
+            data: Some(data), ..
+        } = reply
+        {
+            out.reserve(data.len() + answer::OUTPUT_HEAD_BYTES)
+                .map_err(|_| Malformed)?;
+        }
+        answer::write(reply, *rv, &mut answer::Locked(out)).map_err(|_| Malformed)
+    }
+}
+
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -264,7 +294,7 @@ impl Service {
         application.connections.fetch_add(1, Ordering::SeqCst);
         drop(applications);
         let hello = answer::hello(self.settings.read().daemon_version);
-        match answer::encode(&hello, out) {
+        match answer::encode(&hello, &mut answer::Locked(out)) {
             Ok(()) => Ok((application, shared_memory)),
             Err(_) => {
                 self.leave(&application);
@@ -293,11 +323,22 @@ impl Service {
         payload: &[u8],
         out: &mut SecretVec,
     ) -> std::result::Result<(), Malformed> {
+        self.reply(application, payload)?.append_to(out)
+    }
+
+    /// Answers one request; the answer is not encoded yet.
+    ///
+    /// # Errors
+    /// [`Malformed`]: close the connection.
+    pub fn reply(
+        &self,
+        application: &Arc<Application>,
+        payload: &[u8],
+    ) -> std::result::Result<Answered, Malformed> {
         let request: Request<'_> = codec::decode(payload).map_err(|_| Malformed)?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let recorded = self.recorded(application, &request)?;
-        let (reply, rv) = recorded.into_inner();
-        answer::write(&reply, rv, out).map_err(|_| Malformed)
+        Ok(Answered(recorded.into_inner()))
     }
 
     /// Carries a request out and has it recorded: no answer goes without its line.

@@ -58,6 +58,26 @@ intents! {
 }
 
 /// A template for one intent: every attribute known and once, every value of the right form.
+///
+/// One that was meant for a search creates nothing:
+///
+/// ```compile_fail,E0308
+/// use strongroom::attribute::template::{Create, Find, Template};
+/// fn create(_: &Template<'_, Create>) {}
+/// fn confused(template: &Template<'_, Find>) {
+///     create(template);
+/// }
+/// ```
+///
+/// and none is made without being parsed:
+///
+/// ```compile_fail,E0451
+/// use std::marker::PhantomData;
+/// use strongroom::attribute::template::{Create, Template};
+/// fn unparsed() -> Template<'static, Create> {
+///     Template { entries: Vec::new(), intent: PhantomData }
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Template<'a, I: Intent> {
     entries: Vec<Entry<'a>>,

@@ -69,6 +69,36 @@ usages! {
 }
 
 /// The permission to use one key for one thing. Made only by [`authorize`]; an operation keeps its own.
+///
+/// Nobody else can make one:
+///
+/// ```compile_fail,E0451
+/// use std::{marker::PhantomData, sync::Arc};
+/// use strongroom::{object::{Object, OpenKey}, policy::{Grant, Sign}};
+/// fn forged(object: Arc<Object>, key: Arc<OpenKey>) -> Grant<Sign> {
+///     Grant { object, key, usage: PhantomData }
+/// }
+/// ```
+///
+/// and one use is not another:
+///
+/// ```compile_fail,E0308
+/// use strongroom::policy::{Decrypt, Grant, Sign};
+/// fn decrypt(_: &Grant<Decrypt>) {}
+/// fn confused(grant: &Grant<Sign>) {
+///     decrypt(grant);
+/// }
+/// ```
+///
+/// while each is taken where it is wanted:
+///
+/// ```
+/// use strongroom::policy::{Grant, Sign};
+/// fn sign(_: &Grant<Sign>) {}
+/// fn right(grant: &Grant<Sign>) {
+///     sign(grant);
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Grant<U: Usage> {
     object: Arc<Object>,
@@ -163,3 +193,6 @@ fn size_fits(object: &Object, key: &OpenKey, mechanism: &Row, wrong: Error) -> R
         Err(wrong)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ fn return_value(reply: &Reply) -> Rv {
 }
 
 /// A sink in locked memory.
-struct Locked<'v>(&'v mut SecretVec);
+pub(super) struct Locked<'v>(pub(super) &'v mut SecretVec);
 
 impl Sink for Locked<'_> {
     fn append(&mut self, bytes: &[u8]) -> std::result::Result<(), CodecError> {
@@ -54,9 +54,9 @@ impl Sink for Locked<'_> {
 /// Appends an encoded answer.
 pub(super) fn encode(
     answer: &Answer<'_>,
-    out: &mut SecretVec,
+    sink: &mut impl Sink,
 ) -> std::result::Result<(), CodecError> {
-    codec::encode(answer, &mut Locked(out))
+    codec::encode(answer, sink)
 }
 
 /// The answer to a hello.
@@ -71,7 +71,7 @@ pub(super) fn hello(daemon_version: [u8; 3]) -> Answer<'static> {
 pub(super) fn write(
     reply: &Reply,
     rv: Rv,
-    out: &mut SecretVec,
+    sink: &mut impl Sink,
 ) -> std::result::Result<(), CodecError> {
     let body = match reply {
         Reply::Empty => Body::Empty,
@@ -89,9 +89,6 @@ pub(super) fn write(
         Reply::Objects(objects) => Body::Objects(list(objects)?),
         Reply::Size(bytes) => Body::Size(*bytes),
         Reply::Output { length, data } => {
-            // The data come last, so that one move of the buffer is enough for them.
-            out.reserve(data.as_ref().map_or(0, SecretVec::len) + OUTPUT_HEAD_BYTES)
-                .map_err(|_| CodecError::Full)?;
             let data = Secret::new(data.as_ref().map_or(&[], SecretVec::expose));
             Body::Output {
                 length: *length,
@@ -110,11 +107,11 @@ pub(super) fn write(
             Body::Attributes(List::new(answers).ok_or(CodecError::Full)?)
         }
     };
-    encode(&Answer { rv, body }, out)
+    encode(&Answer { rv, body }, sink)
 }
 
 /// Room for what stands before the data of an output: return value, variant, two lengths.
-const OUTPUT_HEAD_BYTES: usize = 40;
+pub(super) const OUTPUT_HEAD_BYTES: usize = 40;
 
 fn list<T: Clone, const MAX: usize>(items: &[T]) -> std::result::Result<List<T, MAX>, CodecError> {
     List::new(items.to_vec()).ok_or(CodecError::Full)

@@ -44,7 +44,9 @@ fn a_generated_key_says_where_it_comes_from() {
         (vec![yes(A::EXTRACTABLE)], true, false),
         (OPEN.to_vec(), false, false),
     ] {
-        let secret = talk.generate(M::AES_KEY_GEN, &with(&[length(32)], &more)).unwrap();
+        let secret = talk
+            .generate(M::AES_KEY_GEN, &with(&[length(32)], &more))
+            .unwrap();
         let (_, private) = talk.pair(M::EC_KEY_PAIR_GEN, &[p256()], &more).unwrap();
         for (key, mechanism) in [(secret, M::AES_KEY_GEN), (private, M::EC_KEY_PAIR_GEN)] {
             assert!(talk.flag(key, A::LOCAL));
@@ -53,11 +55,20 @@ fn a_generated_key_says_where_it_comes_from() {
             assert_eq!(talk.number(key, A::KEY_GEN_MECHANISM), mechanism.0);
         }
         // What it has been it stays, however sensitive it becomes.
-        assert_eq!(talk.set(secret, &[yes(A::SENSITIVE), no(A::EXTRACTABLE)]), Rv::OK);
+        assert_eq!(
+            talk.set(secret, &[yes(A::SENSITIVE), no(A::EXTRACTABLE)]),
+            Rv::OK
+        );
         assert_eq!(talk.flag(secret, A::ALWAYS_SENSITIVE), always);
         assert_eq!(talk.flag(secret, A::NEVER_EXTRACTABLE), never);
-        assert_eq!(talk.set(secret, &[no(A::SENSITIVE)]), Rv::ATTRIBUTE_READ_ONLY);
-        assert_eq!(talk.set(secret, &[yes(A::EXTRACTABLE)]), Rv::ATTRIBUTE_READ_ONLY);
+        assert_eq!(
+            talk.set(secret, &[no(A::SENSITIVE)]),
+            Rv::ATTRIBUTE_READ_ONLY
+        );
+        assert_eq!(
+            talk.set(secret, &[yes(A::EXTRACTABLE)]),
+            Rv::ATTRIBUTE_READ_ONLY
+        );
     }
 }
 
@@ -68,17 +79,49 @@ fn secret_keys_are_generated_in_the_lengths_of_their_mechanism() {
         (M::AES_KEY_GEN, vec![length(16)], Ok(())),
         (M::AES_KEY_GEN, vec![length(24)], Ok(())),
         (M::AES_KEY_GEN, vec![length(32)], Ok(())),
-        (M::AES_KEY_GEN, vec![length(17)], Err(Rv::ATTRIBUTE_VALUE_INVALID)),
-        (M::AES_KEY_GEN, vec![length(0)], Err(Rv::ATTRIBUTE_VALUE_INVALID)),
-        (M::AES_KEY_GEN, vec![length(u64::MAX)], Err(Rv::ATTRIBUTE_VALUE_INVALID)),
+        (
+            M::AES_KEY_GEN,
+            vec![length(17)],
+            Err(Rv::ATTRIBUTE_VALUE_INVALID),
+        ),
+        (
+            M::AES_KEY_GEN,
+            vec![length(0)],
+            Err(Rv::ATTRIBUTE_VALUE_INVALID),
+        ),
+        (
+            M::AES_KEY_GEN,
+            vec![length(u64::MAX)],
+            Err(Rv::ATTRIBUTE_VALUE_INVALID),
+        ),
         (M::AES_KEY_GEN, vec![], Err(Rv::TEMPLATE_INCOMPLETE)),
-        (M::AES_KEY_GEN, vec![length(16), bytes(A::VALUE, &[1; 16])], Err(Rv::ATTRIBUTE_READ_ONLY)),
-        (M::AES_KEY_GEN, vec![length(16), number(A::KEY_TYPE, 0x10)], Err(Rv::TEMPLATE_INCONSISTENT)),
-        (M::AES_KEY_GEN, vec![length(16), number(A::CLASS, 3)], Err(Rv::TEMPLATE_INCONSISTENT)),
+        (
+            M::AES_KEY_GEN,
+            vec![length(16), bytes(A::VALUE, &[1; 16])],
+            Err(Rv::ATTRIBUTE_READ_ONLY),
+        ),
+        (
+            M::AES_KEY_GEN,
+            vec![length(16), number(A::KEY_TYPE, 0x10)],
+            Err(Rv::TEMPLATE_INCONSISTENT),
+        ),
+        (
+            M::AES_KEY_GEN,
+            vec![length(16), number(A::CLASS, 3)],
+            Err(Rv::TEMPLATE_INCONSISTENT),
+        ),
         (M::GENERIC_SECRET_KEY_GEN, vec![length(64)], Ok(())),
-        (M::GENERIC_SECRET_KEY_GEN, vec![length(1 << 40)], Err(Rv::ATTRIBUTE_VALUE_INVALID)),
+        (
+            M::GENERIC_SECRET_KEY_GEN,
+            vec![length(1 << 40)],
+            Err(Rv::ATTRIBUTE_VALUE_INVALID),
+        ),
         (M::SHA256, vec![length(16)], Err(Rv::MECHANISM_INVALID)),
-        (M::EC_KEY_PAIR_GEN, vec![length(16)], Err(Rv::MECHANISM_INVALID)),
+        (
+            M::EC_KEY_PAIR_GEN,
+            vec![length(16)],
+            Err(Rv::MECHANISM_INVALID),
+        ),
         (M(0x8000_0001), vec![length(16)], Err(Rv::MECHANISM_INVALID)),
     ] {
         let outcome = talk.generate(mechanism, &template).map(|_| ());
@@ -104,12 +147,32 @@ fn pairs_of_every_kind_are_made_and_work() {
     let talk = House::new().user();
     let curve = |der: &[u8]| bytes(A::EC_PARAMS, der);
     for (mechanism, public, signs_with) in [
-        (M::RSA_PKCS_KEY_PAIR_GEN, number(A::MODULUS_BITS, 2048), Some(M::SHA256_RSA_PKCS)),
+        (
+            M::RSA_PKCS_KEY_PAIR_GEN,
+            number(A::MODULUS_BITS, 2048),
+            Some(M::SHA256_RSA_PKCS),
+        ),
         (M::EC_KEY_PAIR_GEN, p256(), Some(M::ECDSA_SHA256)),
-        (M::EC_KEY_PAIR_GEN, curve(Curve::P384.oid_der()), Some(M::ECDSA_SHA384)),
-        (M::EC_KEY_PAIR_GEN, curve(Curve::P521.oid_der()), Some(M::ECDSA_SHA512)),
-        (M::EC_EDWARDS_KEY_PAIR_GEN, curve(Curve25519::Ed25519.oid_der()), Some(M::EDDSA)),
-        (M::EC_MONTGOMERY_KEY_PAIR_GEN, curve(Curve25519::X25519.oid_der()), None),
+        (
+            M::EC_KEY_PAIR_GEN,
+            curve(Curve::P384.oid_der()),
+            Some(M::ECDSA_SHA384),
+        ),
+        (
+            M::EC_KEY_PAIR_GEN,
+            curve(Curve::P521.oid_der()),
+            Some(M::ECDSA_SHA512),
+        ),
+        (
+            M::EC_EDWARDS_KEY_PAIR_GEN,
+            curve(Curve25519::Ed25519.oid_der()),
+            Some(M::EDDSA),
+        ),
+        (
+            M::EC_MONTGOMERY_KEY_PAIR_GEN,
+            curve(Curve25519::X25519.oid_der()),
+            None,
+        ),
     ] {
         let (public, private) = talk.pair(mechanism, &[public], &[]).unwrap();
         if let Some(signs_with) = signs_with {
@@ -120,7 +183,10 @@ fn pairs_of_every_kind_are_made_and_work() {
             assert_eq!(talk.read(public, kind), talk.read(private, kind), "{kind}");
         }
         assert!(talk.flag(public, A::LOCAL) && talk.flag(private, A::LOCAL));
-        assert_ne!(talk.read(public, A::UNIQUE_ID), talk.read(private, A::UNIQUE_ID));
+        assert_ne!(
+            talk.read(public, A::UNIQUE_ID),
+            talk.read(private, A::UNIQUE_ID)
+        );
     }
 }
 
@@ -130,17 +196,72 @@ fn what_a_pair_cannot_be_made_of() {
     let bits = |bits| number(A::MODULUS_BITS, bits);
     let none: Sent = vec![];
     for (mechanism, public, private, answer) in [
-        (M::EC_KEY_PAIR_GEN, none.clone(), none.clone(), Rv::TEMPLATE_INCOMPLETE),
-        (M::EC_KEY_PAIR_GEN, vec![p256()], vec![p256()], Rv::ATTRIBUTE_READ_ONLY),
-        (M::EC_KEY_PAIR_GEN, vec![bytes(A::EC_PARAMS, b"\x06\x01\x01")], none.clone(), Rv::CURVE_NOT_SUPPORTED),
-        (M::EC_EDWARDS_KEY_PAIR_GEN, vec![p256()], none.clone(), Rv::CURVE_NOT_SUPPORTED),
-        (M::EC_KEY_PAIR_GEN, vec![p256(), yes(A::SENSITIVE)], none.clone(), Rv::ATTRIBUTE_TYPE_INVALID),
-        (M::RSA_PKCS_KEY_PAIR_GEN, none.clone(), none.clone(), Rv::TEMPLATE_INCOMPLETE),
-        (M::RSA_PKCS_KEY_PAIR_GEN, vec![bits(8)], none.clone(), Rv::ATTRIBUTE_VALUE_INVALID),
-        (M::RSA_PKCS_KEY_PAIR_GEN, vec![bits(1 << 40)], none.clone(), Rv::ATTRIBUTE_VALUE_INVALID),
-        (M::RSA_PKCS_KEY_PAIR_GEN, vec![bits(2048), bytes(A::PUBLIC_EXPONENT, &[2])], none.clone(), Rv::ATTRIBUTE_VALUE_INVALID),
-        (M::RSA_PKCS_KEY_PAIR_GEN, vec![bits(2048), bytes(A::MODULUS, b"m")], none.clone(), Rv::ATTRIBUTE_READ_ONLY),
-        (M::AES_KEY_GEN, vec![length(16)], none.clone(), Rv::MECHANISM_INVALID),
+        (
+            M::EC_KEY_PAIR_GEN,
+            none.clone(),
+            none.clone(),
+            Rv::TEMPLATE_INCOMPLETE,
+        ),
+        (
+            M::EC_KEY_PAIR_GEN,
+            vec![p256()],
+            vec![p256()],
+            Rv::ATTRIBUTE_READ_ONLY,
+        ),
+        (
+            M::EC_KEY_PAIR_GEN,
+            vec![bytes(A::EC_PARAMS, b"\x06\x01\x01")],
+            none.clone(),
+            Rv::CURVE_NOT_SUPPORTED,
+        ),
+        (
+            M::EC_EDWARDS_KEY_PAIR_GEN,
+            vec![p256()],
+            none.clone(),
+            Rv::CURVE_NOT_SUPPORTED,
+        ),
+        (
+            M::EC_KEY_PAIR_GEN,
+            vec![p256(), yes(A::SENSITIVE)],
+            none.clone(),
+            Rv::ATTRIBUTE_TYPE_INVALID,
+        ),
+        (
+            M::RSA_PKCS_KEY_PAIR_GEN,
+            none.clone(),
+            none.clone(),
+            Rv::TEMPLATE_INCOMPLETE,
+        ),
+        (
+            M::RSA_PKCS_KEY_PAIR_GEN,
+            vec![bits(8)],
+            none.clone(),
+            Rv::ATTRIBUTE_VALUE_INVALID,
+        ),
+        (
+            M::RSA_PKCS_KEY_PAIR_GEN,
+            vec![bits(1 << 40)],
+            none.clone(),
+            Rv::ATTRIBUTE_VALUE_INVALID,
+        ),
+        (
+            M::RSA_PKCS_KEY_PAIR_GEN,
+            vec![bits(2048), bytes(A::PUBLIC_EXPONENT, &[2])],
+            none.clone(),
+            Rv::ATTRIBUTE_VALUE_INVALID,
+        ),
+        (
+            M::RSA_PKCS_KEY_PAIR_GEN,
+            vec![bits(2048), bytes(A::MODULUS, b"m")],
+            none.clone(),
+            Rv::ATTRIBUTE_READ_ONLY,
+        ),
+        (
+            M::AES_KEY_GEN,
+            vec![length(16)],
+            none.clone(),
+            Rv::MECHANISM_INVALID,
+        ),
     ] {
         let outcome = talk.pair(mechanism, &public, &private);
         assert_eq!(outcome, Err(answer), "{mechanism} {public:?} {private:?}");
@@ -160,13 +281,23 @@ fn both_sides_derive_the_same_and_it_is_cut_at_its_leading_end() {
     let shared = derive(one, &other_point, &[]).unwrap();
     assert_eq!(shared.len(), 32);
     assert_eq!(derive(other, &one_point, &[]).unwrap(), shared);
-    assert_eq!(derive(other, &one_point[2..], &[]).unwrap(), shared, "a bare point");
-    assert_eq!(derive(one, &other_point, &[length(16)]).unwrap(), shared[16..]);
+    assert_eq!(
+        derive(other, &one_point[2..], &[]).unwrap(),
+        shared,
+        "a bare point"
+    );
+    assert_eq!(
+        derive(one, &other_point, &[length(16)]).unwrap(),
+        shared[16..]
+    );
     let aes = [number(A::KEY_TYPE, KeyType::AES.0), length(24)];
     assert_eq!(derive(one, &other_point, &aes).unwrap(), shared[8..]);
     for (more, answer) in [
         (vec![length(33)], Rv::ATTRIBUTE_VALUE_INVALID),
-        (vec![number(A::KEY_TYPE, KeyType::AES.0), length(20)], Rv::TEMPLATE_INCONSISTENT),
+        (
+            vec![number(A::KEY_TYPE, KeyType::AES.0), length(20)],
+            Rv::TEMPLATE_INCONSISTENT,
+        ),
         (vec![number(A::CLASS, 3)], Rv::TEMPLATE_INCONSISTENT),
         (vec![bytes(A::VALUE, b"mine")], Rv::ATTRIBUTE_READ_ONLY),
     ] {
@@ -191,8 +322,16 @@ fn a_derived_key_is_no_better_than_its_base() {
         let key = talk.derive(ecdh(&point), base_key, &template).unwrap();
         assert!(!talk.flag(key, A::LOCAL));
         assert_eq!(talk.number(key, A::KEY_GEN_MECHANISM), u64::MAX);
-        assert_eq!(talk.flag(key, A::ALWAYS_SENSITIVE), always, "{base:?} {template:?}");
-        assert_eq!(talk.flag(key, A::NEVER_EXTRACTABLE), never, "{base:?} {template:?}");
+        assert_eq!(
+            talk.flag(key, A::ALWAYS_SENSITIVE),
+            always,
+            "{base:?} {template:?}"
+        );
+        assert_eq!(
+            talk.flag(key, A::NEVER_EXTRACTABLE),
+            never,
+            "{base:?} {template:?}"
+        );
     }
 }
 
@@ -206,7 +345,9 @@ fn a_derive_template_is_merged_and_not_contradicted() {
         bytes(A::LABEL, b"imposed"),
     ];
     let (key, point) = agreeing_pair(&talk, &[inner(A::DERIVE_TEMPLATE, &imposed)]);
-    let derived = talk.derive(ecdh(&point), key, &[bytes(A::ID, b"mine")]).unwrap();
+    let derived = talk
+        .derive(ecdh(&point), key, &[bytes(A::ID, b"mine")])
+        .unwrap();
     assert_eq!(talk.read(derived, A::LABEL).unwrap(), b"imposed");
     assert_eq!(talk.read(derived, A::ID).unwrap(), b"mine");
     assert_eq!(talk.number(derived, A::VALUE_LEN), 16);
@@ -228,7 +369,10 @@ fn trust_is_not_derived() {
     let talk = House::new().user();
     let trusting = inner(A::DERIVE_TEMPLATE, &[yes(A::TRUSTED)]);
     let (key, point) = agreeing_pair(&talk, &[trusting]);
-    assert_eq!(talk.derive(ecdh(&point), key, &[]), Err(Rv::TEMPLATE_INCONSISTENT));
+    assert_eq!(
+        talk.derive(ecdh(&point), key, &[]),
+        Err(Rv::TEMPLATE_INCONSISTENT)
+    );
     let (key, point) = agreeing_pair(&talk, &[]);
     let outcome = talk.derive(ecdh(&point), key, &[yes(A::TRUSTED)]);
     assert_eq!(outcome, Err(Rv::ATTRIBUTE_READ_ONLY));
@@ -239,7 +383,9 @@ fn only_a_key_that_may_derive_derives() {
     let talk = House::new().user();
     let (_, point) = agreeing_pair(&talk, &[]);
     let (public, private) = talk.pair(M::EC_KEY_PAIR_GEN, &[p256()], &[]).unwrap();
-    let aes = talk.generate(M::AES_KEY_GEN, &[length(16), yes(A::DERIVE)]).unwrap();
+    let aes = talk
+        .generate(M::AES_KEY_GEN, &[length(16), yes(A::DERIVE)])
+        .unwrap();
     for (key, answer) in [
         (private, Rv::KEY_FUNCTION_NOT_PERMITTED),
         (public, Rv::KEY_FUNCTION_NOT_PERMITTED),

@@ -23,7 +23,8 @@ fn length(bytes: u64) -> (A, Value) {
 
 /// An AES key.
 fn aes(talk: &Talk, more: &[(A, Value)]) -> ObjectHandle {
-    talk.generate(M::AES_KEY_GEN, &with(&[length(32)], more)).unwrap()
+    talk.generate(M::AES_KEY_GEN, &with(&[length(32)], more))
+        .unwrap()
 }
 
 /// An AES key with a known value that may leave.
@@ -34,7 +35,10 @@ fn target(talk: &Talk, more: &[(A, Value)]) -> ObjectHandle {
 
 /// What a template must say of an unwrapped AES key; it can be read.
 fn open_aes(more: &[(A, Value)]) -> Vec<(A, Value)> {
-    let open = with(&class_and_type(Shape::Secret), &[no(A::SENSITIVE), yes(A::EXTRACTABLE)]);
+    let open = with(
+        &class_and_type(Shape::Secret),
+        &[no(A::SENSITIVE), yes(A::EXTRACTABLE)],
+    );
     with(&open, more)
 }
 
@@ -51,13 +55,27 @@ fn a_secret_key_leaves_and_comes_back_under_every_mechanism() {
     let talk = House::new().user();
     let key = aes(&talk, &[]);
     let (public, private) = talk
-        .pair(M::RSA_PKCS_KEY_PAIR_GEN, &[number(A::MODULUS_BITS, 2048)], &[])
+        .pair(
+            M::RSA_PKCS_KEY_PAIR_GEN,
+            &[number(A::MODULUS_BITS, 2048)],
+            &[],
+        )
         .unwrap();
     let target = target(&talk, &[]);
     let iv = Parameter::Bytes(&[3; 16]);
-    let counter = Parameter::Counter { bits: 32, block: [9; 16] };
-    let gcm = Parameter::Gcm { iv: &[5; 12], aad: b"", tag_bits: 128 };
-    let rsa_aes = Parameter::RsaAesKeyWrap { aes_bits: 256, oaep: OAEP };
+    let counter = Parameter::Counter {
+        bits: 32,
+        block: [9; 16],
+    };
+    let gcm = Parameter::Gcm {
+        iv: &[5; 12],
+        aad: b"",
+        tag_bits: 128,
+    };
+    let rsa_aes = Parameter::RsaAesKeyWrap {
+        aes_bits: 256,
+        oaep: OAEP,
+    };
     for (under, over, mechanism) in [
         (key, key, plain(M::AES_KEY_WRAP)),
         (key, key, kwp()),
@@ -68,7 +86,11 @@ fn a_secret_key_leaves_and_comes_back_under_every_mechanism() {
         (key, key, mechanism(M::AES_CTR, counter)),
         (key, key, mechanism(M::AES_GCM, gcm)),
         (public, private, plain(M::RSA_PKCS)),
-        (public, private, mechanism(M::RSA_PKCS_OAEP, Parameter::Oaep(OAEP))),
+        (
+            public,
+            private,
+            mechanism(M::RSA_PKCS_OAEP, Parameter::Oaep(OAEP)),
+        ),
         (public, private, mechanism(M::RSA_AES_KEY_WRAP, rsa_aes)),
     ] {
         let kind = mechanism.kind;
@@ -87,7 +109,9 @@ fn a_secret_key_leaves_and_comes_back_under_every_mechanism() {
             key: target,
             output: Output::Size,
         });
-        let Body::Output { length, data } = told.body() else { panic!("no length") };
+        let Body::Output { length, data } = told.body() else {
+            panic!("no length")
+        };
         assert!(length >= wrapped.len() as u64 && data.is_empty(), "{kind}");
         let told = talk.rv(&Request::WrapKey {
             session: talk.session,
@@ -107,15 +131,40 @@ fn private_keys_leave_as_pkcs8_and_work_when_they_are_back() {
     let key = aes(&talk, &[]);
     let may_leave = [yes(A::EXTRACTABLE)];
     for (generate, parameter, sign, shape) in [
-        (M::RSA_PKCS_KEY_PAIR_GEN, number(A::MODULUS_BITS, 2048), Some(M::SHA256_RSA_PKCS), Shape::RsaPrivate),
-        (M::EC_KEY_PAIR_GEN, p256(), Some(M::ECDSA_SHA256), Shape::EcPrivate),
-        (M::EC_EDWARDS_KEY_PAIR_GEN, bytes(A::EC_PARAMS, Curve25519::Ed25519.oid_der()), Some(M::EDDSA), Shape::EdwardsPrivate),
-        (M::EC_MONTGOMERY_KEY_PAIR_GEN, bytes(A::EC_PARAMS, Curve25519::X25519.oid_der()), None, Shape::MontgomeryPrivate),
+        (
+            M::RSA_PKCS_KEY_PAIR_GEN,
+            number(A::MODULUS_BITS, 2048),
+            Some(M::SHA256_RSA_PKCS),
+            Shape::RsaPrivate,
+        ),
+        (
+            M::EC_KEY_PAIR_GEN,
+            p256(),
+            Some(M::ECDSA_SHA256),
+            Shape::EcPrivate,
+        ),
+        (
+            M::EC_EDWARDS_KEY_PAIR_GEN,
+            bytes(A::EC_PARAMS, Curve25519::Ed25519.oid_der()),
+            Some(M::EDDSA),
+            Shape::EdwardsPrivate,
+        ),
+        (
+            M::EC_MONTGOMERY_KEY_PAIR_GEN,
+            bytes(A::EC_PARAMS, Curve25519::X25519.oid_der()),
+            None,
+            Shape::MontgomeryPrivate,
+        ),
     ] {
         let (public, private) = talk.pair(generate, &[parameter], &may_leave).unwrap();
         let wrapped = talk.wrap(kwp(), key, private).unwrap();
-        let back = talk.unwrap(kwp(), key, &wrapped, &class_and_type(shape)).unwrap();
-        assert_eq!(talk.read(back, A::PUBLIC_KEY_INFO), talk.read(public, A::PUBLIC_KEY_INFO));
+        let back = talk
+            .unwrap(kwp(), key, &wrapped, &class_and_type(shape))
+            .unwrap();
+        assert_eq!(
+            talk.read(back, A::PUBLIC_KEY_INFO),
+            talk.read(public, A::PUBLIC_KEY_INFO)
+        );
         if let Some(sign) = sign {
             let signature = talk.sign(sign, back, b"data").unwrap();
             assert_eq!(talk.verify(sign, public, b"data", &signature), Rv::OK);
@@ -125,8 +174,13 @@ fn private_keys_leave_as_pkcs8_and_work_when_they_are_back() {
         let wrong_type = [number(A::CLASS, 3), number(A::KEY_TYPE, KeyType::DSA.0)];
         let outcome = talk.unwrap(kwp(), key, &wrapped, &wrong_type);
         assert_eq!(outcome, Err(Rv::TEMPLATE_INCONSISTENT));
-        let untyped = talk.unwrap(kwp(), key, &wrapped, &[number(A::CLASS, 3)]).unwrap();
-        assert_eq!(talk.read(untyped, A::KEY_TYPE), talk.read(private, A::KEY_TYPE));
+        let untyped = talk
+            .unwrap(kwp(), key, &wrapped, &[number(A::CLASS, 3)])
+            .unwrap();
+        assert_eq!(
+            talk.read(untyped, A::KEY_TYPE),
+            talk.read(private, A::KEY_TYPE)
+        );
     }
 }
 
@@ -174,8 +228,14 @@ fn which_keys_do_not_leave() {
     ] {
         assert_eq!(talk.wrap(kwp(), wrapping, target), Err(answer));
     }
-    assert_eq!(talk.wrap(plain(M::SHA256), key, target), Err(Rv::MECHANISM_INVALID));
-    assert_eq!(talk.wrap(plain(M(0x8000_0001)), key, target), Err(Rv::MECHANISM_INVALID));
+    assert_eq!(
+        talk.wrap(plain(M::SHA256), key, target),
+        Err(Rv::MECHANISM_INVALID)
+    );
+    assert_eq!(
+        talk.wrap(plain(M(0x8000_0001)), key, target),
+        Err(Rv::MECHANISM_INVALID)
+    );
 }
 
 #[test]
@@ -185,9 +245,18 @@ fn a_key_that_wants_a_trusted_one_leaves_under_no_other() {
     let template = [yes(A::TOKEN), no(A::PRIVATE)];
     let wrapping = aes(&talk, &template);
     let careful = target(&talk, &[yes(A::WRAP_WITH_TRUSTED)]);
-    assert_eq!(talk.wrap(kwp(), wrapping, careful), Err(Rv::KEY_NOT_WRAPPABLE));
-    assert_eq!(talk.set(careful, &[no(A::WRAP_WITH_TRUSTED)]), Rv::ATTRIBUTE_READ_ONLY);
-    assert_eq!(talk.copy(careful, &[no(A::WRAP_WITH_TRUSTED)]), Err(Rv::ATTRIBUTE_READ_ONLY));
+    assert_eq!(
+        talk.wrap(kwp(), wrapping, careful),
+        Err(Rv::KEY_NOT_WRAPPABLE)
+    );
+    assert_eq!(
+        talk.set(careful, &[no(A::WRAP_WITH_TRUSTED)]),
+        Rv::ATTRIBUTE_READ_ONLY
+    );
+    assert_eq!(
+        talk.copy(careful, &[no(A::WRAP_WITH_TRUSTED)]),
+        Err(Rv::ATTRIBUTE_READ_ONLY)
+    );
     assert_eq!(house.officer().set(wrapping, &[yes(A::TRUSTED)]), Rv::OK);
     talk.wrap(kwp(), wrapping, careful).unwrap();
 }
@@ -196,30 +265,43 @@ fn a_key_that_wants_a_trusted_one_leaves_under_no_other() {
 #[test]
 fn trust_is_not_unwrapped() {
     let talk = House::new().user();
-    let wrapped = talk.wrap(kwp(), aes(&talk, &[]), target(&talk, &[])).unwrap();
+    let wrapped = talk
+        .wrap(kwp(), aes(&talk, &[]), target(&talk, &[]))
+        .unwrap();
     let key = aes(&talk, &[inner(A::UNWRAP_TEMPLATE, &[yes(A::TRUSTED)])]);
     let own = talk.wrap(kwp(), key, target(&talk, &[])).unwrap();
     let outcome = talk.unwrap(kwp(), key, &own, &class_and_type(Shape::Secret));
     assert_eq!(outcome, Err(Rv::TEMPLATE_INCONSISTENT));
     let asked = with(&class_and_type(Shape::Secret), &[yes(A::TRUSTED)]);
     let outcome = talk.unwrap(kwp(), aes(&talk, &[]), &wrapped, &asked);
-    assert!(matches!(outcome, Err(Rv::ATTRIBUTE_READ_ONLY | Rv::WRAPPED_KEY_INVALID)));
+    assert!(matches!(
+        outcome,
+        Err(Rv::ATTRIBUTE_READ_ONLY | Rv::WRAPPED_KEY_INVALID)
+    ));
 }
 
 #[test]
 fn a_wrap_template_says_which_keys_may_leave() {
     let talk = House::new().user();
-    let wanted = [number(A::KEY_TYPE, KeyType::AES.0), yes(A::SENSITIVE), bytes(A::LABEL, b"dek")];
+    let wanted = [
+        number(A::KEY_TYPE, KeyType::AES.0),
+        yes(A::SENSITIVE),
+        bytes(A::LABEL, b"dek"),
+    ];
     let key = aes(&talk, &[inner(A::WRAP_TEMPLATE, &wanted)]);
     let fits = bytes(A::LABEL, b"dek");
-    talk.wrap(kwp(), key, target(&talk, std::slice::from_ref(&fits))).unwrap();
+    talk.wrap(kwp(), key, target(&talk, std::slice::from_ref(&fits)))
+        .unwrap();
     for misfit in [bytes(A::LABEL, b"kek"), no(A::SENSITIVE)] {
         let target = target(&talk, &with(std::slice::from_ref(&fits), &[misfit]));
         assert_eq!(talk.wrap(kwp(), key, target), Err(Rv::KEY_NOT_WRAPPABLE));
     }
     let any = aes(&talk, &[inner(A::WRAP_TEMPLATE, &[])]);
     talk.wrap(kwp(), any, target(&talk, &[])).unwrap();
-    assert_eq!(talk.read(key, A::WRAP_TEMPLATE).unwrap().len(), 3 * 8 + 8 + 1 + 3);
+    assert_eq!(
+        talk.read(key, A::WRAP_TEMPLATE).unwrap().len(),
+        3 * 8 + 8 + 1 + 3
+    );
 }
 
 #[test]
@@ -233,7 +315,9 @@ fn an_unwrap_template_is_merged_and_not_contradicted() {
     ];
     let key = aes(&talk, &[inner(A::UNWRAP_TEMPLATE, &imposed)]);
     let wrapped = talk.wrap(kwp(), key, target(&talk, &[])).unwrap();
-    let back = talk.unwrap(kwp(), key, &wrapped, &[bytes(A::ID, b"mine")]).unwrap();
+    let back = talk
+        .unwrap(kwp(), key, &wrapped, &[bytes(A::ID, b"mine")])
+        .unwrap();
     assert!(!talk.flag(back, A::EXTRACTABLE) && !talk.flag(back, A::DECRYPT));
     assert_eq!(talk.read(back, A::ID).unwrap(), b"mine");
     talk.unwrap(kwp(), key, &wrapped, &imposed).unwrap();
@@ -245,7 +329,10 @@ fn an_unwrap_template_is_merged_and_not_contradicted() {
     ] {
         let outcome = talk.unwrap(kwp(), key, &wrapped, std::slice::from_ref(&conflict));
         assert!(
-            matches!(outcome, Err(Rv::TEMPLATE_INCONSISTENT | Rv::WRAPPED_KEY_INVALID)),
+            matches!(
+                outcome,
+                Err(Rv::TEMPLATE_INCONSISTENT | Rv::WRAPPED_KEY_INVALID)
+            ),
             "{conflict:?}: {outcome:?}"
         );
     }
@@ -264,23 +351,77 @@ fn what_cannot_be_unwrapped() {
     let objects = talk.find(&[]).len();
     for (key, wrapped, template, answer) in [
         (key, &spoilt[..], template.clone(), Rv::WRAPPED_KEY_INVALID),
-        (key, &wrapped[..wrapped.len() - 1], template.clone(), Rv::WRAPPED_KEY_LEN_RANGE),
+        (
+            key,
+            &wrapped[..wrapped.len() - 1],
+            template.clone(),
+            Rv::WRAPPED_KEY_LEN_RANGE,
+        ),
         (key, &[], template.clone(), Rv::WRAPPED_KEY_LEN_RANGE),
         (key, &wrapped, vec![], Rv::TEMPLATE_INCOMPLETE),
-        (key, &wrapped, vec![number(A::CLASS, 4)], Rv::TEMPLATE_INCOMPLETE),
-        (key, &wrapped, vec![number(A::CLASS, 2)], Rv::TEMPLATE_INCONSISTENT),
-        (key, &wrapped, with(&template, &[length(16)]), Rv::TEMPLATE_INCONSISTENT),
-        (key, &wrapped, with(&template, &[bytes(A::VALUE, &[1; 32])]), Rv::ATTRIBUTE_READ_ONLY),
-        (key, &wrapped, with(&template, &[yes(A::LOCAL)]), Rv::ATTRIBUTE_READ_ONLY),
-        (key, &wrapped, vec![number(A::CLASS, 3)], Rv::WRAPPED_KEY_INVALID),
-        (public, &wrapped, template.clone(), Rv::UNWRAPPING_KEY_TYPE_INCONSISTENT),
-        (ObjectHandle(99), &wrapped, template.clone(), Rv::UNWRAPPING_KEY_HANDLE_INVALID),
-        (aes(&talk, &[no(A::UNWRAP)]), &wrapped, template.clone(), Rv::KEY_FUNCTION_NOT_PERMITTED),
+        (
+            key,
+            &wrapped,
+            vec![number(A::CLASS, 4)],
+            Rv::TEMPLATE_INCOMPLETE,
+        ),
+        (
+            key,
+            &wrapped,
+            vec![number(A::CLASS, 2)],
+            Rv::TEMPLATE_INCONSISTENT,
+        ),
+        (
+            key,
+            &wrapped,
+            with(&template, &[length(16)]),
+            Rv::TEMPLATE_INCONSISTENT,
+        ),
+        (
+            key,
+            &wrapped,
+            with(&template, &[bytes(A::VALUE, &[1; 32])]),
+            Rv::ATTRIBUTE_READ_ONLY,
+        ),
+        (
+            key,
+            &wrapped,
+            with(&template, &[yes(A::LOCAL)]),
+            Rv::ATTRIBUTE_READ_ONLY,
+        ),
+        (
+            key,
+            &wrapped,
+            vec![number(A::CLASS, 3)],
+            Rv::WRAPPED_KEY_INVALID,
+        ),
+        (
+            public,
+            &wrapped,
+            template.clone(),
+            Rv::UNWRAPPING_KEY_TYPE_INCONSISTENT,
+        ),
+        (
+            ObjectHandle(99),
+            &wrapped,
+            template.clone(),
+            Rv::UNWRAPPING_KEY_HANDLE_INVALID,
+        ),
+        (
+            aes(&talk, &[no(A::UNWRAP)]),
+            &wrapped,
+            template.clone(),
+            Rv::KEY_FUNCTION_NOT_PERMITTED,
+        ),
     ] {
         let outcome = talk.unwrap(kwp(), key, wrapped, &template);
         assert_eq!(outcome, Err(answer), "{template:?}");
     }
-    assert_eq!(talk.find(&[]).len(), objects + 1, "nothing was left behind but the key of the test");
+    assert_eq!(
+        talk.find(&[]).len(),
+        objects + 1,
+        "nothing was left behind but the key of the test"
+    );
     let read_only = talk.guest.open(READ_ONLY).unwrap();
     let on_token = with(&template, &[yes(A::TOKEN)]);
     let outcome = read_only.unwrap(kwp(), key, &wrapped, &on_token);
