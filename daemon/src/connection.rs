@@ -164,17 +164,16 @@ fn converse_in_memory(
             return Err(End::Closed);
         }
         let request_bytes = ring.request_bytes().ok_or(End::Refused)?;
-        ring.take(request.grow(request_bytes)?);
-        let answer = outgoing.begin()?;
-        member
+        ring.take(request.grow_unfilled(request_bytes)?);
+        let answered = member
             .service
-            .answer(&member.application, request.expose(), answer)
+            .reply(&member.application, request.expose())
             .map_err(refused)?;
         request.clear();
         if request.capacity() > KEPT_BYTES_MAX {
             request = SecretVec::new();
         }
-        outgoing.publish(admitted.socket(), &mut ring)?;
+        outgoing.publish(admitted.socket(), &mut ring, &answered)?;
     }
 }
 

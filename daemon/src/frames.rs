@@ -10,8 +10,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use strongroom::service::Answered;
 use strongroom_keymem::{OutOfMemory, SecretVec, wipe};
-use strongroom_ring::{ANSWER_BYTES_MAX, Bell, ServerEnd};
+use strongroom_ring::{Bell, ServerEnd, Writer};
 use strongroom_wire::codec::{CodecError, Sink};
 use strongroom_wire::frame::{self, Door, FrameError, HEADER_BYTES};
 
@@ -227,17 +228,23 @@ impl Outgoing {
         sent
     }
 
-    /// Publishes what was appended in shared memory, or sends it where it does not fit; wipes it.
+    /// Publishes an answer in shared memory, or sends it where it does not fit.
     ///
     /// # Errors
     /// [`End`]: the connection must be closed.
-    pub fn publish(&mut self, socket: &UnixStream, ring: &mut ServerEnd) -> Result<(), End> {
-        let payload = self.bytes.expose().get(HEADER_BYTES..).unwrap_or_default();
-        let bell = ring.answer(payload);
-        if payload.len() > ANSWER_BYTES_MAX {
+    pub fn publish(
+        &mut self,
+        socket: &UnixStream,
+        ring: &mut ServerEnd,
+        answered: &Answered,
+    ) -> Result<(), End> {
+        let mut shared = SharedSink(ring.writer());
+        let written = answered.fits(&mut shared).then(|| shared.0.written());
+        let bell = ring.answer(written);
+        if written.is_none() {
+            answered.append_to(self.begin()?).map_err(|_| End::Memory)?;
             return self.send(socket);
         }
-        self.finish();
         match bell {
             Bell::Silent => Ok(()),
             Bell::Ring => self.ring(socket),
@@ -275,6 +282,19 @@ fn lost(error: io::Error) -> End {
         End::Closed
     } else {
         End::Io(error)
+    }
+}
+
+/// The shared memory as a sink.
+struct SharedSink<'r>(Writer<'r>);
+
+impl Sink for SharedSink<'_> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        if self.0.append(bytes) {
+            Ok(())
+        } else {
+            Err(CodecError::Full)
+        }
     }
 }
 

@@ -102,6 +102,15 @@ impl SecretVec {
         Ok(added)
     }
 
+    /// Makes it `len` bytes longer and gives the new part, to be overwritten whole: it holds old bytes of nobody's.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`]; the buffer is then as before.
+    pub fn grow_unfilled(&mut self, len: usize) -> Result<&mut [u8], OutOfMemory> {
+        self.make_room(len)?;
+        Ok(self.lengthen(len))
+    }
+
     /// Makes room for so many bytes more, so that it moves at most once.
     ///
     /// # Errors

@@ -11,15 +11,12 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use strongroom_wire::codec;
-use strongroom_wire::frame::{self, Door, HEADER_BYTES};
 use strongroom_wire::request::Request;
 use strongroom_wire::response::Answer;
 
 use self::connection::Connection;
 pub(crate) use self::descriptors::Descriptors;
 use crate::abi::system;
-use crate::buffer::WipedBuffer;
 use crate::locate::Locator;
 use crate::start::Starter;
 
@@ -92,8 +89,14 @@ impl Client {
         read: impl FnOnce(&Answer<'_>) -> T,
     ) -> Result<T, Failure> {
         let mut lease = self.lease()?;
-        lease.write(request)?;
-        lease.send()?;
+        lease.connection()?.write(request)?;
+        if lease.connection()?.send().is_err() {
+            // An idle connection may have died with its daemon. As long as the request has not been handed over whole, nobody can have
+            // carried it out, so it is handed over once more on a new connection.
+            lease.renew()?;
+            lease.connection()?.write(request)?;
+            lease.connection()?.send().map_err(|_| Failure::Lost)?;
+        }
         lease.receive(read)
     }
 
@@ -247,27 +250,15 @@ impl Lease<'_> {
         self.connection.as_mut().ok_or(Failure::Lost)
     }
 
-    fn write(&mut self, request: &Request<'_>) -> Result<(), Failure> {
-        write_frame(request, &mut self.connection()?.outgoing)
-    }
-
-    /// Sends the frame. An idle connection may have died with its daemon; as long as the request has not been written whole,
-    /// nobody can have carried it out, so it is written once more on a new connection.
-    fn send(&mut self) -> Result<(), Failure> {
-        if self.connection()?.send().is_ok() {
-            return Ok(());
-        }
-        let stale = self.connection.take();
+    /// A fresh connection in the place of an idle one that turned out dead.
+    fn renew(&mut self) -> Result<(), Failure> {
+        self.connection = None;
         if !self.pooled {
             return Err(Failure::Lost);
         }
+        self.pooled = false;
         self.client.discard_idle();
-        let mut fresh = self.client.open()?;
-        if let Some(mut stale) = stale {
-            std::mem::swap(&mut stale.outgoing, &mut fresh.outgoing);
-        }
-        fresh.send().map_err(|_| Failure::Lost)?;
-        self.connection = Some(fresh);
+        self.connection = Some(self.client.open()?);
         Ok(())
     }
 
@@ -286,28 +277,13 @@ impl Drop for Lease<'_> {
     }
 }
 
-/// Puts header and payload into one buffer, so that one system call sends both.
-fn write_frame(request: &Request<'_>, frame: &mut WipedBuffer) -> Result<(), Failure> {
-    frame.clear(usize::MAX);
-    frame
-        .extend(&[0; HEADER_BYTES])
-        .map_err(|_| Failure::Memory)?;
-    codec::encode(request, frame).map_err(|_| Failure::Memory)?;
-    let payload_bytes = frame.bytes().len().saturating_sub(HEADER_BYTES);
-    let header = frame::header(Door::Application, payload_bytes).map_err(|_| Failure::TooLong)?;
-    if let Some(place) = frame.bytes_mut().first_chunk_mut() {
-        *place = header;
-    }
-    Ok(())
-}
-
 fn greet(connection: &mut Connection, instance: [u8; 16]) -> Result<bool, Failure> {
     let hurry = connection.limit(Some(GREETING));
     let hello = Request::Hello {
         instance,
         shared_memory: true,
     };
-    write_frame(&hello, &mut connection.outgoing)?;
+    connection.write(&hello)?;
     connection.send().map_err(|_| Failure::Lost)?;
     let welcome = connection.receive(connection::is_welcome)?;
     connection.take_ring();
@@ -320,7 +296,7 @@ fn say_goodbye(mut connection: Connection) -> Result<(), Failure> {
     connection
         .limit(Some(GREETING))
         .map_err(|_| Failure::Lost)?;
-    write_frame(&Request::Goodbye, &mut connection.outgoing)?;
+    connection.write(&Request::Goodbye)?;
     connection.send().map_err(|_| Failure::Lost)?;
     connection.receive(|_| ())
 }

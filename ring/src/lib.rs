@@ -50,6 +50,32 @@ pub enum Waited {
     ThereAndRung,
 }
 
+/// Writes a message into the memory, part by part.
+#[derive(Debug)]
+pub struct Writer<'r> {
+    mapping: &'r Mapping,
+    put: fn(&Mapping, usize, &[u8]) -> bool,
+    written: usize,
+}
+
+impl Writer<'_> {
+    /// Appends bytes; answers whether they fit.
+    #[must_use]
+    pub fn append(&mut self, bytes: &[u8]) -> bool {
+        let fits = (self.put)(self.mapping, self.written, bytes);
+        if fits {
+            self.written += bytes.len();
+        }
+        fits
+    }
+
+    /// Bytes written.
+    #[must_use]
+    pub const fn written(&self) -> usize {
+        self.written
+    }
+}
+
 /// The daemon's end.
 #[derive(Debug)]
 pub struct ServerEnd {
@@ -148,16 +174,22 @@ impl ServerEnd {
         self.taken = self.taken.wrapping_add(1);
     }
 
-    /// Publishes an answer. One that is too long must be sent as a frame after this.
-    pub fn answer(&mut self, bytes: &[u8]) -> Bell {
+    /// Begins an answer.
+    #[must_use]
+    pub fn writer(&mut self) -> Writer<'_> {
+        Writer {
+            mapping: &self.mapping,
+            put: Mapping::put_answer,
+            written: 0,
+        }
+    }
+
+    /// Publishes the answer that was written, as long as told; without a length it comes as a frame, which must be sent after this.
+    pub fn answer(&mut self, written: Option<usize>) -> Bell {
         let control = self.mapping.control();
-        let length = match u32::try_from(bytes.len()) {
-            Ok(length) if bytes.len() <= ANSWER_BYTES_MAX => {
-                self.mapping.write_answer(bytes);
-                length
-            }
-            _ => ON_SOCKET,
-        };
+        let length = written
+            .and_then(|bytes| u32::try_from(bytes).ok())
+            .unwrap_or(ON_SOCKET);
         control.answer_bytes.store(length, Ordering::Relaxed);
         control
             .server_cpu
@@ -184,11 +216,20 @@ impl ClientEnd {
         })
     }
 
-    /// Publishes a request of at most [`REQUEST_BYTES_MAX`] bytes.
-    pub fn ask(&mut self, bytes: &[u8]) -> Bell {
+    /// Begins a request.
+    #[must_use]
+    pub fn writer(&mut self) -> Writer<'_> {
+        Writer {
+            mapping: &self.mapping,
+            put: Mapping::put_request,
+            written: 0,
+        }
+    }
+
+    /// Publishes the request that was written, as long as told.
+    pub fn ask(&mut self, written: usize) -> Bell {
         let control = self.mapping.control();
-        let length = u32::try_from(bytes.len().min(REQUEST_BYTES_MAX)).unwrap_or(0);
-        self.mapping.write_request(bytes);
+        let length = u32::try_from(written).unwrap_or(0);
         self.asked = self.asked.wrapping_add(1);
         control.request_bytes.store(length, Ordering::Relaxed);
         control
@@ -239,9 +280,14 @@ impl ClientEnd {
         }
     }
 
-    /// Takes the answer: copies it out, as long as `room`, and wipes it.
-    pub fn take(&mut self, room: &mut [u8]) {
-        self.mapping.read_answer(room);
-        self.mapping.wipe_answer(room.len());
+    /// The answer where it lies, until it is wiped or the next request is begun.
+    #[must_use]
+    pub fn look(&self, bytes: usize) -> &[u8] {
+        self.mapping.answer_in_place(bytes)
+    }
+
+    /// Wipes an answer that has been read.
+    pub fn wipe(&mut self, bytes: usize) {
+        self.mapping.wipe_answer(bytes);
     }
 }

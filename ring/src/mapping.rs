@@ -144,24 +144,37 @@ impl Mapping {
         unsafe { libc::explicit_bzero(self.at(offset).cast(), bytes.min(limit)) };
     }
 
+    /// Copies bytes into an area at an offset within it, if they fit it.
+    fn put(&self, area: usize, at: usize, bytes: &[u8], limit: usize) -> bool {
+        if bytes.len() > limit.saturating_sub(at) {
+            return false;
+        }
+        self.copy_in(area + at, bytes, bytes.len());
+        true
+    }
+
+    pub(crate) fn put_request(&self, at: usize, bytes: &[u8]) -> bool {
+        self.put(REQUEST_AT, at, bytes, REQUEST_BYTES_MAX)
+    }
+
+    pub(crate) fn put_answer(&self, at: usize, bytes: &[u8]) -> bool {
+        self.put(ANSWER_AT, at, bytes, ANSWER_BYTES_MAX)
+    }
+
+    /// The answer where it lies. Only the client may look so: the daemon holds its keys, so it trusts the daemon not to write there
+    /// before the next request.
+    pub(crate) fn answer_in_place(&self, bytes: usize) -> &[u8] {
+        let length = bytes.min(ANSWER_BYTES_MAX);
+        // SAFETY: the area is as long, is mapped as long as `self`, and is not written between an answer and the next request.
+        unsafe { std::slice::from_raw_parts(self.at(ANSWER_AT), length) }
+    }
+
     pub(crate) fn read_request(&self, room: &mut [u8]) {
         self.copy_out(REQUEST_AT, room, REQUEST_BYTES_MAX);
     }
 
-    pub(crate) fn write_request(&self, bytes: &[u8]) {
-        self.copy_in(REQUEST_AT, bytes, REQUEST_BYTES_MAX);
-    }
-
     pub(crate) fn wipe_request(&self, bytes: usize) {
         self.wipe(REQUEST_AT, bytes, REQUEST_BYTES_MAX);
-    }
-
-    pub(crate) fn read_answer(&self, room: &mut [u8]) {
-        self.copy_out(ANSWER_AT, room, ANSWER_BYTES_MAX);
-    }
-
-    pub(crate) fn write_answer(&self, bytes: &[u8]) {
-        self.copy_in(ANSWER_AT, bytes, ANSWER_BYTES_MAX);
     }
 
     pub(crate) fn wipe_answer(&self, bytes: usize) {

@@ -44,14 +44,17 @@ fn serve(mut ring: ServerEnd, mut socket: UnixStream) {
             thread::sleep(Duration::from_micros(pause));
         }
         request.reverse();
-        if ring.answer(&request) == Bell::Ring {
+        let mut writer = ring.writer();
+        assert!(writer.append(&request));
+        let written = writer.written();
+        if ring.answer(Some(written)) == Bell::Ring {
             socket.write_all(&[0]).unwrap();
         }
     }
 }
 
 fn ask(ring: &mut ClientEnd, socket: &mut UnixStream, spin: &mut Spin, request: &[u8]) -> Vec<u8> {
-    if ring.ask(request) == Bell::Ring {
+    if publish(ring, request) == Bell::Ring {
         socket.write_all(&[0]).unwrap();
     }
     let mut bell = [0; 1];
@@ -62,9 +65,18 @@ fn ask(ring: &mut ClientEnd, socket: &mut UnixStream, spin: &mut Spin, request: 
     let Answer::Here(bytes) = ring.answer() else {
         panic!("{:?}", ring.answer())
     };
-    let mut answer = vec![0; bytes];
-    ring.take(&mut answer);
+    let answer = ring.look(bytes).to_vec();
+    ring.wipe(bytes);
     answer
+}
+
+fn publish(ring: &mut ClientEnd, request: &[u8]) -> Bell {
+    let mut writer = ring.writer();
+    // In two parts, as messages are written.
+    let (head, rest) = request.split_at(request.len() / 2);
+    assert!(writer.append(head) && writer.append(rest));
+    let written = writer.written();
+    ring.ask(written)
 }
 
 #[test]
@@ -104,12 +116,17 @@ fn the_largest_fit_and_larger_ones_are_told() {
     let request: Vec<u8> = (0..REQUEST_BYTES_MAX)
         .map(|at| u8::try_from(at % 251).unwrap())
         .collect();
-    let _ = client.ask(&request);
+    let _ = publish(&mut client, &request);
+    assert!(
+        !client.writer().append(&[0; REQUEST_BYTES_MAX + 1]),
+        "more does not fit"
+    );
     assert!(server.has_request());
     let mut taken = vec![0; server.request_bytes().unwrap()];
     server.take(&mut taken);
     assert!(taken == request);
-    let _ = server.answer(&vec![1; ANSWER_BYTES_MAX + 1]);
+    assert!(!server.writer().append(&vec![1; ANSWER_BYTES_MAX + 1]));
+    let _ = server.answer(None);
     assert!(client.has_answer());
     assert_eq!(client.answer(), Answer::OnSocket);
 }
@@ -117,18 +134,17 @@ fn the_largest_fit_and_larger_ones_are_told() {
 #[test]
 fn what_was_taken_is_wiped() {
     let (mut server, mut client) = ends();
-    let _ = client.ask(b"secret request");
+    let _ = publish(&mut client, b"secret request");
     let mut taken = [0; 14];
     server.take(&mut taken);
     let mut again = [1; 14];
     server.take(&mut again);
     assert_eq!(again, [0; 14]);
-    let _ = server.answer(b"secret answer");
-    let mut answer = [0; 13];
-    client.take(&mut answer);
-    assert_eq!(&answer, b"secret answer");
-    client.take(&mut answer);
-    assert_eq!(answer, [0; 13]);
+    assert!(server.writer().append(b"secret answer"));
+    let _ = server.answer(Some(13));
+    assert_eq!(client.look(13), b"secret answer");
+    client.wipe(13);
+    assert_eq!(client.look(13), [0; 13]);
 }
 
 #[test]

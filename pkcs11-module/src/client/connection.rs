@@ -10,10 +10,11 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use strongroom_ring::spin::Spin;
-use strongroom_ring::{self as ring, Bell, ClientEnd, REQUEST_BYTES_MAX, Waited};
+use strongroom_ring::{self as ring, Bell, ClientEnd, Waited, Writer};
 use strongroom_wire::ck::Rv;
-use strongroom_wire::codec;
+use strongroom_wire::codec::{self, CodecError, Sink};
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
+use strongroom_wire::request::Request;
 use strongroom_wire::response::{Answer, Body};
 
 use super::{Descriptors, Failure};
@@ -29,7 +30,7 @@ const KEPT_BYTES_MAX: usize = 256 << 10;
 /// A stream with its two buffers.
 pub(super) struct Connection {
     /// The frame to send.
-    pub(super) outgoing: WipedBuffer,
+    outgoing: WipedBuffer,
     incoming: WipedBuffer,
     registration: Option<usize>,
     descriptors: &'static Descriptors,
@@ -45,8 +46,32 @@ struct Ring {
     end: ClientEnd,
     /// What has been learnt of waiting, for each kind of request: the first byte of its payload.
     spins: [Spin; 128],
-    /// The kind of the request under way, when it went through the memory.
-    asked: Option<u8>,
+    /// The request under way, when it goes through the memory.
+    asked: Option<Asked>,
+}
+
+/// A request in shared memory.
+#[derive(Clone, Copy)]
+struct Asked {
+    kind: usize,
+    bytes: usize,
+}
+
+/// Shared memory as a sink, which notes the first byte: the kind of request.
+struct SharedSink<'r> {
+    writer: Writer<'r>,
+    kind: Option<u8>,
+}
+
+impl Sink for SharedSink<'_> {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.kind = self.kind.or_else(|| bytes.first().copied());
+        if self.writer.append(bytes) {
+            Ok(())
+        } else {
+            Err(CodecError::Full)
+        }
+    }
 }
 
 impl Connection {
@@ -88,60 +113,85 @@ impl Connection {
         self.stream.set_write_timeout(limit)
     }
 
-    /// Sends the frame, and wipes it once it is sent whole. Through shared memory where there is some and the payload fits: a
-    /// daemon that died while it slept is then found by the bell, as it is found by the write otherwise.
-    pub(super) fn send(&mut self) -> io::Result<()> {
-        let payload = self
-            .outgoing
-            .bytes()
-            .get(HEADER_BYTES..)
-            .unwrap_or_default();
-        match &mut self.ring {
-            Some(ring) if payload.len() <= REQUEST_BYTES_MAX => {
-                ring.asked = Some(payload.first().copied().unwrap_or(0) & 0x7f);
-                if ring.end.ask(payload) == Bell::Ring {
-                    let bell = frame::header(Door::Application, 0).map_err(io::Error::other)?;
-                    send_all(&self.stream, &bell)?;
-                }
-            }
-            other => {
-                if let Some(ring) = other {
-                    ring.asked = None;
-                }
-                send_all(&self.stream, self.outgoing.bytes())?;
+    /// Writes a request: into shared memory where there is some and it fits, else as a frame, header and payload in one buffer so that
+    /// one system call sends both.
+    pub(super) fn write(&mut self, request: &Request<'_>) -> Result<(), Failure> {
+        if let Some(ring) = &mut self.ring {
+            let mut sink = SharedSink {
+                writer: ring.end.writer(),
+                kind: None,
+            };
+            let fits = codec::encode(request, &mut sink).is_ok();
+            ring.asked = fits.then(|| Asked {
+                kind: usize::from(sink.kind.unwrap_or(0) & 0x7f),
+                bytes: sink.writer.written(),
+            });
+            if fits {
+                return Ok(());
             }
         }
+        let frame = &mut self.outgoing;
+        frame.clear(usize::MAX);
+        frame
+            .extend(&[0; HEADER_BYTES])
+            .map_err(|_| Failure::Memory)?;
+        codec::encode(request, frame).map_err(|_| Failure::Memory)?;
+        let payload_bytes = frame.bytes().len().saturating_sub(HEADER_BYTES);
+        let header =
+            frame::header(Door::Application, payload_bytes).map_err(|_| Failure::TooLong)?;
+        if let Some(place) = frame.bytes_mut().first_chunk_mut() {
+            *place = header;
+        }
+        Ok(())
+    }
+
+    /// Hands over what was written. A daemon that died while it slept is found by the bell, as it is found by the write otherwise: a
+    /// sleeper takes no request before it has read a frame.
+    pub(super) fn send(&mut self) -> io::Result<()> {
+        if let Some(ring) = &mut self.ring
+            && let Some(asked) = ring.asked
+        {
+            if ring.end.ask(asked.bytes) == Bell::Ring {
+                let bell = frame::header(Door::Application, 0).map_err(io::Error::other)?;
+                send_all(&self.stream, &bell)?;
+            }
+            return Ok(());
+        }
+        send_all(&self.stream, self.outgoing.bytes())?;
         self.outgoing.clear(KEPT_BYTES_MAX);
         Ok(())
     }
 
     /// Receives one answer, lets `read` see it, and wipes it.
     pub(super) fn receive<T>(&mut self, read: impl FnOnce(&Answer<'_>) -> T) -> Result<T, Failure> {
-        let total = match self.ring.as_ref().and_then(|ring| ring.asked) {
-            Some(kind) => self.receive_from_memory(usize::from(kind))?,
+        let asked = self.ring.as_mut().and_then(|ring| ring.asked.take());
+        let total = match asked {
             None => self.receive_frame()?,
+            Some(asked) => match self.wait_for_memory(asked.kind)? {
+                Arrived::Frame(total) => total,
+                Arrived::Memory(bytes) => {
+                    let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
+                    let outcome = seen(ring.end.look(bytes), read);
+                    ring.end.wipe(bytes);
+                    return outcome;
+                }
+            },
         };
-        let payload = self
-            .incoming
-            .bytes()
-            .get(HEADER_BYTES..total)
-            .unwrap_or_default();
-        let outcome = codec::decode::<Answer<'_>>(payload)
-            .map(|answer| read(&answer))
-            .map_err(|_| Failure::Lost);
+        let frame = self.incoming.bytes().get(HEADER_BYTES..total);
+        let outcome = seen(frame.unwrap_or_default(), read);
         self.wipe_incoming(total);
         outcome
     }
 
-    /// Waits for the answer in shared memory; tells its length with the room of a header before it, as a frame has it.
-    fn receive_from_memory(&mut self, kind: usize) -> Result<usize, Failure> {
+    /// Waits for the answer to a request in shared memory.
+    fn wait_for_memory(&mut self, kind: usize) -> Result<Arrived, Failure> {
         let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
         let spin = ring.spins.get_mut(kind).ok_or(Failure::Lost)?;
         if ring.end.wait(spin) != Waited::There {
             // A bell, or an answer that did not fit the memory.
             let total = self.receive_frame()?;
             if total > HEADER_BYTES {
-                return Ok(total);
+                return Ok(Arrived::Frame(total));
             }
         }
         let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
@@ -149,15 +199,9 @@ impl Connection {
             return Err(Failure::Lost);
         }
         match ring.end.answer() {
-            ring::Answer::OnSocket => self.receive_frame(),
+            ring::Answer::OnSocket => self.receive_frame().map(Arrived::Frame),
             ring::Answer::Broken => Err(Failure::Lost),
-            ring::Answer::Here(bytes) => {
-                let total = HEADER_BYTES.saturating_add(bytes);
-                self.incoming.lengthen(total).map_err(|_| Failure::Memory)?;
-                let room = self.incoming.bytes_mut().get_mut(HEADER_BYTES..total);
-                ring.end.take(room.unwrap_or_default());
-                Ok(total)
-            }
+            ring::Answer::Here(bytes) => Ok(Arrived::Memory(bytes)),
         }
     }
 
@@ -219,6 +263,21 @@ impl Connection {
             self.incoming.wipe_first(used);
         }
     }
+}
+
+/// Where an answer is.
+enum Arrived {
+    /// In the buffer for frames, so many bytes with its header.
+    Frame(usize),
+    /// In shared memory.
+    Memory(usize),
+}
+
+/// Decodes an answer and lets `read` see it.
+fn seen<T>(payload: &[u8], read: impl FnOnce(&Answer<'_>) -> T) -> Result<T, Failure> {
+    codec::decode::<Answer<'_>>(payload)
+        .map(|answer| read(&answer))
+        .map_err(|_| Failure::Lost)
 }
 
 fn send_all(stream: &UnixStream, mut rest: &[u8]) -> io::Result<()> {

@@ -356,7 +356,7 @@ fn a_listener_that_never_accepts_does_not_hang_the_host() {
 fn a_request_over_the_limit_of_a_frame_is_refused_here() {
     let fake = Fake::start(|_| plain(Rv::OK));
     let at = instance_at(fake.socket());
-    let data = vec![0_u8; frame::PAYLOAD_BYTES_MAX];
+    let data = vec![0_u8; strongroom_wire::frame::PAYLOAD_BYTES_MAX];
     let request = Request::DigestUpdate {
         session: SESSION,
         part: Secret::new(&data),
