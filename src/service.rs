@@ -205,7 +205,10 @@ impl Service {
         let tokens = vault
             .tokens()
             .into_iter()
-            .map(|token| Token::load(token).map(|token| (token.number, Arc::new(token))))
+            .map(|token| {
+                let token = Token::load(token, &settings.limits)?;
+                Ok((token.number, Arc::new(token)))
+            })
             .collect::<std::result::Result<_, _>>()
             .map_err(StartError::Vault)?;
         let audit = Audit::open(
@@ -238,6 +241,9 @@ impl Service {
                 self.ports.clock.clone(),
                 settings.audit_level,
             )?;
+        }
+        for token in self.tokens.read().values() {
+            token.bound_open_keys(&settings.limits);
         }
         *self.settings.write() = Arc::new(settings);
         Ok(())
@@ -429,7 +435,8 @@ impl Service {
                 if !self.is_free(slot) {
                     return Err(Error::PinIncorrect);
                 }
-                let token = Token::load(self.vault.create_token(label, pin)?)?;
+                let token = self.vault.create_token(label, pin)?;
+                let token = Token::load(token, &settings.limits)?;
                 tokens.insert(token.number, Arc::new(token));
             }
             Err(other) => return Err(other),

@@ -44,6 +44,8 @@ pub struct Token {
     change: Mutex<()>,
     /// Objects with an open key, those opened longest ago first.
     opened: Mutex<VecDeque<Weak<Object>>>,
+    /// How many of them stay open.
+    open_keys_max: AtomicUsize,
     /// Sessions hold it for reading while they are being opened, re-initialisation for writing.
     pub gate: RwLock<()>,
     sessions: AtomicUsize,
@@ -63,7 +65,7 @@ impl Token {
     ///
     /// # Errors
     /// [`VaultError`] when a record is damaged; it says which.
-    pub fn load(vault: Arc<TokenVault>) -> std::result::Result<Self, VaultError> {
+    pub fn load(vault: Arc<TokenVault>, limits: &Limits) -> std::result::Result<Self, VaultError> {
         let token = Self {
             number: vault.number(),
             vault,
@@ -71,6 +73,7 @@ impl Token {
             private_loaded: Mutex::new(false),
             change: Mutex::default(),
             opened: Mutex::default(),
+            open_keys_max: AtomicUsize::new(limits.open_keys_max),
             gate: RwLock::default(),
             sessions: AtomicUsize::new(0),
             read_write_sessions: AtomicUsize::new(0),
@@ -101,6 +104,12 @@ impl Token {
     #[must_use]
     pub fn state(&self, limits: &Limits) -> TokenState {
         self.vault.state(limits)
+    }
+
+    /// Takes the bound on open keys; it counts from the next one opened.
+    pub fn bound_open_keys(&self, limits: &Limits) {
+        self.open_keys_max
+            .store(limits.open_keys_max, Ordering::Relaxed);
     }
 
     /// Whether its private objects are in memory.
@@ -183,6 +192,11 @@ impl Token {
         }
         self.gone.store(true, Ordering::SeqCst);
         Ok(())
+    }
+
+    /// Takes [`Self::retire`] back: it could not be deleted.
+    pub fn reinstate(&self) {
+        self.gone.store(false, Ordering::SeqCst);
     }
 
     /// Whether it has been deleted.
@@ -272,7 +286,7 @@ impl Token {
         let keep = if scarce {
             self.opened.lock().len() / 2
         } else {
-            Limits::default().open_keys_max
+            self.open_keys_max.load(Ordering::Relaxed)
         };
         self.close_keys(keep);
     }
@@ -369,7 +383,10 @@ impl Token {
         let after = Arc::new(Object::new(handle, attributes, place));
         // Attributes do not change what a key is: the open one goes on.
         *after.open.lock() = before.open.lock().clone();
-        self.objects.write().insert(after);
+        self.objects.write().insert(after.clone());
+        if after.open.lock().is_some() {
+            self.remember_open(&after);
+        }
         Ok(())
     }
 
@@ -414,3 +431,6 @@ fn encode(attributes: &Attributes) -> Result<Vec<u8>> {
     codec::encode(attributes, &mut bytes).map_err(|_| Error::DeviceMemory)?;
     Ok(bytes)
 }
+
+#[cfg(test)]
+mod tests;

@@ -97,3 +97,6 @@ impl Object {
             .unwrap_or("")
     }
 }
+
+#[cfg(test)]
+mod tests;

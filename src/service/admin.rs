@@ -171,12 +171,20 @@ impl Service {
         if let Some(pin) = user_pin {
             sessions::pin_length(pin)?;
         }
+        let limits = self.settings.read().limits.clone();
         let mut tokens = self.tokens.write();
-        let token = Arc::new(Token::load(self.vault.create_token(label, so_pin)?)?);
-        if let Some(pin) = user_pin {
-            let limits = self.settings.read().limits.clone();
+        let token = self.vault.create_token(label, so_pin)?;
+        let token = Arc::new(Token::load(token, &limits)?);
+        let with_user = user_pin.map_or(Ok(()), |pin| {
             token.login(User::So, so_pin, &limits)?;
-            token.init_user_pin(pin)?;
+            token.init_user_pin(pin)
+        });
+        if let Err(error) = with_user {
+            // Half a token is none. Where even that cannot be undone it is there, so it is listed.
+            if self.vault.delete_token(token.number).is_err() {
+                tokens.insert(token.number, token);
+            }
+            return Err(error);
         }
         tokens.insert(token.number, token.clone());
         Ok(token)
@@ -198,10 +206,13 @@ impl Service {
                 self.tokens.write().remove(&token.number);
                 AdminAnswer::Done
             }
-            Err(error) => refused(
-                Rv::DEVICE_ERROR,
-                format!("token {name:?} was not deleted: {error}"),
-            ),
+            Err(error) => {
+                token.reinstate();
+                refused(
+                    Rv::DEVICE_ERROR,
+                    format!("token {name:?} was not deleted: {error}"),
+                )
+            }
         }
     }
 
@@ -399,3 +410,6 @@ fn readable(kind: AttributeType, value: &Value) -> String {
             .join(" "),
     }
 }
+
+#[cfg(test)]
+mod tests;

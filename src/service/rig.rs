@@ -719,3 +719,25 @@ fn flattened(inner: &[(A, Vec<u8>)]) -> Vec<FlatAttribute<'_>> {
         })
         .collect()
 }
+
+/// Random numbers that are the same in every run (xorshift64*, Vigna 2016).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) const fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// A number below `sides`.
+    pub(crate) const fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) % sides
+    }
+
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> T {
+        let at = self.roll(from.len() as u64);
+        from[usize::try_from(at).unwrap()].clone()
+    }
+}

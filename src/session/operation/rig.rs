@@ -71,8 +71,8 @@ impl Rig {
         let root = SecretBytes::copy_from(&[7; 32]).unwrap();
         let vault =
             Vault::open(Arc::new(MemoryStore::new()), root, PinCost::danger_cheap()).unwrap();
-        let token =
-            Arc::new(Token::load(vault.create_token([b' '; 32], b"87654321").unwrap()).unwrap());
+        let token = vault.create_token([b' '; 32], b"87654321").unwrap();
+        let token = Arc::new(Token::load(token, &Limits::default()).unwrap());
         let principal = Principal {
             uid: 0,
             gid: 0,
