@@ -267,13 +267,18 @@ fn no_parallel_functions() {
     let mut count = 0;
     let state = call!(C_GetOperationState(1, ptr::null_mut(), &raw mut count));
     assert_eq!(state, Rv::FUNCTION_NOT_SUPPORTED);
+    let mut slot = 0;
     assert_eq!(
         call!(C_WaitForSlotEvent(1, ptr::null_mut(), ptr::null_mut())),
+        Rv::ARGUMENTS_BAD
+    );
+    assert_eq!(
+        call!(C_WaitForSlotEvent(1, &raw mut slot, ptr::null_mut())),
         Rv::NO_EVENT
     );
     let reserved = ptr::without_provenance_mut(1);
     assert_eq!(
-        call!(C_WaitForSlotEvent(1, ptr::null_mut(), reserved)),
+        call!(C_WaitForSlotEvent(1, &raw mut slot, reserved)),
         Rv::ARGUMENTS_BAD
     );
 }
@@ -512,7 +517,10 @@ fn fork_under_load() {
 }
 
 fn waiting_ends_with_finalize() {
-    let waiting = thread::spawn(|| call!(C_WaitForSlotEvent(0, ptr::null_mut(), ptr::null_mut())));
+    let waiting = thread::spawn(|| {
+        let mut slot = 0;
+        call!(C_WaitForSlotEvent(0, &raw mut slot, ptr::null_mut()))
+    });
     // Whether it waits already or comes too late, it is told the same.
     thread::sleep(Duration::from_millis(50));
     assert_eq!(call!(C_Finalize(ptr::null_mut())), Rv::OK);

@@ -185,20 +185,24 @@ impl Connection {
 
     /// Waits for the answer to a request in shared memory.
     fn wait_for_memory(&mut self, kind: usize) -> Result<Arrived, Failure> {
-        let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
-        let spin = ring.spins.get_mut(kind).ok_or(Failure::Lost)?;
-        if ring.end.wait(spin) != Waited::There {
-            // A bell, or an answer that did not fit the memory.
+        let answer = loop {
+            let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
+            let spin = ring.spins.get_mut(kind).ok_or(Failure::Lost)?;
+            if ring.end.wait(spin) == Waited::There {
+                break ring.end.answer();
+            }
+            // A bell, or an answer that did not fit the memory. The bell may be a late one, for an answer that this end had seen
+            // before the daemon came to ring: then it waits on.
             let total = self.receive_frame()?;
             if total > HEADER_BYTES {
                 return Ok(Arrived::Frame(total));
             }
-        }
-        let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
-        if !ring.end.has_answer() {
-            return Err(Failure::Lost);
-        }
-        match ring.end.answer() {
+            let ring = self.ring.as_ref().ok_or(Failure::Lost)?;
+            if ring.end.has_answer() {
+                break ring.end.answer();
+            }
+        };
+        match answer {
             ring::Answer::OnSocket => self.receive_frame().map(Arrived::Frame),
             ring::Answer::Broken => Err(Failure::Lost),
             ring::Answer::Here(bytes) => Ok(Arrived::Memory(bytes)),
