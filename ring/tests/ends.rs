@@ -184,3 +184,22 @@ fn an_end_that_waits_in_vain_stops_spinning() {
         thread::available_parallelism().unwrap().get() > 1
     );
 }
+
+#[test]
+fn a_bell_that_comes_late_is_waited_past() {
+    let (server, mut client) = ends();
+    let (mut here, mut there) = UnixStream::pair().unwrap();
+    // Rung for an answer that the client had seen while it spun.
+    here.write_all(&[0]).unwrap();
+    let serving = thread::spawn(move || serve(server, here));
+    let mut spin = Spin::new();
+    // Slow enough for the client to fall asleep, and to meet that bell first.
+    for _ in 0..3 {
+        assert_eq!(
+            ask(&mut client, &mut there, &mut spin, &[250, 1, 2]),
+            vec![2, 1, 250]
+        );
+    }
+    drop(there);
+    serving.join().unwrap();
+}
