@@ -9,6 +9,10 @@ mod answer;
 mod dispatch;
 mod event;
 #[cfg(test)]
+mod model;
+#[cfg(test)]
+mod model_test;
+#[cfg(test)]
 pub(crate) mod rig;
 #[cfg(test)]
 mod tests;

@@ -59,7 +59,7 @@ fn the_index_finds_what_a_walk_over_all_objects_finds() {
                 _ => {
                     let mut wanted = random_attributes(&mut dice);
                     wanted.retain(|_| dice.roll(2) == 0);
-                    let also = |object: &Object| object.handle.0 % 3 != 0;
+                    let also = |object: &Object| !object.handle.0.is_multiple_of(3);
                     let fits = |object: &Arc<Object>| {
                         let has = |(kind, value): &(A, Value)| {
                             object.attributes.value(*kind) == Some(value)
@@ -282,7 +282,10 @@ fn neither_objects_nor_keys_show_a_secret_when_they_are_printed() {
         let (object, material) = made(shape, &[]);
         let key = OpenKey::open(&object, material.as_ref()).unwrap();
         let value = material.unwrap().with_all(|all| {
-            let value = all.value(A::VALUE).or(all.value(A::PRIME_1)).unwrap();
+            let value = all
+                .value(A::VALUE)
+                .or_else(|| all.value(A::PRIME_1))
+                .unwrap();
             format!("{:?}", &value[..8])
         });
         let shown = format!("{object:?} {key:?}");

@@ -11,7 +11,7 @@ use crate::attribute::table::Shape;
 use crate::ports::Time;
 use crate::service::rig::*;
 
-const DAY: u64 = 86_400_000;
+const DAY: i64 = 86_400_000;
 
 /// A use of a key: its name, the permission that it wants, whether it is of a private key, and whether it goes on after the end date.
 struct Case {
@@ -182,7 +182,7 @@ fn a_key_is_in_force_from_its_first_day_to_its_last_and_reads_after_it() {
         ] {
             house
                 .clock
-                .turn_to(Time(NOW.0.checked_add_signed(offset * DAY as i64).unwrap()));
+                .turn_to(Time(NOW.0.checked_add_signed(offset * DAY).unwrap()));
             let answer = if in_force {
                 Rv::OK
             } else {

@@ -91,7 +91,8 @@ impl House {
     /// The daemon stopped and started again over what the disk holds now.
     pub(crate) fn restarted(&self) -> Arc<Self> {
         let store = Arc::new(self.store.duplicate());
-        Self::over(store, self.journal.clone(), Limits::default())
+        let limits = self.service.settings.read().limits.clone();
+        Self::over(store, self.journal.clone(), limits)
     }
 
     /// Initialises the token of a slot, and its user's PIN.
@@ -680,44 +681,53 @@ pub(crate) fn without(template: &[(A, Value)], kind: A) -> Vec<(A, Value)> {
     kept.cloned().collect()
 }
 
+/// One attribute spelled as a C structure has it: its own bytes, and those of an array's members.
+struct Spelled<'v> {
+    kind: A,
+    value: &'v Value,
+    bytes: Vec<u8>,
+    members: Vec<(A, Vec<u8>)>,
+}
+
+impl<'v> Spelled<'v> {
+    fn new((kind, value): &'v (A, Value)) -> Self {
+        let inner: &[(A, Value)] = match value {
+            Value::Template(inner) => inner,
+            _ => &[],
+        };
+        let member = |(kind, value): &(A, Value)| (*kind, value.to_bytes());
+        Self {
+            kind: *kind,
+            value,
+            bytes: value.to_bytes(),
+            members: inner.iter().map(member).collect(),
+        }
+    }
+
+    fn sent(&self) -> Attribute<'_> {
+        let value = if matches!(self.value, Value::Template(_)) {
+            let members = self.members.iter().map(|(kind, bytes)| FlatAttribute {
+                kind: *kind,
+                value: Secret::new(bytes),
+            });
+            request::Value::Template(List::new(members.collect()).unwrap())
+        } else {
+            request::Value::Bytes(Secret::new(&self.bytes))
+        };
+        Attribute {
+            kind: self.kind,
+            value,
+        }
+    }
+}
+
 /// Spells a template as it is sent and hands it to a closure.
 pub(crate) fn sending<R>(
     template: &[(A, Value)],
     send: impl FnOnce(request::Template<'_>) -> R,
 ) -> R {
-    let spelled: Vec<(A, Vec<u8>, Vec<(A, Vec<u8>)>)> = template
-        .iter()
-        .map(|(kind, value)| {
-            let inner = match value {
-                Value::Template(inner) => inner
-                    .iter()
-                    .map(|(kind, value)| (*kind, value.to_bytes()))
-                    .collect(),
-                _ => Vec::new(),
-            };
-            (*kind, value.to_bytes(), inner)
-        })
-        .collect();
-    let attributes = template.iter().zip(&spelled).map(|((_, value), spelled)| {
-        let (kind, bytes, inner) = spelled;
-        let value = if matches!(value, Value::Template(_)) {
-            request::Value::Template(List::new(flattened(inner)).unwrap())
-        } else {
-            request::Value::Bytes(Secret::new(bytes))
-        };
-        Attribute { kind: *kind, value }
-    });
-    send(List::new(attributes.collect()).unwrap())
-}
-
-fn flattened(inner: &[(A, Vec<u8>)]) -> Vec<FlatAttribute<'_>> {
-    inner
-        .iter()
-        .map(|(kind, bytes)| FlatAttribute {
-            kind: *kind,
-            value: Secret::new(bytes),
-        })
-        .collect()
+    let spelled: Vec<_> = template.iter().map(Spelled::new).collect();
+    send(List::new(spelled.iter().map(Spelled::sent).collect()).unwrap())
 }
 
 /// Random numbers that are the same in every run (xorshift64*, Vigna 2016).

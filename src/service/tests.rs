@@ -427,7 +427,7 @@ fn replies_show_no_secret_when_they_are_printed() {
     }
 }
 
-/// The sequence of a browser that lives long: many sessions, logins by anybody, nothing left behind.
+/// As a web server does it for years: sessions come and go, each tries to log in.
 #[test]
 fn a_busy_application_leaves_nothing_behind() {
     let house = House::new();
@@ -447,14 +447,15 @@ fn a_busy_application_leaves_nothing_behind() {
     }
     assert_eq!(talk.find(&[]), []);
     assert_eq!(house.service.counts().sessions, 1);
-    let parameter = Parameter::Malformed;
-    let broken = Mechanism {
-        kind: M::AES_CBC,
-        parameter,
-    };
+}
+
+#[test]
+fn a_parameter_that_the_module_could_not_read_is_refused() {
+    let talk = House::new().user();
     let key = talk.create(&created(Shape::Secret)).unwrap();
-    assert_eq!(
-        talk.encrypt(broken, key, b"x"),
-        Err(Rv::MECHANISM_PARAM_INVALID)
-    );
+    for kind in [M::AES_CBC, M::AES_GCM, M::AES_CTR, M::AES_ECB] {
+        let parameter = Parameter::Malformed;
+        let outcome = talk.encrypt(Mechanism { kind, parameter }, key, b"x");
+        assert_eq!(outcome, Err(Rv::MECHANISM_PARAM_INVALID), "{kind}");
+    }
 }
