@@ -2,7 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -337,8 +337,10 @@ fn killed_in_the_middle_of_writing() {
         return;
     }
     for round in 0..5_u64 {
+        let answered = AtomicU64::new(0);
         let made = thread::scope(|scope| {
             let session = place.user();
+            let counter = &answered;
             let writer = scope.spawn(move || {
                 let mut made = 0;
                 loop {
@@ -350,9 +352,14 @@ fn killed_in_the_middle_of_writing() {
                         return made;
                     }
                     made += 1;
+                    counter.store(made, Ordering::SeqCst);
                 }
             });
-            thread::sleep(Duration::from_millis(40 + round * 17));
+            // Killed after some objects, wherever the writer then is; however slow the machine.
+            while answered.load(Ordering::SeqCst) <= 3 * round {
+                thread::yield_now();
+            }
+            thread::sleep(Duration::from_micros(700 * round));
             let pid = place.hsm.daemon_pid().expect("a daemon");
             // SAFETY: the daemon is our own child and not yet waited for.
             unsafe { libc::kill(pid as i32, libc::SIGKILL) };
