@@ -6,6 +6,7 @@
 
 pub mod cipher;
 pub mod digest;
+pub mod dual;
 pub mod keys;
 pub mod objects;
 pub mod random;

@@ -130,6 +130,69 @@ pub fn verify_final(desk: &Desk<'_>, signature: &[u8]) -> Result<Reply> {
         .conclude(Call::Final, |running| running.verify(None, signature))
 }
 
+/// C_VerifySignatureInit (PKCS#11 3.2, 5.15): as C_VerifyInit, with the signature first.
+///
+/// # Errors
+/// As [`init`].
+pub fn verify_signature_init(
+    desk: &Desk<'_>,
+    mechanism: Option<&Mechanism<'_>>,
+    key: ObjectHandle,
+    signature: &[u8],
+) -> Result<Reply> {
+    init::<Verify, _>(
+        desk,
+        mechanism,
+        key,
+        |operations| &mut operations.verify_signature,
+        |grant, row, parameter| {
+            let running = Signature::new(grant, row, parameter)?;
+            let signature = signature.into();
+            Ok(SignatureFirst { running, signature })
+        },
+    )
+}
+
+/// C_VerifySignature.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_signature(desk: &Desk<'_>, data: &[u8]) -> Result<Reply> {
+    let mut operations = desk.session.operations.lock();
+    operations.verify_signature.conclude(Call::Whole, |first| {
+        first.running.verify(Some(data), &first.signature)
+    })
+}
+
+/// C_VerifySignatureUpdate.
+///
+/// # Errors
+/// As [`sign`].
+pub fn verify_signature_update(desk: &Desk<'_>, part: &[u8]) -> Result<Reply> {
+    let mut operations = desk.session.operations.lock();
+    operations
+        .verify_signature
+        .take_part(|first| first.running.message.update(part))
+}
+
+/// C_VerifySignatureFinal.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_signature_final(desk: &Desk<'_>) -> Result<Reply> {
+    let mut operations = desk.session.operations.lock();
+    operations.verify_signature.conclude(Call::Final, |first| {
+        first.running.verify(None, &first.signature)
+    })
+}
+
+/// A signature that is verified once its data have come.
+#[derive(Debug)]
+pub struct SignatureFirst {
+    running: Signature<Verify>,
+    signature: Box<[u8]>,
+}
+
 /// C_SignRecoverInit.
 ///
 /// # Errors

@@ -82,6 +82,7 @@ fn blank_token_info([major, minor, _]: [u8; 3], now: Time) -> TokenInfo {
         flags: flag::RNG
             | flag::LOGIN_REQUIRED
             | flag::CLOCK_ON_TOKEN
+            | flag::DUAL_CRYPTO_OPERATIONS
             | flag::RESTORE_KEY_NOT_NEEDED,
         sessions_max: 0,
         sessions: 0,

@@ -8,7 +8,9 @@ use strongroom_wire::request::{Request, SessionHandle};
 
 use super::Service;
 use crate::application::Application;
-use crate::chapter::{Reply, cipher, digest, keys, objects, random, sessions, sign, wrapping};
+use crate::chapter::{
+    Reply, cipher, digest, dual, keys, objects, random, sessions, sign, wrapping,
+};
 use crate::error::{Error, Result};
 
 impl Service {
@@ -67,6 +69,11 @@ impl Service {
             R::WrapKey { mechanism, wrapping_key, key, output, .. } => wrapping::wrap_key(desk, mechanism, *wrapping_key, *key, *output),
             R::UnwrapKey { mechanism, unwrapping_key, wrapped, template, .. } => wrapping::unwrap_key(desk, mechanism, *unwrapping_key, wrapped, template),
             R::DeriveKey { mechanism, base_key, template, .. } => keys::derive_key(desk, mechanism, *base_key, template),
+            R::DualUpdate { dual, part, output, .. } => dual::update(desk, *dual, part.expose(), *output),
+            R::VerifySignatureInit { mechanism, key, signature, .. } => sign::verify_signature_init(desk, mechanism.as_ref(), *key, signature),
+            R::VerifySignature { data, .. } => sign::verify_signature(desk, data.expose()),
+            R::VerifySignatureUpdate { part, .. } => sign::verify_signature_update(desk, part.expose()),
+            R::VerifySignatureFinal { .. } => sign::verify_signature_final(desk),
             R::SeedRandom { seed, .. } => random::seed(desk, seed.expose()),
             R::GenerateRandom { bytes, .. } => random::generate(desk, *bytes),
             // Answered before a session is looked for.
@@ -96,6 +103,8 @@ pub(super) const fn session_of(request: &Request<'_>) -> Option<SessionHandle> {
         | R::VerifyInit { session, .. } | R::Verify { session, .. } | R::VerifyUpdate { session, .. } | R::VerifyFinal { session, .. }
         | R::VerifyRecoverInit { session, .. } | R::VerifyRecover { session, .. }
         | R::GenerateKey { session, .. } | R::GenerateKeyPair { session, .. } | R::WrapKey { session, .. } | R::UnwrapKey { session, .. }
+        | R::DualUpdate { session, .. } | R::VerifySignatureInit { session, .. } | R::VerifySignature { session, .. }
+        | R::VerifySignatureUpdate { session, .. } | R::VerifySignatureFinal { session }
         | R::DeriveKey { session, .. } | R::SeedRandom { session, .. } | R::GenerateRandom { session, .. } => Some(*session),
     }
 }

@@ -5,7 +5,7 @@
 //! Who calls it: the service.
 
 use strongroom_wire::ck::{MechanismType, Rv};
-use strongroom_wire::request::{Mechanism, ObjectHandle, Request, SessionHandle};
+use strongroom_wire::request::{Dual, Mechanism, ObjectHandle, Request, SessionHandle};
 
 use super::dispatch::session_of;
 use crate::audit::{Event, Principal};
@@ -105,6 +105,7 @@ fn object_and_mechanism<'r>(
         | R::DecryptInit { mechanism, key, .. }
         | R::SignInit { mechanism, key, .. }
         | R::SignRecoverInit { mechanism, key, .. }
+        | R::VerifySignatureInit { mechanism, key, .. }
         | R::VerifyInit { mechanism, key, .. }
         | R::VerifyRecoverInit { mechanism, key, .. } => (Some(*key), mechanism.as_ref()),
         R::DigestInit { mechanism, .. } => (None, mechanism.as_ref()),
@@ -188,7 +189,22 @@ const fn name(request: &Request<'_>) -> (&'static str, bool) {
         R::WrapKey { .. } => ("C_WrapKey", true),
         R::UnwrapKey { .. } => ("C_UnwrapKey", true),
         R::DeriveKey { .. } => ("C_DeriveKey", true),
+        R::DualUpdate { dual, .. } => (dual_name(*dual), false),
+        R::VerifySignatureInit { .. } => ("C_VerifySignatureInit", false),
+        R::VerifySignature { .. } => ("C_VerifySignature", false),
+        R::VerifySignatureUpdate { .. } => ("C_VerifySignatureUpdate", false),
+        R::VerifySignatureFinal { .. } => ("C_VerifySignatureFinal", false),
         R::SeedRandom { .. } => ("C_SeedRandom", false),
         R::GenerateRandom { .. } => ("C_GenerateRandom", false),
+    }
+}
+
+/// Name of a function that does two things with one part.
+const fn dual_name(dual: Dual) -> &'static str {
+    match dual {
+        Dual::DigestEncrypt => "C_DigestEncryptUpdate",
+        Dual::DecryptDigest => "C_DecryptDigestUpdate",
+        Dual::SignEncrypt => "C_SignEncryptUpdate",
+        Dual::DecryptVerify => "C_DecryptVerifyUpdate",
     }
 }

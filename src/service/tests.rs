@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use strongroom_wire::ck::{AttributeType as A, MechanismType as M, Rv, SessionState, UserType};
 use strongroom_wire::codec::{List, encode};
 use strongroom_wire::request::{
-    Attribute, FlatAttribute, Mechanism, Output, Parameter, Template, Value,
+    Attribute, Dual, FlatAttribute, Mechanism, Output, Parameter, Template, Value,
 };
 use strongroom_wire::secret::Secret;
 
@@ -107,6 +107,11 @@ fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec<(Request<'
         (R::WrapKey { session, mechanism: aes(), wrapping_key: key, key, output }, "C_WrapKey"),
         (R::UnwrapKey { session, mechanism: aes(), unwrapping_key: key, wrapped, template: template() }, "C_UnwrapKey"),
         (R::DeriveKey { session, mechanism: aes(), base_key: key, template: template() }, "C_DeriveKey"),
+        (R::DualUpdate { session, dual: Dual::DigestEncrypt, part, output }, "C_DigestEncryptUpdate"),
+        (R::VerifySignatureInit { session, mechanism: mechanism(), key, signature }, "C_VerifySignatureInit"),
+        (R::VerifySignature { session, data }, "C_VerifySignature"),
+        (R::VerifySignatureUpdate { session, part }, "C_VerifySignatureUpdate"),
+        (R::VerifySignatureFinal { session }, "C_VerifySignatureFinal"),
         (R::SeedRandom { session, seed: secret() }, "C_SeedRandom"),
         (R::GenerateRandom { session, bytes: 16 }, "C_GenerateRandom"),
         // These end things, so they come last.
@@ -193,6 +198,7 @@ impl fmt::Debug for Shown<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Request::Verify { .. }
+            | Request::VerifySignatureInit { .. }
             | Request::VerifyFinal { .. }
             | Request::VerifyRecover { .. }
             | Request::UnwrapKey { .. } => Ok(()),

@@ -9,11 +9,11 @@ use std::mem;
 
 use strongroom_keymem::SecretVec;
 use strongroom_wire::ck::{AttributeType, flag};
-use strongroom_wire::request::{Mechanism, ObjectHandle, Output, Parameter};
+use strongroom_wire::request::{Dual, Mechanism, ObjectHandle, Output, Parameter};
 
 use crate::chapter::cipher::{Decryption, Encryption};
 use crate::chapter::digest::Digesting;
-use crate::chapter::sign::{Recovery, Signature};
+use crate::chapter::sign::{Recovery, Signature, SignatureFirst};
 use crate::chapter::{Desk, Reply};
 use crate::error::{Error, Result};
 use crate::mechanism::{Row, row};
@@ -34,6 +34,8 @@ pub struct Operations {
     pub encrypt: Slot<Encryption>,
     /// C_DecryptInit.
     pub decrypt: Slot<Decryption>,
+    /// C_VerifySignatureInit.
+    pub verify_signature: Slot<SignatureFirst>,
     /// C_DigestInit.
     pub digest: Slot<Digesting>,
     /// How many have begun: tells which one came last.
@@ -49,6 +51,7 @@ impl Operations {
         }
         if wanted(flag::VERIFY) {
             self.verify.cancel();
+            self.verify_signature.cancel();
         }
         if wanted(flag::SIGN_RECOVER) {
             self.sign_recover.cancel();
@@ -71,10 +74,29 @@ impl Operations {
     pub fn end_private(&mut self) {
         self.sign.end_private();
         self.verify.end_private();
+        self.verify_signature.end_private();
         self.sign_recover.end_private();
         self.verify_recover.end_private();
         self.encrypt.end_private();
         self.decrypt.end_private();
+    }
+
+    /// Refuses a part for two operations of which one is not active.
+    ///
+    /// # Errors
+    /// [`Error::OperationNotInitialized`].
+    pub const fn both_active(&self, dual: Dual) -> Result<()> {
+        let idle = match dual {
+            Dual::DigestEncrypt => self.digest.is_idle() || self.encrypt.is_idle(),
+            Dual::SignEncrypt => self.sign.is_idle() || self.encrypt.is_idle(),
+            Dual::DecryptDigest => self.digest.is_idle() || self.decrypt.is_idle(),
+            Dual::DecryptVerify => self.verify.is_idle() || self.decrypt.is_idle(),
+        };
+        if idle {
+            Err(Error::OperationNotInitialized)
+        } else {
+            Ok(())
+        }
     }
 
     /// Whether some operation waits for C_Login with `CKU_CONTEXT_SPECIFIC`; asked before a PIN is tried.
@@ -97,6 +119,7 @@ impl Operations {
         [
             self.sign.waiting(),
             self.verify.waiting(),
+            self.verify_signature.waiting(),
             self.sign_recover.waiting(),
             self.verify_recover.waiting(),
             self.encrypt.waiting(),
@@ -228,11 +251,15 @@ impl<O> Slot<O> {
     /// # Errors
     /// [`Error::OperationActive`]; the one that is active goes on.
     pub const fn must_be_idle(&self) -> Result<()> {
-        if matches!(self.0, State::Idle) {
+        if self.is_idle() {
             Ok(())
         } else {
             Err(Error::OperationActive)
         }
+    }
+
+    const fn is_idle(&self) -> bool {
+        matches!(self.0, State::Idle)
     }
 
     /// Ends the operation, if there is one.
@@ -426,7 +453,7 @@ pub fn init<U: Usage, O>(
     mechanism: Option<&Mechanism<'_>>,
     key: ObjectHandle,
     slot: fn(&mut Operations) -> &mut Slot<O>,
-    make: fn(Grant<U>, &Row, &Parameter<'_>) -> Result<O>,
+    make: impl FnOnce(Grant<U>, &Row, &Parameter<'_>) -> Result<O>,
 ) -> Result<Reply> {
     let Some(mechanism) = mechanism else {
         slot(&mut desk.session.operations.lock()).cancel();

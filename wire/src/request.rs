@@ -179,6 +179,19 @@ pub enum Output {
     Capacity(u64),
 }
 
+/// Which two operations a part goes through (PKCS#11 3.2, 5.16).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dual {
+    /// C_DigestEncryptUpdate.
+    DigestEncrypt,
+    /// C_DecryptDigestUpdate.
+    DecryptDigest,
+    /// C_SignEncryptUpdate.
+    SignEncrypt,
+    /// C_DecryptVerifyUpdate.
+    DecryptVerify,
+}
+
 /// One request. Field `session` is always a session of the application that asks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[allow(
@@ -437,6 +450,31 @@ pub enum Request<'a> {
         mechanism: Mechanism<'a>,
         base_key: ObjectHandle,
         template: Template<'a>,
+    },
+    /// The four functions that do two things with one part (PKCS#11 3.2, 5.16).
+    DualUpdate {
+        session: SessionHandle,
+        dual: Dual,
+        part: Secret<'a>,
+        output: Output,
+    },
+    /// C_VerifySignatureInit: the signature comes before the data.
+    VerifySignatureInit {
+        session: SessionHandle,
+        mechanism: Option<Mechanism<'a>>,
+        key: ObjectHandle,
+        signature: &'a [u8],
+    },
+    VerifySignature {
+        session: SessionHandle,
+        data: Secret<'a>,
+    },
+    VerifySignatureUpdate {
+        session: SessionHandle,
+        part: Secret<'a>,
+    },
+    VerifySignatureFinal {
+        session: SessionHandle,
     },
     SeedRandom {
         session: SessionHandle,

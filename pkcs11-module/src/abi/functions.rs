@@ -20,7 +20,7 @@ use cryptoki_sys::{
     CK_ULONG, CK_USER_TYPE, CK_UTF8CHAR, CK_VERSION,
 };
 use strongroom_wire::ck::{MechanismType, Rv, UserType};
-use strongroom_wire::request::{ObjectHandle, SessionHandle, SlotId};
+use strongroom_wire::request::{Dual, ObjectHandle, SessionHandle, SlotId};
 
 use super::caller::{Alleged, Argument, Array, In, Out, Place};
 use super::params::Mechanism;
@@ -245,14 +245,26 @@ macro_rules! functions {
         let out = Out::new(data, data_bytes)?;
         sign::verify_recover(at, SessionHandle(session), &signature_of(signature, signature_bytes)?, out)
     };
-    pending C_DigestEncryptUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
-        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG);
-    pending C_DecryptDigestUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
-        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG);
-    pending C_SignEncryptUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
-        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG);
-    pending C_DecryptVerifyUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
-        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG);
+    served C_DigestEncryptUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
+        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
+        let out = Out::new(output, output_bytes)?;
+        cipher::dual_update(at, SessionHandle(session), Dual::DigestEncrypt, &data_of(part, part_bytes)?, out)
+    };
+    served C_DecryptDigestUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
+        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
+        let out = Out::new(output, output_bytes)?;
+        cipher::dual_update(at, SessionHandle(session), Dual::DecryptDigest, &data_of(part, part_bytes)?, out)
+    };
+    served C_SignEncryptUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
+        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
+        let out = Out::new(output, output_bytes)?;
+        cipher::dual_update(at, SessionHandle(session), Dual::SignEncrypt, &data_of(part, part_bytes)?, out)
+    };
+    served C_DecryptVerifyUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
+        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
+        let out = Out::new(output, output_bytes)?;
+        cipher::dual_update(at, SessionHandle(session), Dual::DecryptVerify, &data_of(part, part_bytes)?, out)
+    };
     served C_GenerateKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE,
         count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) => {
         let place = key.required()?;
@@ -364,13 +376,24 @@ macro_rules! functions {
     pending C_DecapsulateKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, private_key: CK_OBJECT_HANDLE,
         template: *mut CK_ATTRIBUTE, count: CK_ULONG, encapsulated: *mut CK_BYTE, encapsulated_bytes: CK_ULONG,
         key: *mut CK_OBJECT_HANDLE);
-    pending C_VerifySignatureInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE,
-        signature: *mut CK_BYTE, signature_bytes: CK_ULONG);
-    pending C_VerifySignature(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG);
-    pending C_VerifySignatureUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG);
-    pending C_VerifySignatureFinal(session: CK_SESSION_HANDLE);
-    pending C_GetSessionValidationFlags(session: CK_SESSION_HANDLE, kind: CK_SESSION_VALIDATION_FLAGS_TYPE,
-        flags: *mut CK_FLAGS);
+    served C_VerifySignatureInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE,
+        signature: *mut CK_BYTE, signature_bytes: CK_ULONG) => {
+        let mechanism = Mechanism::copy_or_cancel(mechanism)?;
+        let mechanism = mechanism.as_ref().map(Mechanism::wire);
+        let signature = signature_of(signature, signature_bytes)?;
+        sign::verify_signature_init(at, SessionHandle(session), mechanism, ObjectHandle(key), &signature)
+    };
+    served C_VerifySignature(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG) =>
+        sign::verify_signature(at, SessionHandle(session), &data_of(data, data_bytes)?);
+    served C_VerifySignatureUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG) =>
+        sign::verify_signature_update(at, SessionHandle(session), &data_of(part, part_bytes)?);
+    served C_VerifySignatureFinal(session: CK_SESSION_HANDLE) =>
+        sign::verify_signature_final(at, SessionHandle(session));
+    served C_GetSessionValidationFlags(session: CK_SESSION_HANDLE, kind: CK_SESSION_VALIDATION_FLAGS_TYPE,
+        flags: *mut CK_FLAGS) => {
+        let place = flags.required()?;
+        tell(place, sessions::validation_flags(at, SessionHandle(session), kind)?)
+    };
     pending C_AsyncComplete(session: CK_SESSION_HANDLE, function: *mut CK_UTF8CHAR, result: *mut CK_ASYNC_DATA);
     pending C_AsyncGetID(session: CK_SESSION_HANDLE, function: *mut CK_UTF8CHAR, id: *mut CK_ULONG);
     pending C_AsyncJoin(session: CK_SESSION_HANDLE, function: *mut CK_UTF8CHAR, id: CK_ULONG, data: *mut CK_BYTE,

@@ -5,7 +5,7 @@
 //! Who calls it: the table of functions.
 
 use strongroom_wire::ck::Rv;
-use strongroom_wire::request::{Mechanism, ObjectHandle, Request, SessionHandle};
+use strongroom_wire::request::{Dual, Mechanism, ObjectHandle, Request, SessionHandle};
 
 use super::{done, output};
 use crate::abi::{In, Out};
@@ -139,6 +139,27 @@ pub(crate) fn decrypt_final(at: &Instance, session: SessionHandle, out: Out) -> 
         at,
         &Request::DecryptFinal {
             session,
+            output: out.wanted(),
+        },
+        out,
+    )
+}
+
+/// C_DigestEncryptUpdate, C_DecryptDigestUpdate, C_SignEncryptUpdate, C_DecryptVerifyUpdate.
+pub(crate) fn dual_update(
+    at: &Instance,
+    session: SessionHandle,
+    dual: Dual,
+    part: &In,
+    out: Out,
+) -> Result<(), Rv> {
+    let part = part.secret();
+    output(
+        at,
+        &Request::DualUpdate {
+            session,
+            dual,
+            part,
             output: out.wanted(),
         },
         out,

@@ -4,7 +4,7 @@
 //! What must never live here: a memory of sessions; the daemon has it.
 //! Who calls it: the table of functions.
 
-use strongroom_wire::ck::{Rv, UserType};
+use strongroom_wire::ck::{Rv, SessionState, UserType};
 use strongroom_wire::request::{Request, SessionHandle, SlotId};
 use strongroom_wire::response::{Body, SessionInfo};
 
@@ -105,4 +105,19 @@ pub(crate) fn login_user(
 /// C_Logout.
 pub(crate) fn logout(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
     done(at, &Request::Logout { session })
+}
+
+/// C_GetSessionValidationFlags (PKCS#11 3.2, 5.6.11): whether the last operation was one that a validation covers. None is claimed
+/// here, so no flag is ever set.
+pub(crate) fn validation_flags(
+    at: &Instance,
+    which_session: SessionHandle,
+    kind: u64,
+) -> Result<u64, Rv> {
+    session(at, which_session)?;
+    if kind == SessionState::LAST_VALIDATION_OK.0 {
+        Ok(0)
+    } else {
+        Err(Rv::ARGUMENTS_BAD)
+    }
 }

@@ -197,3 +197,43 @@ pub(crate) fn verify_recover(
         out,
     )
 }
+
+/// C_VerifySignatureInit.
+pub(crate) fn verify_signature_init(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Option<Mechanism<'_>>,
+    key: ObjectHandle,
+    signature: &In,
+) -> Result<(), Rv> {
+    done(
+        at,
+        &Request::VerifySignatureInit {
+            session,
+            mechanism,
+            key,
+            signature: signature.public(),
+        },
+    )
+}
+
+/// C_VerifySignature.
+pub(crate) fn verify_signature(at: &Instance, session: SessionHandle, data: &In) -> Result<(), Rv> {
+    let data = data.secret();
+    done(at, &Request::VerifySignature { session, data })
+}
+
+/// C_VerifySignatureUpdate.
+pub(crate) fn verify_signature_update(
+    at: &Instance,
+    session: SessionHandle,
+    part: &In,
+) -> Result<(), Rv> {
+    let part = part.secret();
+    done(at, &Request::VerifySignatureUpdate { session, part })
+}
+
+/// C_VerifySignatureFinal.
+pub(crate) fn verify_signature_final(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
+    done(at, &Request::VerifySignatureFinal { session })
+}

@@ -52,8 +52,11 @@ fn a_slot_beyond_the_free_one_does_not_exist() {
 fn a_token_tells_its_state_in_its_flags() {
     let house = House::empty(Limits::default());
     let guest = house.guest();
-    let always =
-        flag::RNG | flag::LOGIN_REQUIRED | flag::CLOCK_ON_TOKEN | flag::RESTORE_KEY_NOT_NEEDED;
+    let always = flag::RNG
+        | flag::LOGIN_REQUIRED
+        | flag::CLOCK_ON_TOKEN
+        | flag::RESTORE_KEY_NOT_NEEDED
+        | flag::DUAL_CRYPTO_OPERATIONS;
     let flags = || guest.token_info(SLOT).unwrap().flags;
     assert_eq!(flags(), always);
     assert_eq!(guest.init_token(SLOT, SO_PIN), Rv::OK);

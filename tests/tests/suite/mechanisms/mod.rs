@@ -6,6 +6,7 @@
 
 mod aes;
 mod digest;
+mod dual;
 mod ec;
 mod edwards;
 mod generate;
