@@ -8,7 +8,7 @@
 //! writing into the moved file; stop it first.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, IoSlice, Read, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -108,15 +108,12 @@ impl FileJournal {
 
 impl Journal for FileJournal {
     fn append(&self, line: &[u8]) -> Result<(), StoreError> {
-        let mut whole = Vec::with_capacity(line.len() + 1);
-        whole.extend_from_slice(line);
-        whole.push(b'\n');
         let mut file = self.file.lock();
-        // One write(2) with O_APPEND: after a crash of the daemon a line is there or not.
+        // One writev(2) with O_APPEND: after a crash of the daemon a line is there or not.
         let written = file
-            .write(&whole)
+            .write_vectored(&[IoSlice::new(line), IoSlice::new(b"\n")])
             .map_err(|error| self.failure("append to", &error))?;
-        if written == whole.len() {
+        if written == line.len() + 1 {
             return Ok(());
         }
         // The disk filled up in the middle of the line. What stands there would break the chain.
