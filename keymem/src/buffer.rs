@@ -53,14 +53,7 @@ impl SecretVec {
         }
         if bytes > POOLED_BYTES_MAX {
             let mapping = kept_mapping(bytes)
-                .map_or_else(
-                    || {
-                        Mapping::locked_if_allowed(
-                            bytes.checked_next_power_of_two().unwrap_or(bytes),
-                        )
-                    },
-                    Ok,
-                )
+                .map_or_else(|| Mapping::locked_if_allowed(rounded(bytes)), Ok)
                 .map_err(|_| OutOfMemory)?;
             let (pointer, capacity) = (mapping.at(0), mapping.bytes());
             return Ok(Self {
@@ -223,6 +216,15 @@ impl fmt::Debug for SecretVec {
 
 /// Mappings that nobody uses, wiped: to map, lock and unmap a mebibyte costs more than to encrypt it.
 static KEPT: Mutex<Vec<Mapping>> = Mutex::new(Vec::new());
+
+/// Rounded up so that a kept mapping serves others too; the largest are not kept, and not made larger than they must be.
+const fn rounded(bytes: usize) -> usize {
+    if bytes <= KEPT_BYTES_MAX / 4 {
+        bytes.next_power_of_two()
+    } else {
+        bytes
+    }
+}
 
 /// A kept mapping that is long enough, and not longer than a new one would be twice over.
 fn kept_mapping(bytes: usize) -> Option<Mapping> {

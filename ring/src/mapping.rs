@@ -9,12 +9,16 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
 use std::sync::atomic::AtomicU32;
 
-/// Longest request in bytes: a mebibyte of data and room for what stands beside it.
-pub const REQUEST_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// Longest request in bytes: 16 MiB of data and room for what stands beside it. Memory that is not touched costs nothing.
+pub const REQUEST_BYTES_MAX: usize = (16 << 20) + (64 << 10);
 /// Longest answer in bytes.
 pub const ANSWER_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
-const CONTROL_BYTES: usize = 4096;
+/// Most memory that an area keeps after a message; what a longer one took is given back instead of wiped.
+const KEPT_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+/// The areas begin and end at multiples of this.
+const PAGE_BYTES: usize = 4096;
+const CONTROL_BYTES: usize = PAGE_BYTES;
 const MAPPING_BYTES: usize = CONTROL_BYTES + REQUEST_BYTES_MAX + ANSWER_BYTES_MAX;
 const REQUEST_AT: usize = CONTROL_BYTES;
 const ANSWER_AT: usize = CONTROL_BYTES + REQUEST_BYTES_MAX;
@@ -140,8 +144,18 @@ impl Mapping {
     }
 
     fn wipe(&self, offset: usize, bytes: usize, limit: usize) {
+        let length = bytes.min(limit);
+        if length > KEPT_BYTES_MAX && self.give_back(offset, length.next_multiple_of(PAGE_BYTES)) {
+            return;
+        }
         // SAFETY: the length fits the area at `offset`.
-        unsafe { libc::explicit_bzero(self.at(offset).cast(), bytes.min(limit)) };
+        unsafe { libc::explicit_bzero(self.at(offset).cast(), length) };
+    }
+
+    /// Takes the pages out of the file, for both ends; what is read there next is zeros.
+    fn give_back(&self, offset: usize, bytes: usize) -> bool {
+        // SAFETY: areas begin at a page and are whole pages long, so the range lies within the area at `offset`.
+        unsafe { libc::madvise(self.at(offset).cast(), bytes, libc::MADV_REMOVE) == 0 }
     }
 
     /// Copies bytes into an area at an offset within it, if they fit it.

@@ -151,6 +151,23 @@ fn what_was_taken_is_wiped() {
 }
 
 #[test]
+fn what_a_long_message_took_is_given_back() {
+    let (mut server, mut client) = ends();
+    let long = vec![7; 3 << 20];
+    let _ = publish(&mut client, &long);
+    let mut taken = vec![0; long.len()];
+    server.take(&mut taken);
+    assert!(taken == long);
+    let mut again = vec![1; long.len()];
+    server.take(&mut again);
+    assert!(again.iter().all(|byte| *byte == 0));
+    // The memory serves on.
+    let _ = publish(&mut client, &long);
+    server.take(&mut again);
+    assert!(again == long);
+}
+
+#[test]
 fn memory_of_another_form_is_refused() {
     let file = std::fs::File::open("/dev/zero").unwrap();
     assert!(ClientEnd::open(file.as_fd()).is_err());
