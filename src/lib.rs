@@ -30,5 +30,6 @@ pub mod policy;
 pub mod ports;
 pub mod service;
 pub mod session;
+pub mod sink;
 pub mod token;
 pub mod vault;

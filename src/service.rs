@@ -38,6 +38,7 @@ use crate::limits::Limits;
 use crate::mechanism;
 use crate::object::SESSION_OBJECT_FIRST;
 use crate::ports::{Clock, Journal, Store, StoreError};
+use crate::sink::Locked;
 use crate::token::Token;
 use crate::vault::{PinCost, Vault, VaultError};
 
@@ -128,7 +129,7 @@ impl Answered {
             out.reserve(data.len() + answer::OUTPUT_HEAD_BYTES)
                 .map_err(|_| Malformed)?;
         }
-        answer::write(reply, *rv, &mut answer::Locked(out)).map_err(|_| Malformed)
+        answer::write(reply, *rv, &mut Locked(out)).map_err(|_| Malformed)
     }
 }
 
@@ -304,7 +305,7 @@ impl Service {
         application.connections.fetch_add(1, Ordering::SeqCst);
         drop(applications);
         let hello = answer::hello(self.settings.read().daemon_version);
-        match answer::encode(&hello, &mut answer::Locked(out)) {
+        match answer::encode(&hello, &mut Locked(out)) {
             Ok(()) => Ok((application, shared_memory)),
             Err(_) => {
                 self.leave(&application);

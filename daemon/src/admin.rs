@@ -6,6 +6,7 @@
 
 use strongroom::audit::Principal;
 use strongroom::service::Malformed;
+use strongroom::sink::Locked;
 use strongroom_keymem::SecretVec;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Status};
 use strongroom_wire::ck::Rv;
@@ -13,7 +14,6 @@ use strongroom_wire::codec;
 use strongroom_wire::frame::{HEADER_BYTES, PAYLOAD_BYTES_MAX};
 
 use crate::daemon::Daemon;
-use crate::frames::SecretSink;
 
 /// What follows an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
 }
 
 fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
-    let fits = codec::encode(message, &mut SecretSink(answer)).is_ok()
+    let fits = codec::encode(message, &mut Locked(answer)).is_ok()
         && answer.len() <= HEADER_BYTES + PAYLOAD_BYTES_MAX;
     if fits {
         return Ok(());
@@ -74,7 +74,7 @@ fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed
         rv: Rv::DEVICE_MEMORY,
         reason: "the answer is too long for one frame or for the memory left; ask for less".into(),
     };
-    codec::encode(&refused, &mut SecretSink(answer)).map_err(|_| Malformed)
+    codec::encode(&refused, &mut Locked(answer)).map_err(|_| Malformed)
 }
 
 fn status(daemon: &Daemon) -> Status {

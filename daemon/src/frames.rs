@@ -298,16 +298,6 @@ impl Sink for SharedSink<'_> {
     }
 }
 
-/// A buffer of locked memory that messages are encoded into.
-#[derive(Debug)]
-pub struct SecretSink<'b>(pub &'b mut SecretVec);
-
-impl Sink for SecretSink<'_> {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        self.0.push_slice(bytes).map_err(|_| CodecError::Full)
-    }
-}
-
 fn small_room() -> Result<SecretVec, OutOfMemory> {
     let mut room = SecretVec::with_capacity(SMALL_BYTES)?;
     room.grow(SMALL_BYTES)?;

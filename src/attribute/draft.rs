@@ -96,7 +96,7 @@ impl Draft {
             row.shapes & shape.bit() != 0
                 && row.has(I::NEEDS)
                 && !draft.attributes.has(row.kind)
-                && !draft.secrets.iter().any(|(kind, _)| *kind == row.kind)
+                && !draft.has_secret(row.kind)
         };
         if TABLE.iter().any(|row| missing(&row)) {
             return Err(Error::TemplateIncomplete);
@@ -236,6 +236,12 @@ impl Draft {
         self.secrets.retain(|(other, _)| *other != kind);
         self.secrets.push((kind, SecretBytes::copy_from(bytes)?));
         Ok(())
+    }
+
+    /// Whether it has a secret value.
+    #[must_use]
+    pub fn has_secret(&self, kind: AttributeType) -> bool {
+        self.secrets.iter().any(|(other, _)| *other == kind)
     }
 
     /// The secret values as material; none when there are none.

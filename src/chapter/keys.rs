@@ -35,7 +35,7 @@ pub fn complete(draft: &mut Draft) -> Result<Option<Arc<OpenKey>>> {
     match draft.shape() {
         Shape::Data => {
             // A data object always has a value, so that whether there is material follows from the class.
-            if draft.material()?.is_none() {
+            if !draft.has_secret(AttributeType::VALUE) {
                 draft.set_secret(AttributeType::VALUE, &[])?;
             }
             Ok(None)

@@ -41,8 +41,7 @@ pub fn wrap_key(
         .object(wrapping_key)
         .ok_or(Error::WrappingKeyHandleInvalid)?;
     let target = desk.key(key)?;
-    let grant =
-        authorize::<Wrap>(desk.session, wrapping, row, desk.today).map_err(of_wrapping_key)?;
+    let grant = authorize::<Wrap>(desk.session, wrapping, row, desk.today)?;
     may_leave(&target, grant.object())?;
     let scheme = row.wrap().ok_or(Error::MechanismInvalid)?;
     let plain = outside_form(desk, &target, scheme)?;
@@ -60,14 +59,6 @@ pub fn wrap_key(
             data: Some(wrapped),
         },
     })
-}
-
-fn of_wrapping_key(error: Error) -> Error {
-    if error == Error::KeyHandleInvalid {
-        Error::WrappingKeyHandleInvalid
-    } else {
-        error
-    }
 }
 
 /// Whether a key may leave under another one.
@@ -213,14 +204,7 @@ pub fn unwrap_key(
     let unwrapping = desk
         .object(unwrapping_key)
         .ok_or(Error::UnwrappingKeyHandleInvalid)?;
-    let grant =
-        authorize::<Unwrap>(desk.session, unwrapping, row, desk.today).map_err(|error| {
-            if error == Error::KeyHandleInvalid {
-                Error::UnwrappingKeyHandleInvalid
-            } else {
-                error
-            }
-        })?;
+    let grant = authorize::<Unwrap>(desk.session, unwrapping, row, desk.today)?;
     let template = Template::<UnwrapTemplate>::parse(sent)?;
     let imposed = grant
         .object()

@@ -23,6 +23,8 @@ pub trait Usage {
     const PERMISSION: AttributeType;
     /// Whether it goes on after the key's end date: reading what was written, never writing more.
     const AFTER_END: bool;
+    /// What something that is no key is called by the function.
+    const NO_KEY: Error = Error::KeyHandleInvalid;
     /// What a key of the wrong type is called by the function.
     const WRONG_TYPE: Error = Error::KeyTypeInconsistent;
     /// What a key of the wrong size is called by the function.
@@ -61,9 +63,9 @@ usages! {
     /// C_VerifyRecoverInit.
     VerifyRecover: VerifyRecover, VERIFY_RECOVER, after_end: true;
     /// C_WrapKey, the wrapping key.
-    Wrap: Wrap, WRAP, after_end: false, WRONG_TYPE = WrappingKeyTypeInconsistent, WRONG_SIZE = WrappingKeySizeRange;
+    Wrap: Wrap, WRAP, after_end: false, NO_KEY = WrappingKeyHandleInvalid, WRONG_TYPE = WrappingKeyTypeInconsistent, WRONG_SIZE = WrappingKeySizeRange;
     /// C_UnwrapKey, the unwrapping key.
-    Unwrap: Unwrap, UNWRAP, after_end: true, WRONG_TYPE = UnwrappingKeyTypeInconsistent, WRONG_SIZE = UnwrappingKeySizeRange;
+    Unwrap: Unwrap, UNWRAP, after_end: true, NO_KEY = UnwrappingKeyHandleInvalid, WRONG_TYPE = UnwrappingKeyTypeInconsistent, WRONG_SIZE = UnwrappingKeySizeRange;
     /// C_DeriveKey.
     Derive: Derive, DERIVE, after_end: false;
 }
@@ -142,7 +144,7 @@ pub fn authorize<U: Usage>(
     let key_type = object
         .key_type()
         .filter(|_| object.is_key())
-        .ok_or(Error::KeyHandleInvalid)?;
+        .ok_or(U::NO_KEY)?;
     if !mechanism.key_types.contains(&key_type) {
         return Err(U::WRONG_TYPE);
     }

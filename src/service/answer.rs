@@ -42,15 +42,6 @@ fn return_value(reply: &Reply) -> Rv {
     }
 }
 
-/// A sink in locked memory.
-pub(super) struct Locked<'v>(pub(super) &'v mut SecretVec);
-
-impl Sink for Locked<'_> {
-    fn append(&mut self, bytes: &[u8]) -> std::result::Result<(), CodecError> {
-        self.0.push_slice(bytes).map_err(|_| CodecError::Full)
-    }
-}
-
 /// Appends an encoded answer.
 pub(super) fn encode(
     answer: &Answer<'_>,

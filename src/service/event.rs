@@ -9,7 +9,7 @@ use strongroom_wire::request::{Dual, Mechanism, ObjectHandle, Request, SessionHa
 
 use super::dispatch::session_of;
 use crate::audit::{Event, Principal};
-use crate::chapter::{Reply, slots};
+use crate::chapter::Reply;
 
 /// What a request says of itself that may be written down.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +78,7 @@ impl Facts {
             who,
             function: self.function,
             management: self.management,
-            slot: slot
-                .map(|slot| slots::token_of(slot).saturating_sub(1))
-                .or(self.slot),
+            slot: slot.map(|slot| slot.0).or(self.slot),
             session: session.map(|session| session.0),
             object: made.or(self.object).map(|object| object.0),
             object_id,

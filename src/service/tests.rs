@@ -382,7 +382,8 @@ fn a_wrong_root_key_and_a_torn_journal_open_nothing() {
     let mut lines = house.journal.lines();
     let last = lines.last_mut().unwrap();
     let place = last.len() - 10;
-    last[place] ^= 1;
+    // Another digit, and a digit still: anything else would be a torn line, which is recovered.
+    last[place] = if last[place] == b'0' { b'1' } else { b'0' };
     let forged = Arc::new(crate::ports::MemoryJournal::with_lines(lines));
     let refused = open(ports(&forged), 7).unwrap_err();
     assert!(matches!(refused, StartError::Journal(_)), "{refused}");

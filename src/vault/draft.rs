@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use strongroom_keymem::{SecretBytes, SecretVec};
-use strongroom_wire::codec::{self, CodecError, Sink};
+use strongroom_wire::codec;
 
 use super::census::Census;
 use super::hierarchy::TokenKeys;
 use super::seal::{self, Stamp};
 use super::{Realm, VaultError, name, tampered};
 use crate::ports::{Change, RecordKey, RecordKind, Store};
+use crate::sink::Locked;
 
 /// A commit in the making.
 pub(super) struct Draft<'t> {
@@ -159,13 +160,4 @@ pub(super) fn decoded<'a, T: Deserialize<'a>>(
     plaintext: &'a [u8],
 ) -> Result<T, VaultError> {
     codec::decode(plaintext).map_err(|_| tampered(key))
-}
-
-/// A sink in locked memory.
-struct Locked<'v>(&'v mut SecretVec);
-
-impl Sink for Locked<'_> {
-    fn append(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
-        self.0.push_slice(bytes).map_err(|_| CodecError::Full)
-    }
 }
