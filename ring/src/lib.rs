@@ -116,7 +116,7 @@ impl ServerEnd {
             Self {
                 mapping,
                 taken: 0,
-                spin: Spin::new(),
+                spin: Spin::new(spin::LONGEST_FOR_REQUESTS),
             },
             descriptor,
         ))
@@ -171,6 +171,7 @@ impl ServerEnd {
     pub fn take(&mut self, room: &mut [u8]) {
         self.mapping.read_request(room);
         self.mapping.wipe_request(room.len());
+        self.spin.woken();
         self.taken = self.taken.wrapping_add(1);
     }
 

@@ -1,75 +1,115 @@
 //! How long an end spins before it sleeps.
 //!
-//! What lives here: a budget that learns from success.
+//! What lives here: a patience that learns how long such a wait usually takes.
 //! What must never live here: what is waited for.
 //! Who calls it: both ends; the module keeps one for each kind of request.
+//!
+//! A sleeper must be woken, which costs 15 µs on bare metal and up to a hundred on a virtual machine; a spinner costs a processor. So an end
+//! spins about as long as the wait usually takes, and only where that is short. After the first microseconds it gives its processor away
+//! between two looks, and where somebody takes it the machine is busy: then it sleeps at once, and for a while does not try again.
 
 use std::sync::OnceLock;
+use std::thread;
 use std::time::{Duration, Instant};
 
-/// Longest spin. A wake-up across two processors costs some 15 µs, so longer spins cost more than they save.
-const LONGEST: Duration = Duration::from_micros(30);
-/// After so many waits without a spin one is tried again: what was slow may have become fast.
-const TRY_AGAIN_AFTER: u32 = 64;
+/// The daemon waits for a request that may never come, so it spins no longer than a busy client's own work takes.
+pub const LONGEST_FOR_REQUESTS: Duration = Duration::from_micros(50);
+/// The module waits for an answer that is being computed: an RSA signature of 2048 bits takes some 400 µs.
+pub const LONGEST_FOR_ANSWERS: Duration = Duration::from_micros(600);
+
+/// A wait of this length is spun for always: it costs less than a sleep.
+const SHORT: Duration = Duration::from_micros(10);
+/// Spun for, where waits are usually shorter than the longest, even if this one was expected to be over.
+const USUAL_MIN: Duration = Duration::from_micros(15);
+/// Whoever gets the processor back only after this long has given it to somebody else.
+const TAKEN_AWAY: Duration = Duration::from_micros(20);
+/// So many waits after the processor was taken away are not spun for longer than [`SHORT`].
+const BUSY_WAITS: u16 = 256;
 /// Looks at the memory between two looks at the clock.
 const LOOKS: u32 = 16;
 
 /// What has been learnt of one kind of waiting.
 #[derive(Clone, Copy, Debug)]
 pub struct Spin {
-    /// How many of the last waits ended while spinning: 0 to 8.
-    trust: u8,
-    /// Waits since the last spin.
-    skipped: u32,
-}
-
-impl Default for Spin {
-    fn default() -> Self {
-        Self::new()
-    }
+    longest: Duration,
+    /// How long such a wait takes, a moving average.
+    usual: Duration,
+    /// Waits to go until the machine is thought idle again.
+    busy: u16,
+    /// When the wait began that is now slept through.
+    begun: Option<Instant>,
 }
 
 impl Spin {
-    /// Trusts a little.
+    /// Knows nothing, and spins for at most `longest`.
     #[must_use]
-    pub const fn new() -> Self {
+    pub const fn new(longest: Duration) -> Self {
         Self {
-            trust: 4,
-            skipped: 0,
+            longest,
+            usual: USUAL_MIN,
+            busy: 0,
+            begun: None,
         }
     }
 
-    /// Spins until `there` says so, or the budget is used up. `alone`: the other end last ran on this very processor.
+    /// Spins until `there` says so, or patience ends; then [`Spin::woken`] must tell when the sleep is over.
+    /// `alone`: the other end last ran on this very processor, and cannot move while this one spins.
     pub fn until(&mut self, alone: bool, there: impl Fn() -> bool) -> bool {
         if there() {
+            self.learn(Duration::ZERO);
             return true;
         }
-        if !several_processors() {
-            return false;
-        }
-        if self.trust == 0 {
-            self.skipped += 1;
-            if self.skipped < TRY_AGAIN_AFTER {
-                return false;
-            }
-            self.skipped = 0;
-        }
-        // On one shared processor the other end cannot move while this one spins; it is given way at once.
-        let budget = if alone { Duration::ZERO } else { LONGEST };
         let begun = Instant::now();
+        if !alone && several_processors() && self.spin(begun, &there) {
+            self.learn(begun.elapsed());
+            return true;
+        }
+        self.begun = Some(begun);
+        false
+    }
+
+    fn spin(&mut self, begun: Instant, there: &impl Fn() -> bool) -> bool {
+        let patience = self.patience();
         loop {
             for _ in 0..LOOKS {
                 if there() {
-                    self.trust = (self.trust + 1).min(8);
                     return true;
                 }
                 std::hint::spin_loop();
             }
-            if begun.elapsed() >= budget {
-                self.trust = self.trust.saturating_sub(1);
+            let waited = begun.elapsed();
+            if waited >= patience {
                 return false;
             }
+            if waited >= SHORT {
+                thread::yield_now();
+                if begun.elapsed().saturating_sub(waited) > TAKEN_AWAY {
+                    self.busy = BUSY_WAITS;
+                    return there();
+                }
+            }
         }
+    }
+
+    fn patience(&mut self) -> Duration {
+        self.busy = self.busy.saturating_sub(1);
+        if self.busy > 0 || self.usual > self.longest {
+            SHORT
+        } else {
+            (self.usual.max(USUAL_MIN) * 2).min(self.longest)
+        }
+    }
+
+    /// What was waited for came while this end slept, if it slept.
+    pub fn woken(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            self.learn(begun.elapsed());
+        }
+    }
+
+    /// A long wait counts no more than a few of the longest that are spun for, so that what has become fast is soon known to be.
+    fn learn(&mut self, waited: Duration) {
+        self.usual = (self.usual * 3 + waited.min(self.longest * 4)) / 4;
     }
 }
 
@@ -82,4 +122,59 @@ pub fn processor() -> u32 {
 fn several_processors() -> bool {
     static SEVERAL: OnceLock<bool> = OnceLock::new();
     *SEVERAL.get_or_init(|| std::thread::available_parallelism().is_ok_and(|count| count.get() > 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    const LONGEST: Duration = Duration::from_millis(1);
+
+    /// Waits for something that comes after so many looks; tells how often was looked.
+    fn looks(spin: &mut Spin, comes_after: u32) -> u32 {
+        let looked = Cell::new(0);
+        let there = || {
+            looked.set(looked.get() + 1);
+            looked.get() > comes_after
+        };
+        spin.until(false, there);
+        looked.get()
+    }
+
+    #[test]
+    fn a_wait_that_is_usually_long_is_hardly_spun_for_and_one_that_became_short_is_again() {
+        let mut spin = Spin::new(LONGEST);
+        for _ in 0..20 {
+            spin.begun = Instant::now().checked_sub(LONGEST * 10);
+            spin.woken();
+        }
+        assert_eq!(spin.patience(), SHORT);
+        for _ in 0..20 {
+            assert_eq!(looks(&mut spin, 0), 1);
+        }
+        assert_eq!(spin.patience(), USUAL_MIN * 2);
+    }
+
+    #[test]
+    fn patience_is_twice_the_usual_wait_and_never_over_the_longest() {
+        let mut spin = Spin::new(LONGEST);
+        spin.usual = LONGEST / 4;
+        assert_eq!(spin.patience(), LONGEST / 2);
+        spin.usual = LONGEST;
+        assert_eq!(spin.patience(), LONGEST);
+    }
+
+    #[test]
+    fn beside_the_other_end_nobody_spins() {
+        let mut spin = Spin::new(LONGEST);
+        let looked = Cell::new(0);
+        let there = || {
+            looked.set(looked.get() + 1);
+            false
+        };
+        assert!(!spin.until(true, there));
+        assert_eq!(looked.get(), 1);
+        assert!(spin.begun.is_some());
+    }
 }

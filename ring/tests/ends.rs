@@ -6,14 +6,13 @@
     reason = "a failed unwrap is the failed assertion"
 )]
 
-use std::cell::Cell;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
 
-use strongroom_ring::spin::Spin;
+use strongroom_ring::spin::{LONGEST_FOR_ANSWERS, Spin};
 use strongroom_ring::{
     ANSWER_BYTES_MAX, Answer, Bell, ClientEnd, REQUEST_BYTES_MAX, ServerEnd, Waited,
 };
@@ -87,7 +86,7 @@ fn every_request_has_its_answer_whoever_sleeps() {
     let (server, mut client) = ends();
     let (here, mut there) = UnixStream::pair().unwrap();
     let serving = thread::spawn(move || serve(server, here));
-    let mut spin = Spin::new();
+    let mut spin = Spin::new(LONGEST_FOR_ANSWERS);
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 0..20_000_u64 {
         random ^= random << 13;
@@ -174,42 +173,13 @@ fn memory_of_another_form_is_refused() {
 }
 
 #[test]
-fn an_end_that_waits_in_vain_stops_spinning() {
-    let looks = Cell::new(0_u32);
-    let mut spin = Spin::new();
-    let vain = |spin: &mut Spin| {
-        looks.set(0);
-        let there = spin.until(false, || {
-            looks.set(looks.get() + 1);
-            false
-        });
-        assert!(!there);
-        looks.get()
-    };
-    for _ in 0..8 {
-        vain(&mut spin);
-    }
-    assert_eq!(
-        vain(&mut spin),
-        1,
-        "it trusts no longer, so it looks once and sleeps"
-    );
-    // What was slow may have become fast: now and then it tries again.
-    let tried_again = (0..200).any(|_| vain(&mut spin) > 1);
-    assert_eq!(
-        tried_again,
-        thread::available_parallelism().unwrap().get() > 1
-    );
-}
-
-#[test]
 fn a_bell_that_comes_late_is_waited_past() {
     let (server, mut client) = ends();
     let (mut here, mut there) = UnixStream::pair().unwrap();
     // Rung for an answer that the client had seen while it spun.
     here.write_all(&[0]).unwrap();
     let serving = thread::spawn(move || serve(server, here));
-    let mut spin = Spin::new();
+    let mut spin = Spin::new(LONGEST_FOR_ANSWERS);
     // Slow enough for the client to fall asleep, and to meet that bell first.
     for _ in 0..3 {
         assert_eq!(

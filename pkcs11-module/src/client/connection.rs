@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use strongroom_ring::spin::Spin;
+use strongroom_ring::spin::{self, Spin};
 use strongroom_ring::{self as ring, Bell, ClientEnd, Waited, Writer};
 use strongroom_wire::ck::Rv;
 use strongroom_wire::codec::{self, CodecError, Sink};
@@ -101,7 +101,7 @@ impl Connection {
             let end = ClientEnd::open(descriptor.as_fd()).ok()?;
             Some(Ring {
                 end,
-                spins: [Spin::new(); 128],
+                spins: [Spin::new(spin::LONGEST_FOR_ANSWERS); 128],
                 asked: None,
             })
         });
@@ -197,8 +197,9 @@ impl Connection {
             if total > HEADER_BYTES {
                 return Ok(Arrived::Frame(total));
             }
-            let ring = self.ring.as_ref().ok_or(Failure::Lost)?;
+            let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
             if ring.end.has_answer() {
+                ring.spins.get_mut(kind).ok_or(Failure::Lost)?.woken();
                 break ring.end.answer();
             }
         };
