@@ -161,7 +161,7 @@ impl Application {
     /// Opens a session.
     ///
     /// # Errors
-    /// [`Error::SessionCount`] over `sessions_max`; [`Error::SessionReadWriteSoExists`] for a read-only one beside the officer.
+    /// [`Error::ArgumentsBad`] for a handle that is zero or taken; [`Error::SessionCount`] over `sessions_max`; [`Error::SessionReadWriteSoExists`] for a read-only one beside the officer.
     pub fn open_session(
         &self,
         handle: SessionHandle,
@@ -170,6 +170,9 @@ impl Application {
         sessions_max: usize,
     ) -> Result<()> {
         let mut sessions = self.sessions.write();
+        if handle.0 == 0 || sessions.contains_key(&handle.0) {
+            return Err(Error::ArgumentsBad);
+        }
         if sessions.len() >= sessions_max {
             return Err(Error::SessionCount);
         }

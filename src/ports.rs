@@ -1,14 +1,14 @@
 //! Effects: everything the token needs of the world, as traits.
 //!
-//! What lives here: [`Store`], [`Journal`], [`Clock`], and their in-memory implementations for tests and rehearsals.
+//! What lives here: [`Store`], [`Journal`], [`Clock`], [`Changes`], and their in-memory implementations for tests and rehearsals.
 //! What must never live here: a file, a socket, a thread, a clock of the machine; those stand behind the traits in the daemon.
-//! Who calls it: the vault (store), the audit (journal), and whoever needs the date.
+//! Who calls it: the vault (store), the audit (journal), the service (changes), and whoever needs the date.
 
 mod memory;
 
 use std::fmt;
 
-pub use memory::{MemoryClock, MemoryJournal, MemoryStore};
+pub use memory::{MemoryChanges, MemoryClock, MemoryJournal, MemoryStore};
 
 /// What a record holds. The number is part of the format on disk and of what a seal binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -108,6 +108,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`]; then nothing has changed.
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
+}
+
+/// Tells every client that something changed which it may have kept: a token object, a token, the settings.
+pub trait Changes: Send + Sync {
+    /// Counts one change. What clients kept before counts no more, so it is called after the change and before its answer.
+    fn count(&self);
 }
 
 /// Keeps the lines of the audit.

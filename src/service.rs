@@ -37,7 +37,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::mechanism;
 use crate::object::SESSION_OBJECT_FIRST;
-use crate::ports::{Clock, Journal, Store, StoreError};
+use crate::ports::{Changes, Clock, Journal, Store, StoreError};
 use crate::sink::Locked;
 use crate::token::Token;
 use crate::vault::{PinCost, Vault, VaultError};
@@ -51,6 +51,8 @@ pub struct Ports {
     pub journal: Arc<dyn Journal>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Tells clients that what they kept counts no more.
+    pub changes: Arc<dyn Changes>,
 }
 
 /// What an operator may choose.
@@ -148,10 +150,9 @@ pub struct Counts {
     pub requests: u64,
 }
 
-/// Gives numbers to sessions and session objects. They begin at random, so that a handle from before a restart means nothing.
+/// Gives numbers to session objects. They begin at random, so that a handle from before a restart means nothing.
 #[derive(Debug)]
 pub struct Numbers {
-    session: AtomicU64,
     session_object: AtomicU64,
 }
 
@@ -161,14 +162,8 @@ impl Numbers {
         random::fill(&mut start)?;
         let start = u64::from(u32::from_le_bytes(start));
         Ok(Self {
-            session: AtomicU64::new(1 + (start & 0x3fff_ffff)),
             session_object: AtomicU64::new(SESSION_OBJECT_FIRST + (start << 8)),
         })
-    }
-
-    /// A new session.
-    pub fn session(&self) -> SessionHandle {
-        SessionHandle(self.session.fetch_add(1, Ordering::Relaxed))
     }
 
     /// A new session object.
@@ -251,6 +246,7 @@ impl Service {
             token.bound_open_keys(&settings.limits);
         }
         *self.settings.write() = Arc::new(settings);
+        self.ports.changes.count();
         Ok(())
     }
 
@@ -304,7 +300,11 @@ impl Service {
         });
         application.connections.fetch_add(1, Ordering::SeqCst);
         drop(applications);
-        let hello = answer::hello(self.settings.read().daemon_version);
+        let settings = self.settings.read().clone();
+        let hello = answer::hello(
+            settings.daemon_version,
+            settings.limits.sessions_per_application_max,
+        );
         match answer::encode(&hello, &mut Locked(out)) {
             Ok(()) => Ok((application, shared_memory)),
             Err(_) => {
@@ -349,6 +349,9 @@ impl Service {
         let request: Request<'_> = codec::decode(payload).map_err(|_| Malformed)?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let recorded = self.recorded(application, &request)?;
+        if changes_what_is_kept(&request) {
+            self.ports.changes.count();
+        }
         Ok(Answered(recorded.into_inner()))
     }
 
@@ -449,7 +452,13 @@ impl Service {
         Ok(Reply::Empty)
     }
 
-    fn open_session(&self, application: &Application, slot: SlotId, flags: u64) -> Result<Reply> {
+    fn open_session(
+        &self,
+        application: &Application,
+        slot: SlotId,
+        flags: u64,
+        session: SessionHandle,
+    ) -> Result<Reply> {
         let settings = self.settings.read().clone();
         let open: usize = self
             .tokens
@@ -461,13 +470,7 @@ impl Service {
             return Err(Error::SessionCount);
         }
         let token = self.token(slot)?;
-        sessions::open(
-            application,
-            &token,
-            self.numbers.session(),
-            flags,
-            &settings.limits,
-        )
+        sessions::open(application, &token, session, flags, &settings.limits)
     }
 
     fn token_info(&self, application: &Application, slot: SlotId) -> Result<Reply> {
@@ -526,7 +529,11 @@ impl Service {
                 ))
             }
             Request::InitToken { slot, pin, label } => self.init_token(*slot, pin.expose(), *label),
-            Request::OpenSession { slot, flags } => self.open_session(application, *slot, *flags),
+            Request::OpenSession {
+                slot,
+                flags,
+                session,
+            } => self.open_session(application, *slot, *flags, *session),
             Request::CloseSession { session } => {
                 application.close_session(*session)?;
                 Ok(Reply::Empty)
@@ -538,5 +545,17 @@ impl Service {
             }
             _ => self.dispatch_in_session(application, request),
         }
+    }
+}
+
+/// Whether a request changes what applications may have kept of token objects and tokens. A new object changes nothing that was known;
+/// session objects, sessions and logins are the application's own, so it knows itself.
+fn changes_what_is_kept(request: &Request<'_>) -> bool {
+    match request {
+        Request::DestroyObject { object, .. } | Request::SetAttributeValue { object, .. } => {
+            object.0 < SESSION_OBJECT_FIRST
+        }
+        Request::InitToken { .. } => true,
+        _ => false,
     }
 }

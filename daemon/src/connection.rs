@@ -43,7 +43,7 @@ pub fn start(
 
 fn serve(daemon: &Arc<Daemon>, door: Door, admitted: &Admitted, principal: &Principal) {
     let conversation = || match door {
-        Door::Application => converse(&daemon.service, admitted, principal),
+        Door::Application => converse(daemon, admitted, principal),
         Door::Admin => administer(daemon, admitted, principal),
     };
     // A defect met by one client must not end the service of all others.
@@ -84,7 +84,8 @@ impl Drop for Membership<'_> {
     }
 }
 
-fn converse(service: &Service, admitted: &Admitted, principal: &Principal) -> Result<Never, End> {
+fn converse(daemon: &Daemon, admitted: &Admitted, principal: &Principal) -> Result<Never, End> {
+    let service = &daemon.service;
     let socket = admitted.socket();
     let mut incoming = Incoming::new(Door::Application)?;
     let mut outgoing = Outgoing::new(Door::Application);
@@ -112,7 +113,9 @@ fn converse(service: &Service, admitted: &Admitted, principal: &Principal) -> Re
             answer_frame(&member, admitted, &mut incoming, &mut outgoing)?;
         }
     };
-    outgoing.send_with(socket, descriptor.as_fd())?;
+    let mut descriptors = vec![descriptor.as_fd()];
+    descriptors.extend(daemon.changes.as_ref().map(|page| page.descriptor()));
+    outgoing.send_with(socket, &descriptors)?;
     drop(descriptor);
     incoming.consume(payload_bytes)?;
     converse_in_memory(&member, admitted, ring, &mut incoming, &mut outgoing)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use strongroom::service::{Service, Settings};
 
+use crate::changes::ChangesPage;
 use crate::command_line::Arguments;
 use crate::config::{ConfigError, Configuration, Environment};
 use crate::connections::Connections;
@@ -24,6 +25,8 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 pub struct Daemon {
     /// The token.
     pub service: Service,
+    /// What tells clients of changes.
+    pub changes: Option<Arc<ChangesPage>>,
     /// Who is connected.
     pub connections: Arc<Connections>,
     /// The service manager.
@@ -41,6 +44,7 @@ impl Daemon {
     #[must_use]
     pub fn new(
         service: Service,
+        changes: Option<Arc<ChangesPage>>,
         configuration: Configuration,
         arguments: Arguments,
         environment: Environment,
@@ -48,6 +52,7 @@ impl Daemon {
     ) -> Self {
         Self {
             service,
+            changes,
             connections: Arc::default(),
             notifier: Notifier::new(environment.value("NOTIFY_SOCKET")),
             arguments,

@@ -210,17 +210,17 @@ impl Outgoing {
         sent
     }
 
-    /// As [`Outgoing::send`], with a descriptor for the other end.
+    /// As [`Outgoing::send`], with descriptors for the other end.
     ///
     /// # Errors
     /// [`End`]: the connection must be closed.
     pub fn send_with(
         &mut self,
         mut socket: &UnixStream,
-        descriptor: BorrowedFd<'_>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), End> {
         self.complete()?;
-        let first = system::send_with_descriptor(socket.as_fd(), self.bytes.expose(), descriptor);
+        let first = system::send_with_descriptors(socket.as_fd(), self.bytes.expose(), descriptors);
         let sent = first
             .and_then(|sent| socket.write_all(self.bytes.expose().get(sent..).unwrap_or_default()))
             .map_err(lost);

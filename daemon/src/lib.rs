@@ -18,6 +18,7 @@ pub mod harden;
 pub mod log;
 pub mod notify;
 
+pub mod changes;
 pub mod clock;
 pub mod journal;
 pub mod seal;

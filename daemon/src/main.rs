@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use strongroom::service::{Ports, Service};
 use strongroom_keymem as keymem;
+use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
 use strongroomd::command_line::Arguments;
 use strongroomd::config::{Configuration, Environment};
@@ -97,12 +98,14 @@ fn run(
         .map_err(|error| lost_race(&arguments, &configuration, error))?;
 
     start_memory_and_crypto(&arguments, &configuration)?;
-    let service = open(&configuration)?;
+    let changes = ChangesPage::create();
+    let service = open(&configuration, changes.as_ref())?;
 
     let listeners = Listeners::open(&configuration, activated)?;
     let line = ready_line(&configuration);
     let daemon = Arc::new(Daemon::new(
         service,
+        changes,
         configuration,
         arguments,
         environment,
@@ -158,7 +161,10 @@ fn start_memory_and_crypto(
 }
 
 /// Root key, store and journal; then the token over them.
-fn open(configuration: &Configuration) -> Result<Service, Failure> {
+fn open(
+    configuration: &Configuration,
+    changes: Option<&Arc<ChangesPage>>,
+) -> Result<Service, Failure> {
     let state = match std::fs::metadata(&configuration.store) {
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
@@ -175,6 +181,7 @@ fn open(configuration: &Configuration) -> Result<Service, Failure> {
         store: Arc::new(store),
         journal: Arc::new(journal),
         clock: Arc::new(SystemClock),
+        changes: ChangesPage::port(changes),
     };
     Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)
 }

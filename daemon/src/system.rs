@@ -358,22 +358,27 @@ pub fn inherited_listener(descriptor: RawFd) -> Option<OwnedFd> {
     Some(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
-/// Room for the control message of one descriptor (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
-#[repr(C, align(8))]
-struct OneDescriptor([u8; 32]);
+/// Most descriptors that go with one message.
+const DESCRIPTORS_MAX: usize = 2;
 
-/// Sends bytes with a descriptor; answers how many bytes went.
+/// Room for the control message of that many (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
+#[repr(C, align(8))]
+struct Descriptors([u8; 16 + 8 * DESCRIPTORS_MAX]);
+
+/// Sends bytes with descriptors, two at most; answers how many bytes went.
 ///
 /// # Errors
-/// What the system says.
-pub fn send_with_descriptor(
+/// What the system says; [`io::ErrorKind::InvalidInput`] for none or more than two.
+pub fn send_with_descriptors(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
-    descriptor: BorrowedFd<'_>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> io::Result<usize> {
-    let raw = descriptor.as_raw_fd();
-    let number_bytes = libc::c_uint::try_from(size_of::<RawFd>()).unwrap_or(0);
-    let mut control = OneDescriptor([0; 32]);
+    if descriptors.is_empty() || descriptors.len() > DESCRIPTORS_MAX {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let numbers_bytes = libc::c_uint::try_from(size_of::<RawFd>() * descriptors.len()).unwrap_or(0);
+    let mut control = Descriptors([0; 16 + 8 * DESCRIPTORS_MAX]);
     let mut part = libc::iovec {
         iov_base: bytes.as_ptr().cast_mut().cast(),
         iov_len: bytes.len(),
@@ -384,12 +389,12 @@ pub fn send_with_descriptor(
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast();
     // SAFETY: computes a length from a length.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(number_bytes) } as _;
+    message.msg_controllen = unsafe { libc::CMSG_SPACE(numbers_bytes) } as _;
     // SAFETY: the message points at its control buffer, which is long enough for one header.
     let header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     let content = libc::cmsghdr {
         // SAFETY: computes a length from a length.
-        cmsg_len: unsafe { libc::CMSG_LEN(number_bytes) } as _,
+        cmsg_len: unsafe { libc::CMSG_LEN(numbers_bytes) } as _,
         cmsg_level: libc::SOL_SOCKET,
         cmsg_type: libc::SCM_RIGHTS,
     };
@@ -397,8 +402,12 @@ pub fn send_with_descriptor(
     unsafe { header.write(content) };
     // SAFETY: the header lies in the control buffer, and so does what follows it.
     let place = unsafe { libc::CMSG_DATA(header) };
-    // SAFETY: room for one number is there, perhaps not aligned for it.
-    unsafe { place.cast::<RawFd>().write_unaligned(raw) };
+    for (index, descriptor) in descriptors.iter().enumerate() {
+        // SAFETY: the control buffer has room for as many numbers as were counted above.
+        let place = unsafe { place.cast::<RawFd>().add(index) };
+        // SAFETY: as above; perhaps not aligned for it.
+        unsafe { place.write_unaligned(descriptor.as_raw_fd()) };
+    }
     // SAFETY: the message and all it points at live until the call returns; the bytes are only read.
     let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL) };
     usize::try_from(sent).map_err(|_| io::Error::last_os_error())

@@ -7,17 +7,21 @@
 mod connection;
 mod descriptors;
 
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use strongroom_wire::ck::Rv;
 use strongroom_wire::request::Request;
-use strongroom_wire::response::Answer;
+use strongroom_wire::response::{Answer, Body};
 
 use self::connection::Connection;
 pub(crate) use self::descriptors::Descriptors;
 use crate::abi::system;
 use crate::locate::Locator;
+use crate::stamp::Stamps;
 use crate::start::Starter;
 
 /// Most connections of one process. Calls beyond it wait for one: the daemon's own workers are fewer.
@@ -49,6 +53,10 @@ pub(crate) struct Client {
     /// Tells the daemon which connections belong together.
     instance: [u8; 16],
     descriptors: &'static Descriptors,
+    /// Until when what the daemon told holds.
+    pub(crate) stamps: Stamps,
+    /// Most sessions that the daemon grants an application; none as long as it has not said.
+    sessions_max: AtomicU64,
     pool: Mutex<Pool>,
     freed: Condvar,
 }
@@ -73,6 +81,8 @@ impl Client {
             starter: Starter::new(),
             instance,
             descriptors,
+            stamps: Stamps::new(),
+            sessions_max: AtomicU64::new(0),
             pool: Mutex::new(Pool {
                 idle: Vec::new(),
                 open: 0,
@@ -80,6 +90,11 @@ impl Client {
             }),
             freed: Condvar::new(),
         }
+    }
+
+    /// Most sessions that the daemon grants an application.
+    pub(crate) fn sessions_max(&self) -> u64 {
+        self.sessions_max.load(Ordering::Relaxed)
     }
 
     /// Asks the daemon, and hands its answer to `read` while it lies in the connection's buffer.
@@ -200,11 +215,13 @@ impl Client {
         let mut connection = Connection::new(stream, self.descriptors)?;
         // A daemon that refuses the greeting, or does not answer in time, is none for us.
         let welcome = greet(&mut connection, self.instance);
-        if welcome == Ok(true) {
-            Ok(connection)
-        } else {
-            Err(Failure::Absent)
-        }
+        let Ok(Some(sessions_max)) = welcome else {
+            return Err(Failure::Absent);
+        };
+        self.sessions_max.store(sessions_max, Ordering::Relaxed);
+        let page = connection.take_shared();
+        self.stamps.watch(page.as_ref().map(AsFd::as_fd));
+        Ok(connection)
     }
 
     fn give_back(&self, connection: Option<Connection>) {
@@ -227,6 +244,7 @@ impl Client {
 
     /// When one idle connection turns out dead, the daemon was restarted and the others are dead as well.
     fn discard_idle(&self) {
+        self.stamps.change();
         let stale = {
             let mut pool = self.lock();
             let stale = std::mem::take(&mut pool.idle);
@@ -277,7 +295,8 @@ impl Drop for Lease<'_> {
     }
 }
 
-fn greet(connection: &mut Connection, instance: [u8; 16]) -> Result<bool, Failure> {
+/// Says Hello; answers how many sessions are granted, if the answer is one to Hello.
+fn greet(connection: &mut Connection, instance: [u8; 16]) -> Result<Option<u64>, Failure> {
     let hurry = connection.limit(Some(GREETING));
     let hello = Request::Hello {
         instance,
@@ -285,10 +304,15 @@ fn greet(connection: &mut Connection, instance: [u8; 16]) -> Result<bool, Failur
     };
     connection.write(&hello)?;
     connection.send().map_err(|_| Failure::Lost)?;
-    let welcome = connection.receive(connection::is_welcome)?;
-    connection.take_ring();
+    let welcome = connection.receive(|answer| {
+        if let Body::Hello { sessions_max, .. } = answer.body {
+            Some(sessions_max).filter(|_| answer.rv == Rv::OK)
+        } else {
+            None
+        }
+    })?;
     let leisure = connection.limit(None);
-    Ok(welcome && hurry.is_ok() && leisure.is_ok())
+    Ok(welcome.filter(|_| hurry.is_ok() && leisure.is_ok()))
 }
 
 /// The answer is waited for, so that the sessions have ended when C_Finalize returns.

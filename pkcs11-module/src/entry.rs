@@ -1,6 +1,7 @@
 //! The entries: a request out, an answer in.
 //!
-//! What lives here: one file per chapter of the standard, and what all of them share: which failure is which return value.
+//! What lives here: one file per chapter of the standard, and what all of them share: what must be told before a request goes, what follows
+//! from its answer, and which failure is which return value.
 //! What must never live here: pointers, C types, rules of the token.
 //! Who calls it: the table of functions.
 
@@ -9,6 +10,7 @@ pub(crate) mod digest;
 pub(crate) mod general;
 pub(crate) mod keys;
 pub(crate) mod objects;
+pub(crate) mod once;
 pub(crate) mod random;
 pub(crate) mod sessions;
 pub(crate) mod sign;
@@ -21,6 +23,7 @@ use strongroom_wire::response::{Answer, Body};
 use crate::abi::Out;
 use crate::client::Failure;
 use crate::process::Instance;
+use crate::sessions::Session;
 
 /// Asks, and reads the body of an answer that is CKR_OK; `read` tells None of a body that answers another question.
 fn ask<T>(
@@ -29,16 +32,24 @@ fn ask<T>(
     absent: Rv,
     read: impl FnOnce(&Body<'_>) -> Option<T>,
 ) -> Result<T, Rv> {
-    let answer = |answer: &Answer<'_>| {
+    enter(at, request)?;
+    ask_known(at, request, absent, read)
+}
+
+/// As [`ask`], where the daemon knows the session, and what was begun here need not be told or has been.
+fn ask_known<T>(
+    at: &Instance,
+    request: &Request<'_>,
+    absent: Rv,
+    read: impl FnOnce(&Body<'_>) -> Option<T>,
+) -> Result<T, Rv> {
+    answer(at, request, absent, |answer| {
         if answer.rv == Rv::OK {
             read(&answer.body).ok_or(Rv::DEVICE_ERROR)
         } else {
             Err(answer.rv)
         }
-    };
-    at.client
-        .ask(request, answer)
-        .map_err(|failure| rv_of(failure, absent))?
+    })
 }
 
 /// Asks for something that has no result but its return value.
@@ -59,16 +70,152 @@ fn object(at: &Instance, request: &Request<'_>) -> Result<ObjectHandle, Rv> {
 
 /// Asks for an output of variable length, and delivers it out of the connection's buffer: it is copied once.
 fn output(at: &Instance, request: &Request<'_>, out: Out) -> Result<(), Rv> {
-    let deliver = |answer: &Answer<'_>| {
+    enter(at, request)?;
+    output_known(at, request, out).map(|_| ())
+}
+
+/// As [`output`], where the daemon knows the session; answers the length of the output in bytes.
+fn output_known(at: &Instance, request: &Request<'_>, out: Out) -> Result<u64, Rv> {
+    answer(at, request, Rv::DEVICE_REMOVED, |answer| {
         if let Body::Output { length, data } = &answer.body {
-            return out.deliver(answer.rv, *length, data.expose());
+            out.deliver(answer.rv, *length, data.expose())?;
+            return Ok(*length);
         }
         let told = answer.rv == Rv::OK || answer.rv == Rv::BUFFER_TOO_SMALL;
         Err(if told { Rv::DEVICE_ERROR } else { answer.rv })
+    })
+}
+
+/// Asks, lets `read` see the answer, and draws the conclusions for what the module keeps.
+fn answer<T>(
+    at: &Instance,
+    request: &Request<'_>,
+    absent: Rv,
+    read: impl FnOnce(&Answer<'_>) -> Result<T, Rv>,
+) -> Result<T, Rv> {
+    let asked = at.client.ask(request, read);
+    if asked.is_err() || changes_something(request) {
+        at.client.stamps.change();
+    }
+    let read = asked.map_err(|failure| rv_of(failure, absent))?;
+    if let (Err(Rv::SESSION_HANDLE_INVALID), Some(session)) = (&read, request.session()) {
+        // The daemon has been restarted, or has ended the session itself.
+        let _gone = at.sessions.remove(session);
+    }
+    read
+}
+
+/// Before a request goes: its session must be there and known to the daemon, and what was begun here and matters to it must be as well.
+fn enter(at: &Instance, request: &Request<'_>) -> Result<(), Rv> {
+    let Some(session) = request.session() else {
+        return Ok(());
     };
-    at.client
-        .ask(request, deliver)
-        .map_err(|failure| rv_of(failure, Rv::DEVICE_REMOVED))?
+    let session = at.sessions.get(session)?;
+    match concern(request) {
+        Concern::Nothing => {}
+        Concern::ItsSession => settle(at, &session),
+        Concern::AllSessions => {
+            for session in at.sessions.with_something_begun() {
+                settle(at, &session);
+            }
+        }
+    }
+    tell(at, &session)
+}
+
+/// Sees to it that the daemon knows a session.
+fn tell(at: &Instance, session: &Session) -> Result<(), Rv> {
+    at.sessions.tell(session, || {
+        let request = Request::OpenSession {
+            slot: session.slot,
+            flags: session.flags,
+            session: session.handle,
+        };
+        let absent = slots::absent(session.slot);
+        let told = ask_known(at, &request, absent, |_| Some(()));
+        told.map_err(|rv| {
+            if rv == absent {
+                Rv::DEVICE_REMOVED
+            } else {
+                // It was opened when it could be, and the daemon now refuses: the session is no more.
+                Rv::SESSION_HANDLE_INVALID
+            }
+        })
+    })
+}
+
+/// Tells the daemon what a session has begun here. A refusal is told by the function that needs the operation.
+fn settle(at: &Instance, session: &Session) {
+    let mut operations = session.operations();
+    let (begun, digest) = operations.take_begun();
+    for (kind, mechanism, key) in begun {
+        at.sessions.count_begun(-1);
+        let _refusal = once::ask_init(at, session, kind, Some(mechanism.wire()), key);
+    }
+    if let Some(kind) = digest {
+        at.sessions.count_begun(-1);
+        let _refusal = digest::ask_init(at, session, Some(kind));
+    }
+}
+
+/// Which sessions' operations, begun here, matter to a request.
+enum Concern {
+    Nothing,
+    ItsSession,
+    AllSessions,
+}
+
+const fn concern(request: &Request<'_>) -> Concern {
+    use Request as R;
+    // They end operations, or what operations need.
+    let ends_operations = matches!(
+        request,
+        R::Login { .. }
+            | R::LoginUser { .. }
+            | R::Logout { .. }
+            | R::DestroyObject { .. }
+            | R::SetAttributeValue { .. }
+    );
+    // They go on with operations.
+    let goes_on = matches!(
+        request,
+        R::EncryptUpdate { .. }
+            | R::EncryptFinal { .. }
+            | R::DecryptUpdate { .. }
+            | R::DecryptFinal { .. }
+            | R::DigestUpdate { .. }
+            | R::DigestKey { .. }
+            | R::DigestFinal { .. }
+            | R::SignUpdate { .. }
+            | R::SignFinal { .. }
+            | R::VerifyUpdate { .. }
+            | R::VerifyFinal { .. }
+            | R::DualUpdate { .. }
+            | R::SessionCancel { .. }
+    );
+    if ends_operations {
+        Concern::AllSessions
+    } else if goes_on {
+        Concern::ItsSession
+    } else {
+        Concern::Nothing
+    }
+}
+
+/// Whether a request changes what this process may have kept, other than by what the daemon counts.
+const fn changes_something(request: &Request<'_>) -> bool {
+    use Request as R;
+    matches!(
+        request,
+        R::Login { .. }
+            | R::LoginUser { .. }
+            | R::Logout { .. }
+            | R::DestroyObject { .. }
+            | R::SetAttributeValue { .. }
+            | R::CloseSession { .. }
+            | R::CloseAllSessions { .. }
+            | R::InitToken { .. }
+    )
 }
 
 /// The return value of a request that was not answered. Without a daemon it depends on what was asked.

@@ -19,6 +19,11 @@ mod entry;
 #[cfg(test)]
 #[path = "tests/fake.rs"]
 mod fake;
+mod kept;
 mod locate;
+mod operations;
+mod prefetched;
 mod process;
+mod sessions;
+mod stamp;
 mod start;

@@ -11,13 +11,18 @@ use strongroom_wire::ck::Rv;
 use strongroom_wire::request::SlotId;
 use strongroom_wire::response::MechanismEntry;
 
-use crate::abi::system::{self, Latest};
+use crate::abi::system::{self, Latest, WipedByFork};
 use crate::client::{Client, Descriptors};
+use crate::kept::Kept;
 use crate::locate::{Environment, Locator};
+use crate::prefetched::Prefetched;
+use crate::sessions::Sessions;
 
 /// What belongs to one process. It lives forever, one for each process of a chain of forks, so that it is reachable without a lock.
 struct ProcessState {
     process: u32,
+    /// Empty in a child: telling so costs no system call. Without it the process id is asked for.
+    mark: Option<WipedByFork>,
     descriptors: Descriptors,
     instance: Mutex<Option<Arc<Instance>>>,
 }
@@ -28,6 +33,12 @@ static LATEST: Latest<ProcessState> = Latest::new();
 pub(crate) struct Instance {
     /// The way to the daemon.
     pub(crate) client: Client,
+    /// Its sessions.
+    pub(crate) sessions: Sessions,
+    /// Attributes that still hold.
+    pub(crate) kept: Kept,
+    /// Random bytes that are ready.
+    pub(crate) prefetched: Prefetched,
     /// The mechanisms of each slot asked for so far: they do not change while a process lives.
     mechanisms: Mutex<Vec<(SlotId, Arc<[MechanismEntry]>)>>,
     ended: Mutex<bool>,
@@ -36,9 +47,12 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// An instance without a connection.
-    pub(crate) const fn new(client: Client) -> Self {
+    pub(crate) fn new(client: Client, random: [u8; 16]) -> Self {
         Self {
             client,
+            sessions: Sessions::new(random),
+            kept: Kept::default(),
+            prefetched: Prefetched::default(),
             mechanisms: Mutex::new(Vec::new()),
             ended: Mutex::new(false),
             ending: Condvar::new(),
@@ -96,16 +110,13 @@ pub(crate) fn initialise() -> Result<(), Rv> {
     if place.is_some() {
         return Err(Rv::CRYPTOKI_ALREADY_INITIALIZED);
     }
-    let mut name = [0; 16];
-    if !system::fill_random(&mut name) {
+    let (mut name, mut random) = ([0; 16], [0; 16]);
+    if !system::fill_random(&mut name) || !system::fill_random(&mut random) {
         return Err(Rv::FUNCTION_FAILED);
     }
     let locator = Locator::new(Environment::of_process());
-    *place = Some(Arc::new(Instance::new(Client::new(
-        locator,
-        name,
-        &state.descriptors,
-    ))));
+    let client = Client::new(locator, name, &state.descriptors);
+    *place = Some(Arc::new(Instance::new(client, random)));
     Ok(())
 }
 
@@ -119,6 +130,12 @@ pub(crate) fn finalise() -> Result<(), Rv> {
 /// The state of this very process. In a child it is made anew: the parent's is left alone, since a thread of the parent may have
 /// held its locks at the fork, and only the copies of its sockets are closed.
 fn own_state() -> &'static ProcessState {
+    let latest = LATEST.load();
+    if let Some(state) = latest
+        && state.mark.as_ref().is_some_and(WipedByFork::is_whole)
+    {
+        return state;
+    }
     let process = std::process::id();
     loop {
         let latest = LATEST.load();
@@ -129,6 +146,7 @@ fn own_state() -> &'static ProcessState {
         }
         let fresh: &'static ProcessState = Box::leak(Box::new(ProcessState {
             process,
+            mark: WipedByFork::new(0),
             descriptors: Descriptors::new(),
             instance: Mutex::new(None),
         }));

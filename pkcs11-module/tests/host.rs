@@ -18,6 +18,7 @@ mod fake;
 
 use std::ffi::c_void;
 use std::ptr;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ use cryptoki_sys::{
 use strongroom_pkcs11::abi::functions as module;
 use strongroom_wire::ck::{AttributeType, MechanismType, Rv};
 use strongroom_wire::codec::List;
-use strongroom_wire::request::{ObjectHandle, Output, Request, SessionHandle};
+use strongroom_wire::request::{ObjectHandle, Output, Request};
 use strongroom_wire::response::{AttributeAnswer, Body};
 use strongroom_wire::secret::Secret;
 
@@ -74,11 +75,23 @@ fn the_life_of_a_host() {
     again(&fake);
 }
 
+/// A session of this process.
+fn own_session() -> u64 {
+    static SESSION: OnceLock<u64> = OnceLock::new();
+    *SESSION.get_or_init(fresh_session)
+}
+
+/// A new session; zero where none is opened.
+fn fresh_session() -> u64 {
+    let mut session = 0;
+    let opened = call!(C_OpenSession(0, 4, ptr::null_mut(), None, &raw mut session));
+    if opened == Rv::OK { session } else { 0 }
+}
+
 /// A token of a few answers.
 fn token(request: &Request<'_>) -> Action {
     let signature = [0x5a; 64];
     match request {
-        Request::OpenSession { .. } => answer(Rv::OK, Body::Session(SessionHandle(41))),
         Request::Sign {
             output: Output::Size,
             ..
@@ -120,7 +133,7 @@ fn token(request: &Request<'_>) -> Action {
         Request::AttributeValue { kinds, .. } => {
             let one = |kind: &AttributeType| match *kind {
                 AttributeType::VALUE => AttributeAnswer::Sensitive,
-                AttributeType::LABEL => AttributeAnswer::Bytes(Secret::new(b"a label")),
+                AttributeType::LABEL => AttributeAnswer::Open(b"a label"),
                 _ => AttributeAnswer::TypeInvalid,
             };
             let told = kinds.items().iter().map(one).collect();
@@ -291,14 +304,20 @@ fn nulls_and_hostile_lengths() {
         call!(C_OpenSession(0, 4, ptr::null_mut(), None, ptr::null_mut())),
         bad
     );
-    assert_eq!(call!(C_Sign(41, nothing, 1, nothing, &raw mut length)), bad);
-    assert_eq!(call!(C_Sign(41, nothing, 0, nothing, ptr::null_mut())), bad);
-    assert_eq!(call!(C_Login(41, 1, nothing, 4)), bad);
+    assert_eq!(
+        call!(C_Sign(own_session(), nothing, 1, nothing, &raw mut length)),
+        bad
+    );
+    assert_eq!(
+        call!(C_Sign(own_session(), nothing, 0, nothing, ptr::null_mut())),
+        bad
+    );
+    assert_eq!(call!(C_Login(own_session(), 1, nothing, 4)), bad);
     assert_eq!(call!(C_GetTokenInfo(0, ptr::null_mut())), bad);
     assert_eq!(call!(C_InitToken(0, nothing, 0, nothing)), bad);
     assert_eq!(
         call!(C_GenerateKey(
-            41,
+            own_session(),
             ptr::null_mut(),
             ptr::null_mut(),
             0,
@@ -307,23 +326,45 @@ fn nulls_and_hostile_lengths() {
         bad
     );
     assert_eq!(
-        call!(C_FindObjects(41, ptr::null_mut(), 3, &raw mut length)),
+        call!(C_FindObjects(
+            own_session(),
+            ptr::null_mut(),
+            3,
+            &raw mut length
+        )),
         bad
     );
-    assert_eq!(call!(C_GenerateRandom(41, nothing, 1)), bad);
+    assert_eq!(call!(C_GenerateRandom(own_session(), nothing, 1)), bad);
     let nowhere = ptr::without_provenance_mut::<u8>(16);
     let long = 65 << 20;
-    let one_shot = call!(C_Encrypt(41, nowhere, long, nothing, &raw mut length));
+    let one_shot = call!(C_Encrypt(
+        own_session(),
+        nowhere,
+        long,
+        nothing,
+        &raw mut length
+    ));
     assert_eq!(one_shot, Rv::DATA_LEN_RANGE);
-    let one_shot = call!(C_Decrypt(41, nowhere, long, nothing, &raw mut length));
+    let one_shot = call!(C_Decrypt(
+        own_session(),
+        nowhere,
+        long,
+        nothing,
+        &raw mut length
+    ));
     assert_eq!(one_shot, Rv::ENCRYPTED_DATA_LEN_RANGE);
-    assert_eq!(call!(C_DigestUpdate(41, nowhere, u64::MAX)), bad);
+    assert_eq!(call!(C_DigestUpdate(own_session(), nowhere, u64::MAX)), bad);
     assert_eq!(
-        call!(C_GetAttributeValue(41, 7, nowhere.cast(), u64::MAX)),
+        call!(C_GetAttributeValue(
+            own_session(),
+            7,
+            nowhere.cast(),
+            u64::MAX
+        )),
         bad
     );
     assert_eq!(
-        call!(C_Verify(41, nothing, 0, nothing, 0)),
+        call!(C_Verify(own_session(), nothing, 0, nothing, 0)),
         Rv::SIGNATURE_LEN_RANGE
     );
     let mut info = CK_TOKEN_INFO::default();
@@ -336,7 +377,12 @@ fn nulls_and_hostile_lengths() {
 fn sign() {
     let mut session = 0;
     let opened = call!(C_OpenSession(0, 4, ptr::null_mut(), None, &raw mut session));
-    assert_eq!((opened, session), (Rv::OK, 41));
+    assert_eq!(opened, Rv::OK);
+    assert_ne!(
+        session,
+        own_session(),
+        "each session has a handle of its own"
+    );
     let mut pin = *b"1234";
     assert_eq!(call!(C_Login(session, 1, pin.as_mut_ptr(), 4)), Rv::OK);
     let mut mechanism = CK_MECHANISM {
@@ -382,7 +428,7 @@ fn keys_and_objects() {
     let (mut public, mut private, mut object) = (0, 0, 0);
     let mechanism = &raw mut mechanism;
     let pair = call!(C_GenerateKeyPair(
-        41,
+        own_session(),
         mechanism,
         none,
         0,
@@ -392,16 +438,24 @@ fn keys_and_objects() {
         &raw mut private
     ));
     assert_eq!((pair, public, private), (Rv::OK, 7, 8));
-    assert_eq!(call!(C_CreateObject(41, none, 0, &raw mut object)), Rv::OK);
+    assert_eq!(
+        call!(C_CreateObject(own_session(), none, 0, &raw mut object)),
+        Rv::OK
+    );
     assert_eq!(object, 9);
-    assert_eq!(call!(C_FindObjectsInit(41, none, 0)), Rv::OK);
+    assert_eq!(call!(C_FindObjectsInit(own_session(), none, 0)), Rv::OK);
     let (mut found, mut count) = ([0; 2], 0);
     assert_eq!(
-        call!(C_FindObjects(41, found.as_mut_ptr(), 2, &raw mut count)),
+        call!(C_FindObjects(
+            own_session(),
+            found.as_mut_ptr(),
+            2,
+            &raw mut count
+        )),
         Rv::OK
     );
     assert_eq!((found, count), ([7, 8], 2));
-    assert_eq!(call!(C_FindObjectsFinal(41)), Rv::OK);
+    assert_eq!(call!(C_FindObjectsFinal(own_session())), Rv::OK);
 }
 
 fn attributes() {
@@ -416,7 +470,12 @@ fn attributes() {
         value(AttributeType::LABEL, label.as_mut_ptr(), 16),
         value(AttributeType::MODULUS, ptr::null_mut(), 0),
     ];
-    let outcome = call!(C_GetAttributeValue(41, 8, template.as_mut_ptr(), 3));
+    let outcome = call!(C_GetAttributeValue(
+        own_session(),
+        8,
+        template.as_mut_ptr(),
+        3
+    ));
     assert_eq!(outcome, Rv::ATTRIBUTE_SENSITIVE);
     assert_eq!(template.map(|one| one.ulValueLen), [u64::MAX, 7, u64::MAX]);
     assert_eq!(&label[..8], b"a label\0");
@@ -426,7 +485,11 @@ fn random() {
     let mut bytes = vec![0_u8; (1 << 20) + 3];
     let length = u64::try_from(bytes.len()).unwrap();
     assert_eq!(
-        call!(C_GenerateRandom(41, bytes.as_mut_ptr(), length - 1)),
+        call!(C_GenerateRandom(
+            own_session(),
+            bytes.as_mut_ptr(),
+            length - 1
+        )),
         Rv::OK
     );
     assert_eq!((bytes[bytes.len() - 2], bytes[bytes.len() - 1]), (0xcd, 0));
@@ -435,7 +498,8 @@ fn random() {
 fn two_threads_at_once() {
     let calls = [(); 2].map(|()| {
         thread::spawn(|| {
-            let outcomes = (0..200).map(|_| call!(C_GetSessionInfo(41, ptr::null_mut())));
+            let outcomes =
+                (0..200).map(|_| call!(C_GetSessionInfo(own_session(), ptr::null_mut())));
             assert!(outcomes.into_iter().all(|rv| rv == Rv::ARGUMENTS_BAD));
             for _ in 0..200 {
                 sign();
@@ -458,12 +522,13 @@ fn sockets() -> usize {
 fn child() -> i32 {
     let before = sockets();
     let steps = [
-        call!(C_Logout(41)) == Rv::CRYPTOKI_NOT_INITIALIZED,
+        call!(C_Logout(own_session())) == Rv::CRYPTOKI_NOT_INITIALIZED,
         // The module's own copies are closed; those that remain are the fake daemon's.
         sockets() < before,
         call!(C_Finalize(ptr::null_mut())) == Rv::CRYPTOKI_NOT_INITIALIZED,
         call!(C_Initialize(ptr::null_mut())) == Rv::OK,
-        call!(C_Logout(41)) == Rv::OK,
+        call!(C_Logout(own_session())) == Rv::SESSION_HANDLE_INVALID,
+        call!(C_Logout(fresh_session())) == Rv::OK,
         call!(C_Finalize(ptr::null_mut())) == Rv::OK,
     ];
     let wrong = steps.iter().position(|good| !good);
@@ -498,10 +563,14 @@ fn fork(fake: &Fake) {
         greeted + 1,
         "the child has a connection of its own"
     );
-    assert_eq!(fake.seen().len(), seen + 2, "its logout and its goodbye");
+    assert_eq!(
+        fake.seen().len(),
+        seen + 3,
+        "its session, its logout and its goodbye"
+    );
     let names = fake.instances();
     assert_ne!(names.first(), names.last(), "and is another instance");
-    assert_eq!(call!(C_Logout(41)), Rv::OK);
+    assert_eq!(call!(C_Logout(own_session())), Rv::OK);
     assert_eq!(
         fake.greeted(),
         greeted + 1,
@@ -530,7 +599,13 @@ fn waiting_ends_with_finalize() {
 fn again(fake: &Fake) {
     let greeted = fake.greeted();
     assert_eq!(call!(C_Initialize(ptr::null_mut())), Rv::OK);
-    assert_eq!(call!(C_Logout(41)), Rv::OK);
+    let before = call!(C_Logout(own_session()));
+    assert_eq!(
+        before,
+        Rv::SESSION_HANDLE_INVALID,
+        "it ended with the instance"
+    );
+    assert_eq!(call!(C_Logout(fresh_session())), Rv::OK);
     assert_eq!(fake.greeted(), greeted + 1);
     assert_eq!(call!(C_Finalize(ptr::null_mut())), Rv::OK);
 }

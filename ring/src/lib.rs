@@ -1,7 +1,7 @@
 //! Shared memory between one connection's two ends.
 //!
 //! What lives here: the mapping, the order in which its two ends read and write it ([`ServerEnd`], [`ClientEnd`]), and how long an
-//! end spins before it sleeps ([`spin`]).
+//! end spins before it sleeps ([`spin`]); and the page that tells all clients of changes ([`changes`]).
 //! What must never live here: what the bytes mean; sockets, which are only told when a bell must be rung.
 //! Who calls it: the daemon's connections and the module's.
 //!
@@ -15,6 +15,7 @@
 //! The memory belongs to two processes that do not trust each other. Nothing in it is ever parsed: bytes are copied out first. Its
 //! size is sealed by the daemon, so that no client can make it fault by cutting it.
 
+pub mod changes;
 mod mapping;
 pub mod spin;
 

@@ -4,10 +4,11 @@
 //! What must never live here: the order of reads and writes between the two ends.
 //! Who calls it: the two ends.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 /// Longest request in bytes: 16 MiB of data and room for what stands beside it. Memory that is not touched costs nothing.
 pub const REQUEST_BYTES_MAX: usize = (16 << 20) + (64 << 10);
@@ -59,64 +60,20 @@ unsafe impl Send for Mapping {}
 
 impl Mapping {
     pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
-        let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
-        // SAFETY: the name is a C string; the call makes a descriptor or fails.
-        let raw = unsafe { libc::memfd_create(c"strongroom ring".as_ptr(), flags) };
-        if raw < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: just made, and owned by nobody else.
-        let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };
-        let length = libc::off_t::try_from(MAPPING_BYTES).map_err(io::Error::other)?;
-        // SAFETY: a descriptor of ours and a plain length.
-        succeeded(unsafe { libc::ftruncate(descriptor.as_raw_fd(), length) })?;
-        // SAFETY: a descriptor of ours and plain flags.
-        succeeded(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_ADD_SEALS, SEALS) })?;
+        let descriptor = memory_file(c"strongroom ring", MAPPING_BYTES)?;
+        seal(descriptor.as_fd(), SEALS)?;
         let mapping = Self::map(descriptor.as_raw_fd())?;
         Ok((mapping, descriptor))
     }
 
     pub(crate) fn open(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
-        let raw = descriptor.as_raw_fd();
-        // SAFETY: asks for the seals of a borrowed descriptor.
-        let seals = unsafe { libc::fcntl(raw, libc::F_GET_SEALS) };
-        if seals < 0 || seals & SEALS != SEALS {
-            return Err(io::Error::other("the shared memory is not sealed"));
-        }
-        let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
-        // SAFETY: the call fills the structure or fails.
-        succeeded(unsafe { libc::fstat(raw, status.as_mut_ptr()) })?;
-        // SAFETY: filled by the successful call.
-        let status = unsafe { status.assume_init() };
-        if usize::try_from(status.st_size) != Ok(MAPPING_BYTES) {
-            return Err(io::Error::other("the shared memory has another size"));
-        }
-        Self::map(raw)
+        must_be_sealed(descriptor, SEALS, MAPPING_BYTES)?;
+        Self::map(descriptor.as_raw_fd())
     }
 
     fn map(raw: libc::c_int) -> io::Result<Self> {
-        let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // SAFETY: a new mapping at a place of the kernel's choice, of a file whose size is sealed.
-        let base = unsafe {
-            libc::mmap(
-                ptr::null_mut(),
-                MAPPING_BYTES,
-                protection,
-                libc::MAP_SHARED,
-                raw,
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at zero"))?;
-        let mapping = Self { base };
-        for advice in [libc::MADV_DONTFORK, libc::MADV_DONTDUMP] {
-            // SAFETY: the whole mapping, which is ours.
-            succeeded(unsafe { libc::madvise(base.as_ptr().cast(), MAPPING_BYTES, advice) })?;
-        }
-        Ok(mapping)
+        let base = map_shared(raw, MAPPING_BYTES, libc::PROT_READ | libc::PROT_WRITE)?;
+        Ok(Self { base })
     }
 
     pub(crate) fn control(&self) -> &Control {
@@ -201,6 +158,122 @@ impl Drop for Mapping {
         // SAFETY: the whole mapping, which nobody uses any more.
         unsafe { libc::munmap(self.base.as_ptr().cast(), MAPPING_BYTES) };
     }
+}
+
+/// One page with one counter: written by its maker, read by all who get the descriptor.
+#[derive(Debug)]
+pub(crate) struct Page {
+    base: NonNull<AtomicU64>,
+    /// Device and inode of the file behind it.
+    identity: (u64, u64),
+}
+
+// SAFETY: the page is reached through one atomic only.
+unsafe impl Send for Page {}
+// SAFETY: as above.
+unsafe impl Sync for Page {}
+
+impl Page {
+    /// Seals of the page: nobody maps it for writing any more, or writes to it (memfd_create(2), F_SEAL_FUTURE_WRITE).
+    const SEALS: libc::c_int = SEALS | libc::F_SEAL_FUTURE_WRITE;
+
+    pub(crate) fn create() -> io::Result<(Self, OwnedFd)> {
+        let descriptor = memory_file(c"strongroom changes", PAGE_BYTES)?;
+        let page = Self::map_for_writing(descriptor.as_fd())?;
+        seal(descriptor.as_fd(), Self::SEALS)?;
+        Ok((page, descriptor))
+    }
+
+    pub(crate) fn open(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
+        must_be_sealed(descriptor, Self::SEALS, PAGE_BYTES)?;
+        Self::map(descriptor, libc::PROT_READ)
+    }
+
+    pub(crate) fn map_for_writing(descriptor: BorrowedFd<'_>) -> io::Result<Self> {
+        Self::map(descriptor, libc::PROT_READ | libc::PROT_WRITE)
+    }
+
+    fn map(descriptor: BorrowedFd<'_>, protection: libc::c_int) -> io::Result<Self> {
+        let status = status_of(descriptor)?;
+        let base = map_shared(descriptor.as_raw_fd(), PAGE_BYTES, protection)?.cast();
+        Ok(Self {
+            base,
+            identity: (status.st_dev, status.st_ino),
+        })
+    }
+
+    pub(crate) const fn identity(&self) -> (u64, u64) {
+        self.identity
+    }
+
+    /// Whoever has mapped it for reading only must not write to it.
+    pub(crate) fn counter(&self) -> &AtomicU64 {
+        // SAFETY: the mapping is page-aligned and lives as long as `self`.
+        unsafe { self.base.as_ref() }
+    }
+}
+
+impl Drop for Page {
+    fn drop(&mut self) {
+        // SAFETY: the whole mapping, which nobody uses any more.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), PAGE_BYTES) };
+    }
+}
+
+/// A file in memory, of a fixed length.
+fn memory_file(name: &CStr, bytes: usize) -> io::Result<OwnedFd> {
+    let flags = libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING;
+    // SAFETY: the name is a C string; the call makes a descriptor or fails.
+    let raw = unsafe { libc::memfd_create(name.as_ptr(), flags) };
+    if raw < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: just made, and owned by nobody else.
+    let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };
+    let length = libc::off_t::try_from(bytes).map_err(io::Error::other)?;
+    // SAFETY: a descriptor of ours and a plain length.
+    succeeded(unsafe { libc::ftruncate(descriptor.as_raw_fd(), length) })?;
+    Ok(descriptor)
+}
+
+fn seal(descriptor: BorrowedFd<'_>, seals: libc::c_int) -> io::Result<()> {
+    // SAFETY: a descriptor of ours and plain flags.
+    succeeded(unsafe { libc::fcntl(descriptor.as_raw_fd(), libc::F_ADD_SEALS, seals) })
+}
+
+fn must_be_sealed(descriptor: BorrowedFd<'_>, wanted: libc::c_int, bytes: usize) -> io::Result<()> {
+    let raw = descriptor.as_raw_fd();
+    // SAFETY: asks for the seals of a borrowed descriptor.
+    let seals = unsafe { libc::fcntl(raw, libc::F_GET_SEALS) };
+    if seals < 0 || seals & wanted != wanted {
+        return Err(io::Error::other("the shared memory is not sealed"));
+    }
+    if usize::try_from(status_of(descriptor)?.st_size) != Ok(bytes) {
+        return Err(io::Error::other("the shared memory has another size"));
+    }
+    Ok(())
+}
+
+fn status_of(descriptor: BorrowedFd<'_>) -> io::Result<libc::stat> {
+    let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
+    // SAFETY: the call fills the structure or fails.
+    succeeded(unsafe { libc::fstat(descriptor.as_raw_fd(), status.as_mut_ptr()) })?;
+    // SAFETY: filled by the successful call.
+    Ok(unsafe { status.assume_init() })
+}
+
+/// Maps a file of a sealed size. Not inherited by a forked child, and not dumped.
+fn map_shared(raw: libc::c_int, bytes: usize, protection: libc::c_int) -> io::Result<NonNull<u8>> {
+    // SAFETY: a new mapping at a place of the kernel's choice, of a file whose size is sealed.
+    let base = unsafe { libc::mmap(ptr::null_mut(), bytes, protection, libc::MAP_SHARED, raw, 0) };
+    if base == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    for advice in [libc::MADV_DONTFORK, libc::MADV_DONTDUMP] {
+        // SAFETY: the whole mapping, which is ours.
+        succeeded(unsafe { libc::madvise(base, bytes, advice) })?;
+    }
+    NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mapped at zero"))
 }
 
 pub(crate) fn processor() -> u32 {

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use strongroom_keymem::SecretVec;
 use strongroom_wire::ck::{AttributeType, UserType};
-use strongroom_wire::request::{ObjectHandle, SessionHandle};
+use strongroom_wire::request::ObjectHandle;
 use strongroom_wire::response::{MechanismEntry, SessionInfo, SlotEntry, SlotInfo, TokenInfo};
 
 use crate::attribute::draft::Asker;
@@ -92,7 +92,6 @@ pub enum Reply {
     SlotInfo(SlotInfo),
     TokenInfo(Box<TokenInfo>),
     Mechanisms(Vec<MechanismEntry>),
-    Session(SessionHandle),
     SessionInfo(SessionInfo),
     Object(ObjectHandle),
     KeyPair {

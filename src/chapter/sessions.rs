@@ -20,7 +20,8 @@ use crate::vault::User;
 /// C_OpenSession.
 ///
 /// # Errors
-/// [`Error::SessionParallelNotSupported`] without `CKF_SERIAL_SESSION`, and as the application says.
+/// [`Error::SessionParallelNotSupported`] without `CKF_SERIAL_SESSION`, [`Error::ArgumentsBad`] for a handle that is zero or taken, and as the
+/// application says.
 pub fn open(
     application: &Application,
     token: &Arc<Token>,
@@ -45,7 +46,7 @@ pub fn open(
         read_write,
         limits.sessions_per_application_max,
     )?;
-    Ok(Reply::Session(handle))
+    Ok(Reply::Empty)
 }
 
 /// C_GetSessionInfo.

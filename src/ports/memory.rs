@@ -1,12 +1,15 @@
-//! *What lives here:* the ports in memory: a store, a journal and a clock that need no machine. *What must never live here:* a
+//! *What lives here:* the ports in memory: a store, a journal, a clock and a count of changes that need no machine. *What must never live here:* a
 //! rule that the real ones do not have as well. *Who calls it:* tests, and rehearsals that must leave no trace on a disk.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{Change, Clock, Journal, RecordKey, RecordKind, Store, StoreError, Time, Visit};
+use super::{
+    Change, Changes, Clock, Journal, RecordKey, RecordKind, Store, StoreError, Time, Visit,
+};
 
 /// A store that ends with the process.
 #[derive(Default)]
@@ -189,6 +192,24 @@ impl Journal for MemoryJournal {
         let state = self.state.lock();
         let start = state.lines.len().saturating_sub(lines);
         Ok(state.lines[start..].to_vec())
+    }
+}
+
+/// A count of changes that nobody else sees.
+#[derive(Debug, Default)]
+pub struct MemoryChanges(AtomicU64);
+
+impl MemoryChanges {
+    /// How many there were.
+    #[must_use]
+    pub fn counted(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Changes for MemoryChanges {
+    fn count(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 

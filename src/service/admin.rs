@@ -34,12 +34,15 @@ impl Service {
         answered: Option<AdminAnswer>,
     ) -> std::result::Result<AdminAnswer, Malformed> {
         let answer = answered.unwrap_or_else(|| self.administrate(request));
+        let (function, management) = name(request);
+        if management {
+            self.ports.changes.count();
+        }
         let rv = if let AdminAnswer::Refused { rv, .. } = &answer {
             *rv
         } else {
             Rv::OK
         };
-        let (function, management) = name(request);
         let event = Event {
             who: principal,
             function,

@@ -51,10 +51,13 @@ pub(super) fn encode(
 }
 
 /// The answer to a hello.
-pub(super) fn hello(daemon_version: [u8; 3]) -> Answer<'static> {
+pub(super) fn hello(daemon_version: [u8; 3], sessions_max: usize) -> Answer<'static> {
     Answer {
         rv: Rv::OK,
-        body: Body::Hello { daemon_version },
+        body: Body::Hello {
+            daemon_version,
+            sessions_max: sessions_max as u64,
+        },
     }
 }
 
@@ -70,7 +73,6 @@ pub(super) fn write(
         Reply::SlotInfo(info) => Body::SlotInfo(info.clone()),
         Reply::TokenInfo(info) => Body::TokenInfo(info.as_ref().clone()),
         Reply::Mechanisms(mechanisms) => Body::Mechanisms(list(mechanisms)?),
-        Reply::Session(session) => Body::Session(*session),
         Reply::SessionInfo(info) => Body::SessionInfo(*info),
         Reply::Object(object) => Body::Object(*object),
         Reply::KeyPair { public, private } => Body::KeyPair {
@@ -110,8 +112,8 @@ fn list<T: Clone, const MAX: usize>(items: &[T]) -> std::result::Result<List<T, 
 
 fn attribute(reply: &AttributeReply) -> std::result::Result<AttributeAnswer<'_>, CodecError> {
     Ok(match reply {
-        AttributeReply::Open(bytes) => AttributeAnswer::Bytes(Secret::new(bytes)),
-        AttributeReply::Secret(bytes) => AttributeAnswer::Bytes(Secret::new(bytes.expose())),
+        AttributeReply::Open(bytes) => AttributeAnswer::Open(bytes),
+        AttributeReply::Secret(bytes) => AttributeAnswer::Secret(Secret::new(bytes.expose())),
         AttributeReply::Template(inner) => {
             let flat = inner
                 .iter()

@@ -1,10 +1,10 @@
 //! The match over the requests of a session.
 //!
-//! What lives here: one line a request, to its chapter.
+//! What lives here: one line a request, to its chapter; two where a client asks for two things at once.
 //! What must never live here: anything else.
 //! Who calls it: [`Service::dispatch`](super::Service).
 
-use strongroom_wire::request::{Request, SessionHandle};
+use strongroom_wire::request::Request;
 
 use super::Service;
 use crate::application::Application;
@@ -19,7 +19,7 @@ impl Service {
     #[allow(clippy::too_many_lines, reason = "a flat table: one line a request")]
     pub(super) fn dispatch_in_session(&self, application: &Application, request: &Request<'_>) -> Result<Reply> {
         use Request as R;
-        let session = application.session(session_of(request).ok_or(Error::GeneralError)?)?;
+        let session = application.session(request.session().ok_or(Error::GeneralError)?)?;
         let settings = self.settings.read().clone();
         let desk = &self.desk(&session, &settings);
         match request {
@@ -76,35 +76,25 @@ impl Service {
             R::VerifySignatureFinal { .. } => sign::verify_signature_final(desk),
             R::SeedRandom { seed, .. } => random::seed(desk, seed.expose()),
             R::GenerateRandom { bytes, .. } => random::generate(desk, *bytes),
+            R::SignOnce { mechanism, key, data, output, .. } => {
+                sign::sign_init(desk, Some(mechanism), *key)?;
+                sign::sign(desk, data.expose(), *output)
+            }
+            R::VerifyOnce { mechanism, key, data, signature, .. } => {
+                sign::verify_init(desk, Some(mechanism), *key)?;
+                sign::verify(desk, data.expose(), signature)
+            }
+            R::EncryptOnce { mechanism, key, data, output, .. } => {
+                cipher::encrypt_init(desk, Some(mechanism), *key)?;
+                cipher::encrypt(desk, data.expose(), *output)
+            }
+            R::DecryptOnce { mechanism, key, data, output, .. } => {
+                cipher::decrypt_init(desk, Some(mechanism), *key)?;
+                cipher::decrypt(desk, data.expose(), *output)
+            }
             // Answered before a session is looked for.
             R::Hello { .. } | R::Goodbye | R::SlotList | R::SlotInfo { .. } | R::TokenInfo { .. } | R::Mechanisms { .. }
             | R::InitToken { .. } | R::OpenSession { .. } | R::CloseSession { .. } | R::CloseAllSessions { .. } => Err(Error::GeneralError),
         }
-    }
-}
-
-/// The session of a request, if it is of one.
-#[rustfmt::skip]
-pub(super) const fn session_of(request: &Request<'_>) -> Option<SessionHandle> {
-    use Request as R;
-    match request {
-        R::Hello { .. } | R::Goodbye | R::SlotList | R::SlotInfo { .. } | R::TokenInfo { .. } | R::Mechanisms { .. }
-        | R::InitToken { .. } | R::OpenSession { .. } | R::CloseAllSessions { .. } => None,
-        R::CloseSession { session } | R::InitPin { session, .. } | R::SetPin { session, .. } | R::SessionInfo { session }
-        | R::SessionCancel { session, .. } | R::Login { session, .. } | R::LoginUser { session, .. } | R::Logout { session }
-        | R::CreateObject { session, .. } | R::CopyObject { session, .. } | R::DestroyObject { session, .. }
-        | R::ObjectSize { session, .. } | R::AttributeValue { session, .. } | R::SetAttributeValue { session, .. }
-        | R::FindObjectsInit { session, .. } | R::FindObjects { session, .. } | R::FindObjectsFinal { session }
-        | R::EncryptInit { session, .. } | R::Encrypt { session, .. } | R::EncryptUpdate { session, .. } | R::EncryptFinal { session, .. }
-        | R::DecryptInit { session, .. } | R::Decrypt { session, .. } | R::DecryptUpdate { session, .. } | R::DecryptFinal { session, .. }
-        | R::DigestInit { session, .. } | R::Digest { session, .. } | R::DigestUpdate { session, .. } | R::DigestKey { session, .. } | R::DigestFinal { session, .. }
-        | R::SignInit { session, .. } | R::Sign { session, .. } | R::SignUpdate { session, .. } | R::SignFinal { session, .. }
-        | R::SignRecoverInit { session, .. } | R::SignRecover { session, .. }
-        | R::VerifyInit { session, .. } | R::Verify { session, .. } | R::VerifyUpdate { session, .. } | R::VerifyFinal { session, .. }
-        | R::VerifyRecoverInit { session, .. } | R::VerifyRecover { session, .. }
-        | R::GenerateKey { session, .. } | R::GenerateKeyPair { session, .. } | R::WrapKey { session, .. } | R::UnwrapKey { session, .. }
-        | R::DualUpdate { session, .. } | R::VerifySignatureInit { session, .. } | R::VerifySignature { session, .. }
-        | R::VerifySignatureUpdate { session, .. } | R::VerifySignatureFinal { session }
-        | R::DeriveKey { session, .. } | R::SeedRandom { session, .. } | R::GenerateRandom { session, .. } => Some(*session),
     }
 }

@@ -7,7 +7,6 @@
 use strongroom_wire::ck::{MechanismType, Rv};
 use strongroom_wire::request::{Dual, Mechanism, ObjectHandle, Request, SessionHandle};
 
-use super::dispatch::session_of;
 use crate::audit::{Event, Principal};
 use crate::chapter::Reply;
 
@@ -42,7 +41,10 @@ impl Facts {
             _ => None,
         };
         let (object, mechanism) = object_and_mechanism(request);
-        let session = session_of(request);
+        let session = match request {
+            Request::OpenSession { session, .. } => Some(*session),
+            _ => request.session(),
+        };
         Self {
             function,
             management,
@@ -66,10 +68,6 @@ impl Facts {
             Reply::KeyPair { private, .. } => Some(*private),
             _ => None,
         };
-        let session = match reply {
-            Reply::Session(session) => Some(*session),
-            _ => self.session,
-        };
         let slot = match reply {
             Reply::SessionInfo(info) => Some(info.slot),
             _ => None,
@@ -79,7 +77,7 @@ impl Facts {
             function: self.function,
             management: self.management,
             slot: slot.map(|slot| slot.0).or(self.slot),
-            session: session.map(|session| session.0),
+            session: self.session.map(|session| session.0),
             object: made.or(self.object).map(|object| object.0),
             object_id,
             mechanism: self.mechanism,
@@ -108,6 +106,10 @@ fn object_and_mechanism<'r>(
         | R::VerifyRecoverInit { mechanism, key, .. } => (Some(*key), mechanism.as_ref()),
         R::DigestInit { mechanism, .. } => (None, mechanism.as_ref()),
         R::DigestKey { key, .. } => (Some(*key), None),
+        R::SignOnce { mechanism, key, .. }
+        | R::VerifyOnce { mechanism, key, .. }
+        | R::EncryptOnce { mechanism, key, .. }
+        | R::DecryptOnce { mechanism, key, .. } => (Some(*key), Some(mechanism)),
         R::GenerateKey { mechanism, .. } | R::GenerateKeyPair { mechanism, .. } => {
             (None, Some(mechanism))
         }
@@ -158,11 +160,11 @@ const fn name(request: &Request<'_>) -> (&'static str, bool) {
         R::FindObjects { .. } => ("C_FindObjects", false),
         R::FindObjectsFinal { .. } => ("C_FindObjectsFinal", false),
         R::EncryptInit { .. } => ("C_EncryptInit", false),
-        R::Encrypt { .. } => ("C_Encrypt", false),
+        R::Encrypt { .. } | R::EncryptOnce { .. } => ("C_Encrypt", false),
         R::EncryptUpdate { .. } => ("C_EncryptUpdate", false),
         R::EncryptFinal { .. } => ("C_EncryptFinal", false),
         R::DecryptInit { .. } => ("C_DecryptInit", false),
-        R::Decrypt { .. } => ("C_Decrypt", false),
+        R::Decrypt { .. } | R::DecryptOnce { .. } => ("C_Decrypt", false),
         R::DecryptUpdate { .. } => ("C_DecryptUpdate", false),
         R::DecryptFinal { .. } => ("C_DecryptFinal", false),
         R::DigestInit { .. } => ("C_DigestInit", false),
@@ -171,13 +173,13 @@ const fn name(request: &Request<'_>) -> (&'static str, bool) {
         R::DigestKey { .. } => ("C_DigestKey", false),
         R::DigestFinal { .. } => ("C_DigestFinal", false),
         R::SignInit { .. } => ("C_SignInit", false),
-        R::Sign { .. } => ("C_Sign", false),
+        R::Sign { .. } | R::SignOnce { .. } => ("C_Sign", false),
         R::SignUpdate { .. } => ("C_SignUpdate", false),
         R::SignFinal { .. } => ("C_SignFinal", false),
         R::SignRecoverInit { .. } => ("C_SignRecoverInit", false),
         R::SignRecover { .. } => ("C_SignRecover", false),
         R::VerifyInit { .. } => ("C_VerifyInit", false),
-        R::Verify { .. } => ("C_Verify", false),
+        R::Verify { .. } | R::VerifyOnce { .. } => ("C_Verify", false),
         R::VerifyUpdate { .. } => ("C_VerifyUpdate", false),
         R::VerifyFinal { .. } => ("C_VerifyFinal", false),
         R::VerifyRecoverInit { .. } => ("C_VerifyRecoverInit", false),

@@ -2,7 +2,7 @@
 //! the tests of every chapter. *What must never live here:* a test. *Who calls it:* the tests beside the service and the chapters.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use strongroom_keymem::{Config, Locking, SecretBytes, SecretVec};
 use strongroom_wire::ck::{AttributeType as A, MechanismType, Rv, UserType, flag};
@@ -19,7 +19,7 @@ use crate::application::Application;
 use crate::attribute::Value;
 use crate::audit::{Level, Principal};
 use crate::limits::Limits;
-use crate::ports::{MemoryClock, MemoryJournal, MemoryStore, Time};
+use crate::ports::{MemoryChanges, MemoryClock, MemoryJournal, MemoryStore, Time};
 use crate::vault::PinCost;
 
 pub(crate) const SO_PIN: &[u8] = b"officer-87654321";
@@ -46,6 +46,7 @@ pub(crate) struct House {
     pub(crate) store: Arc<MemoryStore>,
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) clock: Arc<MemoryClock>,
+    pub(crate) changes: Arc<MemoryChanges>,
     pub(crate) service: Service,
 }
 
@@ -73,10 +74,12 @@ impl House {
     fn over(store: Arc<MemoryStore>, journal: Arc<MemoryJournal>, limits: Limits) -> Arc<Self> {
         start();
         let clock = Arc::new(MemoryClock::new(NOW));
+        let changes = Arc::new(MemoryChanges::default());
         let ports = Ports {
             store: store.clone(),
             journal: journal.clone(),
             clock: clock.clone(),
+            changes: changes.clone(),
         };
         let root = SecretBytes::copy_from(&[7; 32]).unwrap();
         let service = Service::open(ports, root, settings(limits)).unwrap();
@@ -84,6 +87,7 @@ impl House {
             store,
             journal,
             clock,
+            changes,
             service,
         })
     }
@@ -200,14 +204,20 @@ impl Guest {
     }
 
     pub(crate) fn open_at(&self, slot: SlotId, flags: u64) -> Result<Talk, Rv> {
-        let told = self.ask(&Request::OpenSession { slot, flags });
-        match told.body() {
-            Body::Session(session) => Ok(Talk {
-                guest: self.clone(),
-                session,
-            }),
-            _ => Err(told.rv()),
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let session = SessionHandle(NEXT.fetch_add(1, Ordering::Relaxed));
+        let rv = self.rv(&Request::OpenSession {
+            slot,
+            flags,
+            session,
+        });
+        if rv != Rv::OK {
+            return Err(rv);
         }
+        Ok(Talk {
+            guest: self.clone(),
+            session,
+        })
     }
 
     pub(crate) fn close_all(&self) -> Rv {
@@ -337,7 +347,8 @@ impl Talk {
         });
         match told.body() {
             Body::Attributes(answers) => match &answers.items()[0] {
-                AttributeAnswer::Bytes(bytes) => Ok(bytes.expose().to_vec()),
+                AttributeAnswer::Open(bytes) => Ok(bytes.to_vec()),
+                AttributeAnswer::Secret(bytes) => Ok(bytes.expose().to_vec()),
                 AttributeAnswer::Template(inner) => Ok(inner
                     .items()
                     .iter()

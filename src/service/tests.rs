@@ -8,6 +8,7 @@ use strongroom_wire::codec::{List, encode};
 use strongroom_wire::request::{
     Attribute, Dual, FlatAttribute, Mechanism, Output, Parameter, Template, Value,
 };
+use strongroom_wire::response::Body;
 use strongroom_wire::secret::Secret;
 
 use super::rig::*;
@@ -64,7 +65,7 @@ fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec<(Request<'
         (R::InitToken { slot: SLOT, pin, label: LABEL }, "C_InitToken"),
         (R::InitPin { session, pin }, "C_InitPIN"),
         (R::SetPin { session, old: pin, new: pin }, "C_SetPIN"),
-        (R::OpenSession { slot: SLOT, flags: READ_WRITE }, "C_OpenSession"),
+        (R::OpenSession { slot: SLOT, flags: READ_WRITE, session: SessionHandle(u64::MAX) }, "C_OpenSession"),
         (R::SessionInfo { session }, "C_GetSessionInfo"),
         (R::SessionCancel { session, flags: 0 }, "C_SessionCancel"),
         (R::Login { session, user: UserType::SO, pin }, "C_Login"),
@@ -114,6 +115,10 @@ fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec<(Request<'
         (R::VerifySignatureFinal { session }, "C_VerifySignatureFinal"),
         (R::SeedRandom { session, seed: secret() }, "C_SeedRandom"),
         (R::GenerateRandom { session, bytes: 16 }, "C_GenerateRandom"),
+        (R::SignOnce { session, mechanism: aes(), key, data, output }, "C_Sign"),
+        (R::VerifyOnce { session, mechanism: aes(), key, data, signature }, "C_Verify"),
+        (R::EncryptOnce { session, mechanism: aes(), key, data, output }, "C_Encrypt"),
+        (R::DecryptOnce { session, mechanism: aes(), key, data, output }, "C_Decrypt"),
         // These end things, so they come last.
         (R::DestroyObject { session, object }, "C_DestroyObject"),
         (R::Logout { session }, "C_Logout"),
@@ -171,13 +176,11 @@ fn every_request_leaves_one_line_with_its_name_and_none_of_its_secrets() {
         let session = event::Facts::of(request)
             .session
             .map(|session| session.0.to_string());
-        if *name != "C_OpenSession" {
-            assert_eq!(
-                member(line, "session").map(str::to_owned),
-                session,
-                "{line}"
-            );
-        }
+        assert_eq!(
+            member(line, "session").map(str::to_owned),
+            session,
+            "{line}"
+        );
         let hexadecimal: String = SECRET.iter().map(|byte| format!("{byte:02x}")).collect();
         let list = "83, 69, 67, 82";
         for text in [line.as_str(), &format!("{:?}", Shown(request))] {
@@ -198,6 +201,7 @@ impl fmt::Debug for Shown<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Request::Verify { .. }
+            | Request::VerifyOnce { .. }
             | Request::VerifySignatureInit { .. }
             | Request::VerifyFinal { .. }
             | Request::VerifyRecover { .. }
@@ -313,7 +317,7 @@ fn an_unknown_session_is_refused_before_anything_else_is_looked_at() {
     let key = talk.create(&created(Shape::Secret)).unwrap();
     for unknown in [SessionHandle(0), SessionHandle(talk.session.0 + 1)] {
         for (request, name) in every_request(unknown, key) {
-            if event::Facts::of(&request).session.is_some() {
+            if request.session().is_some() {
                 assert_eq!(talk.rv(&request), Rv::SESSION_HANDLE_INVALID, "{name}");
             }
         }
@@ -368,6 +372,7 @@ fn a_wrong_root_key_and_a_torn_journal_open_nothing() {
         store: Arc::new(house.store.duplicate()),
         journal: journal.clone(),
         clock: house.clock.clone(),
+        changes: house.changes.clone(),
     };
     let open = |ports, root| {
         let root = SecretBytes::copy_from(&[root; 32]).unwrap();
@@ -465,4 +470,150 @@ fn a_parameter_that_the_module_could_not_read_is_refused() {
         let outcome = talk.encrypt(Mechanism { kind, parameter }, key, b"x");
         assert_eq!(outcome, Err(Rv::MECHANISM_PARAM_INVALID), "{kind}");
     }
+}
+
+#[test]
+fn what_changes_what_applications_may_keep_is_counted_before_its_answer_and_nothing_else_is() {
+    let house = House::new();
+    let talk = house.user();
+    let label = |text: &str| {
+        (
+            A::LABEL,
+            crate::attribute::Value::Bytes(text.as_bytes().into()),
+        )
+    };
+    let token = |on| (A::TOKEN, crate::attribute::Value::Flag(on));
+    let with = |on| {
+        let mut template = created(Shape::Secret);
+        template.retain(|(kind, _)| *kind != A::TOKEN);
+        template.push(token(on));
+        template
+    };
+    let counts = |what: &str, wanted: u64, act: &mut dyn FnMut()| {
+        let before = house.changes.counted();
+        act();
+        assert_eq!(house.changes.counted() - before, wanted, "{what}");
+    };
+    let mut kept = ObjectHandle(0);
+    let mut passing = ObjectHandle(0);
+    counts("create", 0, &mut || {
+        kept = talk.create(&with(true)).unwrap()
+    });
+    counts("create for the session", 0, &mut || {
+        passing = talk.create(&with(false)).unwrap();
+    });
+    counts("change of a session object", 0, &mut || {
+        assert_eq!(talk.set(passing, &[label("a")]), Rv::OK);
+    });
+    counts("change", 1, &mut || {
+        assert_eq!(talk.set(kept, &[label("a")]), Rv::OK);
+    });
+    counts("end of a session object", 0, &mut || {
+        assert_eq!(talk.destroy(passing), Rv::OK);
+    });
+    counts("end", 1, &mut || assert_eq!(talk.destroy(kept), Rv::OK));
+    counts("login", 0, &mut || assert_eq!(talk.logout(), Rv::OK));
+    counts("new token", 1, &mut || {
+        assert_eq!(house.guest().init_token(SlotId(1), SO_PIN), Rv::OK);
+    });
+    counts("settings", 1, &mut || {
+        house.service.apply(settings(Limits::default())).unwrap();
+    });
+}
+
+/// Requests that do two things at once come to what the two do one after the other.
+#[test]
+fn init_and_operation_in_one() {
+    let house = House::new();
+    let talk = house.user();
+    let session = talk.session;
+    let key = talk
+        .generate(
+            M::GENERIC_SECRET_KEY_GEN,
+            &[
+                (A::VALUE_LEN, crate::attribute::Value::Number(32)),
+                (A::SIGN, crate::attribute::Value::Flag(true)),
+                (A::VERIFY, crate::attribute::Value::Flag(true)),
+            ],
+        )
+        .unwrap();
+    let mechanism = || plain(M::SHA256_HMAC);
+    let data = secret();
+    let sign = |output| {
+        talk.ask(&Request::SignOnce {
+            session,
+            mechanism: mechanism(),
+            key,
+            data,
+            output,
+        })
+    };
+    let mac = sign(Output::Capacity(32));
+    let Body::Output { data: mac, .. } = mac.body() else {
+        panic!("no MAC")
+    };
+    let mac = mac.expose().to_vec();
+    let verify = |signature: &[u8]| {
+        talk.rv(&Request::VerifyOnce {
+            session,
+            mechanism: mechanism(),
+            key,
+            data,
+            signature,
+        })
+    };
+    assert_eq!(verify(&mac), Rv::OK);
+    assert_eq!(verify(&[0; 32]), Rv::SIGNATURE_INVALID);
+    assert_eq!(verify(&mac), Rv::OK, "an operation that failed has ended");
+
+    let alone = |output| {
+        talk.rv(&Request::Sign {
+            session,
+            data,
+            output,
+        })
+    };
+    // As after C_Sign, a size or a short buffer leaves the operation active.
+    for (output, rv) in [
+        (Output::Size, Rv::OK),
+        (Output::Capacity(31), Rv::BUFFER_TOO_SMALL),
+    ] {
+        assert_eq!(alone(output), Rv::OPERATION_NOT_INITIALIZED);
+        assert_eq!(sign(output).rv(), rv);
+        assert_eq!(sign(output).rv(), Rv::OPERATION_ACTIVE);
+        assert_eq!(alone(Output::Capacity(32)), Rv::OK);
+    }
+    let refused = talk.rv(&Request::SignOnce {
+        session,
+        mechanism: mechanism(),
+        key: ObjectHandle(77),
+        data,
+        output: Output::Size,
+    });
+    assert_eq!(refused, Rv::KEY_HANDLE_INVALID);
+    assert_eq!(alone(Output::Size), Rv::OPERATION_NOT_INITIALIZED);
+}
+
+#[test]
+fn a_session_handle_is_chosen_by_the_client_and_only_once() {
+    let house = House::new();
+    let guest = house.guest();
+    let open = |session| {
+        guest.rv(&Request::OpenSession {
+            slot: SLOT,
+            flags: READ_WRITE,
+            session: SessionHandle(session),
+        })
+    };
+    assert_eq!(open(9), Rv::OK);
+    assert_eq!(open(9), Rv::ARGUMENTS_BAD);
+    assert_eq!(open(0), Rv::ARGUMENTS_BAD);
+    // Another application has numbers of its own.
+    let other = house.guest();
+    let same = other.rv(&Request::OpenSession {
+        slot: SLOT,
+        flags: READ_WRITE,
+        session: SessionHandle(9),
+    });
+    assert_eq!(same, Rv::OK);
 }

@@ -11,7 +11,7 @@ pub const MAGIC_APPLICATION: [u8; 4] = *b"SRap";
 /// The first four bytes of every frame of the administration socket.
 pub const MAGIC_ADMIN: [u8; 4] = *b"SRad";
 /// The version of the protocol that this crate speaks; both ends must speak the same.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Length of a header in bytes: magic 4, version 2, reserved 2 (zero), payload length 4; little-endian.
 pub const HEADER_BYTES: usize = 12;
 /// Longest payload in bytes. One-shot operations on more data than this are refused by the module with `CKR_DATA_LEN_RANGE`.

@@ -8,7 +8,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ck::{AttributeType, Kdf, MechanismType, Mgf, OaepSource, UserType};
+use crate::ck::{AttributeType, Kdf, MechanismType, Mgf, OaepSource, Rv, UserType};
 use crate::codec::List;
 use crate::secret::Secret;
 
@@ -179,6 +179,19 @@ pub enum Output {
     Capacity(u64),
 }
 
+impl Output {
+    /// What can be said of an output of a known length before it is made (PKCS#11 3.2, 5.2): its length where that was asked, and that it
+    /// does not fit. None where it must be made.
+    #[must_use]
+    pub const fn short(self, length: u64) -> Option<Rv> {
+        match self {
+            Self::Size => Some(Rv::OK),
+            Self::Capacity(capacity) if capacity < length => Some(Rv::BUFFER_TOO_SMALL),
+            Self::Capacity(_) => None,
+        }
+    }
+}
+
 /// Which two operations a part goes through (PKCS#11 3.2, 5.16).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Dual {
@@ -234,9 +247,11 @@ pub enum Request<'a> {
         old: Secret<'a>,
         new: Secret<'a>,
     },
+    /// The client chooses the handle: one that it has not used before, and never zero.
     OpenSession {
         slot: SlotId,
         flags: u64,
+        session: SessionHandle,
     },
     CloseSession {
         session: SessionHandle,
@@ -484,4 +499,66 @@ pub enum Request<'a> {
         session: SessionHandle,
         bytes: u64,
     },
+    /// C_SignInit and C_Sign in one: if either fails, nothing is active afterwards, except that a size or a buffer too small leaves the
+    /// operation active as C_Sign does.
+    SignOnce {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        key: ObjectHandle,
+        data: Secret<'a>,
+        output: Output,
+    },
+    /// C_VerifyInit and C_Verify in one.
+    VerifyOnce {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        key: ObjectHandle,
+        data: Secret<'a>,
+        signature: &'a [u8],
+    },
+    /// C_EncryptInit and C_Encrypt in one.
+    EncryptOnce {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        key: ObjectHandle,
+        data: Secret<'a>,
+        output: Output,
+    },
+    /// C_DecryptInit and C_Decrypt in one.
+    DecryptOnce {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        key: ObjectHandle,
+        data: Secret<'a>,
+        output: Output,
+    },
+}
+
+impl Request<'_> {
+    /// The session it is made in, if it is made in one. The session that a request opens does not count.
+    #[rustfmt::skip]
+    #[must_use]
+    pub const fn session(&self) -> Option<SessionHandle> {
+        match self {
+            Self::Hello { .. } | Self::Goodbye | Self::SlotList | Self::SlotInfo { .. } | Self::TokenInfo { .. } | Self::Mechanisms { .. }
+            | Self::InitToken { .. } | Self::OpenSession { .. } | Self::CloseAllSessions { .. } => None,
+            Self::CloseSession { session } | Self::InitPin { session, .. } | Self::SetPin { session, .. } | Self::SessionInfo { session }
+            | Self::SessionCancel { session, .. } | Self::Login { session, .. } | Self::LoginUser { session, .. } | Self::Logout { session }
+            | Self::CreateObject { session, .. } | Self::CopyObject { session, .. } | Self::DestroyObject { session, .. }
+            | Self::ObjectSize { session, .. } | Self::AttributeValue { session, .. } | Self::SetAttributeValue { session, .. }
+            | Self::FindObjectsInit { session, .. } | Self::FindObjects { session, .. } | Self::FindObjectsFinal { session }
+            | Self::EncryptInit { session, .. } | Self::Encrypt { session, .. } | Self::EncryptUpdate { session, .. } | Self::EncryptFinal { session, .. }
+            | Self::DecryptInit { session, .. } | Self::Decrypt { session, .. } | Self::DecryptUpdate { session, .. } | Self::DecryptFinal { session, .. }
+            | Self::DigestInit { session, .. } | Self::Digest { session, .. } | Self::DigestUpdate { session, .. } | Self::DigestKey { session, .. } | Self::DigestFinal { session, .. }
+            | Self::SignInit { session, .. } | Self::Sign { session, .. } | Self::SignUpdate { session, .. } | Self::SignFinal { session, .. }
+            | Self::SignRecoverInit { session, .. } | Self::SignRecover { session, .. }
+            | Self::VerifyInit { session, .. } | Self::Verify { session, .. } | Self::VerifyUpdate { session, .. } | Self::VerifyFinal { session, .. }
+            | Self::VerifyRecoverInit { session, .. } | Self::VerifyRecover { session, .. }
+            | Self::GenerateKey { session, .. } | Self::GenerateKeyPair { session, .. } | Self::WrapKey { session, .. } | Self::UnwrapKey { session, .. }
+            | Self::DualUpdate { session, .. } | Self::VerifySignatureInit { session, .. } | Self::VerifySignature { session, .. }
+            | Self::VerifySignatureUpdate { session, .. } | Self::VerifySignatureFinal { session }
+            | Self::SignOnce { session, .. } | Self::VerifyOnce { session, .. } | Self::EncryptOnce { session, .. } | Self::DecryptOnce { session, .. }
+            | Self::DeriveKey { session, .. } | Self::SeedRandom { session, .. } | Self::GenerateRandom { session, .. } => Some(*session),
+        }
+    }
 }

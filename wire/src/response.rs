@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ck::{MechanismType, Rv, SessionState};
 use crate::codec::List;
-use crate::request::{FlatAttribute, ObjectHandle, SessionHandle, SlotId, TEMPLATE_ATTRIBUTES_MAX};
+use crate::request::{FlatAttribute, ObjectHandle, SlotId, TEMPLATE_ATTRIBUTES_MAX};
 use crate::secret::Secret;
 
 /// Most slots, mechanisms or handles in one answer.
@@ -33,6 +33,8 @@ pub enum Body<'a> {
     Hello {
         /// Version of the daemon, major, minor and patch.
         daemon_version: [u8; 3],
+        /// Most sessions of one application: the client counts those that it has not told of.
+        sessions_max: u64,
     },
     /// Answers `SlotList`, ascending.
     Slots(List<SlotEntry, ANSWER_ITEMS_MAX>),
@@ -42,8 +44,6 @@ pub enum Body<'a> {
     TokenInfo(TokenInfo),
     /// Answers `Mechanisms`, in the order of the table.
     Mechanisms(List<MechanismEntry, ANSWER_ITEMS_MAX>),
-    /// Answers `OpenSession`.
-    Session(SessionHandle),
     /// Answers `SessionInfo`.
     SessionInfo(SessionInfo),
     /// Answers whatever makes one object.
@@ -74,9 +74,11 @@ pub enum Body<'a> {
 /// One attribute that was asked for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum AttributeAnswer<'a> {
-    /// Its bytes, as the C structure has them.
+    /// Its bytes, as the C structure has them. They are no secret of the object, and the client may keep them until something changes.
     #[serde(borrow)]
-    Bytes(Secret<'a>),
+    Open(&'a [u8]),
+    /// Its bytes, which are a secret value that the object reveals: they are not kept.
+    Secret(Secret<'a>),
     /// It is an array of attributes.
     Template(List<FlatAttribute<'a>, TEMPLATE_ATTRIBUTES_MAX>),
     /// It may not be revealed: `CKR_ATTRIBUTE_SENSITIVE`.

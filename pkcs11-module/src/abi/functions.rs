@@ -22,7 +22,7 @@ use cryptoki_sys::{
 use strongroom_wire::ck::{MechanismType, Rv, UserType};
 use strongroom_wire::request::{Dual, ObjectHandle, SessionHandle, SlotId};
 
-use super::caller::{Alleged, Argument, Array, In, Out, Place};
+use super::caller::{Alleged, Argument, Array, In, Out, Pieces, Place};
 use super::params::Mechanism;
 use super::template::{Template, Wanted};
 use super::{arguments, guard, interfaces, layout};
@@ -132,7 +132,7 @@ macro_rules! functions {
         count: CK_ULONG) => {
         let wanted = Wanted::read(template, count)?;
         let (session, object) = (SessionHandle(session), ObjectHandle(object));
-        objects::attribute_value(at, session, object, wanted.kinds(), |answers| wanted.deliver(answers))
+        objects::attribute_value(at, session, object, &wanted)
     };
     served C_SetAttributeValue(session: CK_SESSION_HANDLE, object: CK_OBJECT_HANDLE, template: *mut CK_ATTRIBUTE,
         count: CK_ULONG) => {
@@ -150,7 +150,6 @@ macro_rules! functions {
     served C_FindObjectsFinal(session: CK_SESSION_HANDLE) => objects::find_final(at, SessionHandle(session));
     served C_EncryptInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) => {
         let mechanism = Mechanism::copy_or_cancel(mechanism)?;
-        let mechanism = mechanism.as_ref().map(Mechanism::wire);
         cipher::encrypt_init(at, SessionHandle(session), mechanism, ObjectHandle(key))
     };
     served C_Encrypt(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
@@ -167,7 +166,6 @@ macro_rules! functions {
         cipher::encrypt_final(at, SessionHandle(session), Out::new(output, output_bytes)?);
     served C_DecryptInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) => {
         let mechanism = Mechanism::copy_or_cancel(mechanism)?;
-        let mechanism = mechanism.as_ref().map(Mechanism::wire);
         cipher::decrypt_init(at, SessionHandle(session), mechanism, ObjectHandle(key))
     };
     served C_Decrypt(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
@@ -184,12 +182,13 @@ macro_rules! functions {
         cipher::decrypt_final(at, SessionHandle(session), Out::new(output, output_bytes)?);
     served C_DigestInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM) => {
         let mechanism = Mechanism::copy_or_cancel(mechanism)?;
-        digest::init(at, SessionHandle(session), mechanism.as_ref().map(Mechanism::wire))
+        digest::init(at, SessionHandle(session), mechanism.as_ref())
     };
     served C_Digest(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        digest::digest(at, SessionHandle(session), &data_of(data, data_bytes)?, out)
+        let data = Pieces::new(data, data_bytes, Rv::DATA_LEN_RANGE)?;
+        digest::digest(at, SessionHandle(session), data, out)
     };
     served C_DigestUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG) =>
         digest::update(at, SessionHandle(session), &data_of(part, part_bytes)?);
@@ -199,7 +198,6 @@ macro_rules! functions {
         digest::finish(at, SessionHandle(session), Out::new(output, output_bytes)?);
     served C_SignInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) => {
         let mechanism = Mechanism::copy_or_cancel(mechanism)?;
-        let mechanism = mechanism.as_ref().map(Mechanism::wire);
         sign::sign_init(at, SessionHandle(session), mechanism, ObjectHandle(key))
     };
     served C_Sign(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
@@ -223,7 +221,6 @@ macro_rules! functions {
     };
     served C_VerifyInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) => {
         let mechanism = Mechanism::copy_or_cancel(mechanism)?;
-        let mechanism = mechanism.as_ref().map(Mechanism::wire);
         sign::verify_init(at, SessionHandle(session), mechanism, ObjectHandle(key))
     };
     served C_Verify(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,

@@ -29,6 +29,7 @@ pub(crate) struct Mechanism {
 }
 
 /// A parameter less its runs of bytes.
+#[derive(PartialEq, Eq)]
 enum Shape {
     None,
     Bytes,
@@ -59,6 +60,7 @@ enum Shape {
     Malformed,
 }
 
+#[derive(PartialEq, Eq)]
 struct Oaep {
     hash: MechanismType,
     mgf: Mgf,
@@ -86,6 +88,31 @@ impl Mechanism {
             kind: self.kind,
             parameter: self.parameter(),
         }
+    }
+
+    /// Which mechanism.
+    pub(crate) const fn kind(&self) -> MechanismType {
+        self.kind
+    }
+
+    /// Whether it has no parameter.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self.shape, Shape::None)
+    }
+
+    /// Whether an Init function that took the other takes this one as well: they differ in nothing but bytes of which only the number
+    /// is judged there, as in an initialisation vector.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let shapes = match (&self.shape, &other.shape) {
+            (Shape::Counter { bits, .. }, Shape::Counter { bits: others, .. }) => bits == others,
+            (one, other) => one == other,
+        };
+        let length = |run: &WipedBuffer| run.bytes().len();
+        self.kind == other.kind
+            && shapes
+            && length(&self.first) == length(&other.first)
+            && (length(&self.second) == length(&other.second)
+                || matches!(self.shape, Shape::Gcm { .. }))
     }
 
     fn of(mechanism: CK_MECHANISM) -> Self {

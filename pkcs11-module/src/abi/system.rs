@@ -1,6 +1,7 @@
 //! The C library: system calls that std has not, each behind a safe function.
 //!
-//! What lives here: sockets that never signal, descriptors by number, wiping, randomness, the module's own path.
+//! What lives here: sockets that never signal, descriptors by number, wiping, memory that a child does not see, randomness, the module's
+//! own path.
 //! What must never live here: decisions; the callers take them.
 //! Who calls it: the client, the process state, the locator, the buffer.
 
@@ -12,7 +13,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use strongroom_wire::paths::SOCKET_PATH_BYTES_MAX;
@@ -94,17 +95,20 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     usize::try_from(count).map_err(|_| io::Error::last_os_error())
 }
 
-/// Room for the control message of one descriptor (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
-#[repr(C, align(8))]
-struct OneDescriptor([u8; 24]);
+/// Most descriptors that come with one message.
+pub(crate) const DESCRIPTORS_MAX: usize = 2;
 
-/// Receives bytes, and a descriptor if one comes with them; of several the last one counts, and those before it are closed.
-pub(crate) fn receive_with_descriptor(
+/// Room for the control message of that many (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
+#[repr(C, align(8))]
+struct Control([u8; 16 + 4 * DESCRIPTORS_MAX]);
+
+/// Receives bytes, and the descriptors that come with them, in order; those of an earlier message give way.
+pub(crate) fn receive_with_descriptors(
     socket: BorrowedFd<'_>,
     room: &mut [u8],
-    descriptor: &mut Option<OwnedFd>,
+    descriptors: &mut Vec<OwnedFd>,
 ) -> io::Result<usize> {
-    let mut control = OneDescriptor([0; 24]);
+    let mut control = Control([0; 16 + 4 * DESCRIPTORS_MAX]);
     let mut part = libc::iovec {
         iov_base: room.as_mut_ptr().cast::<c_void>(),
         iov_len: room.len(),
@@ -114,30 +118,101 @@ pub(crate) fn receive_with_descriptor(
     message.msg_iov = &raw mut part;
     message.msg_iovlen = 1;
     message.msg_control = control.0.as_mut_ptr().cast::<c_void>();
-    // Room for one descriptor to the byte: the kernel closes what does not fit.
-    // SAFETY: computes a length from a length.
-    let control_bytes = unsafe { libc::CMSG_LEN(4) };
-    message.msg_controllen = usize::try_from(control_bytes).unwrap_or(0);
+    // Room for so many to the byte: the kernel closes what does not fit.
+    message.msg_controllen = control.0.len();
     let number = socket.as_raw_fd();
     // SAFETY: the message and all it points at live until the call returns, and are borrowed for writing.
     let count = unsafe { libc::recvmsg(number, &raw mut message, libc::MSG_CMSG_CLOEXEC) };
     let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
+    // SAFETY: computes a length from a length.
+    let head_bytes = usize::try_from(unsafe { libc::CMSG_LEN(0) }).unwrap_or(0);
     // SAFETY: the message points at its control buffer, whose length the kernel has written.
     let mut header = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
     while !header.is_null() {
         // SAFETY: the kernel wrote a whole header there.
         let content = unsafe { header.read_unaligned() };
         if content.cmsg_level == libc::SOL_SOCKET && content.cmsg_type == libc::SCM_RIGHTS {
+            descriptors.clear();
             // SAFETY: the header lies in the control buffer, and so does what follows it.
-            let place = unsafe { libc::CMSG_DATA(header) };
-            // SAFETY: a message of this type has one descriptor at least, perhaps not aligned.
-            let received = unsafe { place.cast::<RawFd>().read_unaligned() };
-            *descriptor = owned(received).ok();
+            let start = unsafe { libc::CMSG_DATA(header) };
+            let numbers = content.cmsg_len.saturating_sub(head_bytes) / size_of::<RawFd>();
+            for index in 0..numbers.min(DESCRIPTORS_MAX) {
+                // SAFETY: the kernel wrote as many numbers as the length of the message tells.
+                let place = unsafe { start.cast::<RawFd>().add(index) };
+                // SAFETY: as above; perhaps not aligned.
+                let received = unsafe { place.read_unaligned() };
+                descriptors.extend(owned(received).ok());
+            }
         }
         // SAFETY: both lie in the control buffer.
         header = unsafe { libc::CMSG_NXTHDR(&raw const message, header) };
     }
     Ok(count)
+}
+
+/// Memory that a forked child finds empty (madvise(2), MADV_WIPEONFORK), and that no core dump shows.
+pub(crate) struct WipedByFork {
+    base: ptr::NonNull<u8>,
+    bytes: usize,
+}
+
+// SAFETY: the memory belongs to this value alone.
+unsafe impl Send for WipedByFork {}
+// SAFETY: through a shared reference it is reached by one atomic byte only.
+unsafe impl Sync for WipedByFork {}
+
+impl WipedByFork {
+    /// Takes so many bytes and one more, the mark. None where the kernel cannot do it.
+    pub(crate) fn new(bytes: usize) -> Option<Self> {
+        let length = bytes.checked_add(1)?.checked_next_multiple_of(4096)?;
+        let (protection, flags) = (
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+        );
+        // SAFETY: a new mapping at a place of the kernel's choice.
+        let base = unsafe { libc::mmap(ptr::null_mut(), length, protection, flags, -1, 0) };
+        if base == libc::MAP_FAILED {
+            return None;
+        }
+        let memory = Self {
+            base: ptr::NonNull::new(base.cast())?,
+            bytes: length,
+        };
+        for advice in [libc::MADV_WIPEONFORK, libc::MADV_DONTDUMP] {
+            // SAFETY: the whole mapping, which is ours.
+            if unsafe { libc::madvise(base, length, advice) } != 0 {
+                return None;
+            }
+        }
+        memory.mark().store(1, Ordering::Relaxed);
+        Some(memory)
+    }
+
+    /// Whether no fork lies between the making and this call.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.mark().load(Ordering::Relaxed) == 1
+    }
+
+    fn mark(&self) -> &AtomicU8 {
+        // SAFETY: the last byte of the mapping.
+        let last = unsafe { self.base.as_ptr().add(self.bytes - 1) };
+        // SAFETY: it lives as long as `self`, and is reached through this atomic only.
+        unsafe { AtomicU8::from_ptr(last) }
+    }
+
+    /// The bytes before the mark.
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: the mapping less its last byte, borrowed for as long as `self` is.
+        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr(), self.bytes - 1) }
+    }
+}
+
+impl Drop for WipedByFork {
+    fn drop(&mut self) {
+        wipe(self.bytes_mut());
+        // SAFETY: the whole mapping, which nobody uses any more.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.bytes) };
+    }
 }
 
 /// The inode behind a descriptor's number, if the number is open. No two open sockets have the same.

@@ -157,9 +157,9 @@ impl Wanted {
         Ok(Self { attributes, kinds })
     }
 
-    /// What the token is asked for.
-    pub(crate) fn kinds(&self) -> List<AttributeType, TEMPLATE_ATTRIBUTES_MAX> {
-        List::new(self.kinds.clone()).unwrap_or_default()
+    /// What is asked for.
+    pub(crate) fn kinds(&self) -> &[AttributeType] {
+        &self.kinds
     }
 
     /// Writes every value that fits. PKCS#11 3.2, 5.7.5: one attribute that fails does not keep the others from being written; its
@@ -195,7 +195,8 @@ fn fit(place: Alleged<CK_ATTRIBUTE>, answer: &AttributeAnswer<'_>) -> Result<Fit
     let attribute = place.read()?;
     let place = place.required()?;
     match answer {
-        AttributeAnswer::Bytes(value) => Ok(fit_bytes(attribute, place, value.expose())),
+        AttributeAnswer::Open(value) => Ok(fit_bytes(attribute, place, value)),
+        AttributeAnswer::Secret(value) => Ok(fit_bytes(attribute, place, value.expose())),
         AttributeAnswer::Template(nested) => fit_template(attribute, place, nested.items()),
         AttributeAnswer::Sensitive => Ok(unavailable(attribute, place, Fit::Sensitive)),
         AttributeAnswer::TypeInvalid => Ok(unavailable(attribute, place, Fit::TypeInvalid)),

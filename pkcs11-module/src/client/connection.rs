@@ -11,11 +11,10 @@ use std::time::Duration;
 
 use strongroom_ring::spin::{self, Spin};
 use strongroom_ring::{self as ring, Bell, ClientEnd, Waited, Writer};
-use strongroom_wire::ck::Rv;
 use strongroom_wire::codec::{self, CodecError, Sink};
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
 use strongroom_wire::request::Request;
-use strongroom_wire::response::{Answer, Body};
+use strongroom_wire::response::Answer;
 
 use super::{Descriptors, Failure};
 use crate::abi::system;
@@ -36,7 +35,7 @@ pub(super) struct Connection {
     descriptors: &'static Descriptors,
     stream: UnixStream,
     /// What came with the greeting, until it is mapped.
-    descriptor: Option<OwnedFd>,
+    descriptors_received: Vec<OwnedFd>,
     greeted: bool,
     ring: Option<Ring>,
 }
@@ -87,24 +86,25 @@ impl Connection {
             registration,
             descriptors,
             stream,
-            descriptor: None,
+            descriptors_received: Vec::new(),
             greeted: false,
             ring: None,
         })
     }
 
-    /// Maps the shared memory that came with the greeting, if any came. What cannot be mapped is done without.
-    pub(super) fn take_ring(&mut self) {
+    /// Maps the shared memory that came with the greeting, if any came, and hands over the page of changes that came behind it. What
+    /// cannot be mapped is done without.
+    pub(super) fn take_shared(&mut self) -> Option<OwnedFd> {
         self.greeted = true;
-        let descriptor = self.descriptor.take();
-        self.ring = descriptor.and_then(|descriptor| {
-            let end = ClientEnd::open(descriptor.as_fd()).ok()?;
-            Some(Ring {
-                end,
-                spins: [Spin::new(spin::LONGEST_FOR_ANSWERS); 128],
-                asked: None,
-            })
+        let mut descriptors = std::mem::take(&mut self.descriptors_received).into_iter();
+        let ring = descriptors.next()?;
+        let end = ClientEnd::open(ring.as_fd()).ok()?;
+        self.ring = Some(Ring {
+            end,
+            spins: [Spin::new(spin::LONGEST_FOR_ANSWERS); 128],
+            asked: None,
         });
+        descriptors.next()
     }
 
     /// Bounds each wait for the daemon, or lifts the bound.
@@ -230,7 +230,11 @@ impl Connection {
             let read = if self.greeted {
                 (&self.stream).read(room)
             } else {
-                system::receive_with_descriptor(self.stream.as_fd(), room, &mut self.descriptor)
+                system::receive_with_descriptors(
+                    self.stream.as_fd(),
+                    room,
+                    &mut self.descriptors_received,
+                )
             };
             match read {
                 Ok(0) => return Err(Failure::Lost),
@@ -304,9 +308,4 @@ impl Drop for Connection {
             self.descriptors.forget(registration);
         }
     }
-}
-
-/// Whether an answer is the one to Hello.
-pub(super) fn is_welcome(answer: &Answer<'_>) -> bool {
-    answer.rv == Rv::OK && matches!(answer.body, Body::Hello { .. })
 }

@@ -5,27 +5,22 @@
 //! Who calls it: the table of functions.
 
 use strongroom_wire::ck::Rv;
-use strongroom_wire::request::{Dual, Mechanism, ObjectHandle, Request, SessionHandle};
+use strongroom_wire::request::{Dual, ObjectHandle, Request, SessionHandle};
 
-use super::{done, output};
-use crate::abi::{In, Out};
+use super::once::{self, Whole};
+use super::output;
+use crate::abi::{In, Mechanism, Out};
+use crate::operations::Kind;
 use crate::process::Instance;
 
 /// C_EncryptInit.
 pub(crate) fn encrypt_init(
     at: &Instance,
     session: SessionHandle,
-    mechanism: Option<Mechanism<'_>>,
+    mechanism: Option<Mechanism>,
     key: ObjectHandle,
 ) -> Result<(), Rv> {
-    done(
-        at,
-        &Request::EncryptInit {
-            session,
-            mechanism,
-            key,
-        },
-    )
+    once::init(at, session, Kind::Encrypt, mechanism, key)
 }
 
 /// C_Encrypt.
@@ -35,16 +30,7 @@ pub(crate) fn encrypt(
     data: &In,
     out: Out,
 ) -> Result<(), Rv> {
-    let data = data.secret();
-    output(
-        at,
-        &Request::Encrypt {
-            session,
-            data,
-            output: out.wanted(),
-        },
-        out,
-    )
+    once::output(at, session, Whole::Encrypt(data.secret()), out)
 }
 
 /// C_EncryptUpdate.
@@ -82,17 +68,10 @@ pub(crate) fn encrypt_final(at: &Instance, session: SessionHandle, out: Out) -> 
 pub(crate) fn decrypt_init(
     at: &Instance,
     session: SessionHandle,
-    mechanism: Option<Mechanism<'_>>,
+    mechanism: Option<Mechanism>,
     key: ObjectHandle,
 ) -> Result<(), Rv> {
-    done(
-        at,
-        &Request::DecryptInit {
-            session,
-            mechanism,
-            key,
-        },
-    )
+    once::init(at, session, Kind::Decrypt, mechanism, key)
 }
 
 /// C_Decrypt.
@@ -102,16 +81,7 @@ pub(crate) fn decrypt(
     data: &In,
     out: Out,
 ) -> Result<(), Rv> {
-    let data = data.secret();
-    output(
-        at,
-        &Request::Decrypt {
-            session,
-            data,
-            output: out.wanted(),
-        },
-        out,
-    )
+    once::output(at, session, Whole::Decrypt(data.secret()), out)
 }
 
 /// C_DecryptUpdate.

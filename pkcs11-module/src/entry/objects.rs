@@ -4,14 +4,13 @@
 //! What must never live here: how values fit the caller's buffers; templates know.
 //! Who calls it: the table of functions.
 
-use strongroom_wire::ck::{AttributeType, Rv};
+use strongroom_wire::ck::Rv;
 use strongroom_wire::codec::List;
-use strongroom_wire::request::{
-    ObjectHandle, Request, SessionHandle, TEMPLATE_ATTRIBUTES_MAX, Template,
-};
-use strongroom_wire::response::{ANSWER_ITEMS_MAX, Answer, AttributeAnswer, Body};
+use strongroom_wire::request::{ObjectHandle, Request, SessionHandle, Template};
+use strongroom_wire::response::{ANSWER_ITEMS_MAX, Answer, Body};
 
-use super::{ask, done, object, rv_of};
+use super::{answer, ask, done, enter, object};
+use crate::abi::Wanted;
 use crate::process::Instance;
 
 /// C_CreateObject.
@@ -62,14 +61,22 @@ pub(crate) fn size(at: &Instance, session: SessionHandle, object: ObjectHandle) 
 }
 
 /// C_GetAttributeValue. Attributes come with CKR_OK and with the return values that tell of single ones; how the whole went is
-/// told by `deliver`, which sees each of them and the buffers.
+/// told by `wanted`, which sees each of them and the buffers.
 pub(crate) fn attribute_value(
     at: &Instance,
     session: SessionHandle,
     object: ObjectHandle,
-    kinds: List<AttributeType, TEMPLATE_ATTRIBUTES_MAX>,
-    deliver: impl FnOnce(&[AttributeAnswer<'_>]) -> Result<(), Rv>,
+    wanted: &Wanted,
 ) -> Result<(), Rv> {
+    let place = (at.sessions.get(session)?.slot, object);
+    let now = at.client.stamps.now();
+    if let Some(now) = now
+        && let Some(kept) = at.kept.show(place, now, wanted.kinds(), |answers| {
+            wanted.deliver(answers)
+        })
+    {
+        return kept;
+    }
     let read = |answer: &Answer<'_>| {
         let comes_with = [
             Rv::OK,
@@ -80,7 +87,10 @@ pub(crate) fn attribute_value(
         if let Body::Attributes(attributes) = &answer.body
             && comes_with.contains(&answer.rv)
         {
-            return deliver(attributes.items());
+            if let Some(now) = now {
+                at.kept.keep(place, now, wanted.kinds(), attributes.items());
+            }
+            return wanted.deliver(attributes.items());
         }
         Err(if answer.rv == Rv::OK {
             Rv::DEVICE_ERROR
@@ -91,11 +101,10 @@ pub(crate) fn attribute_value(
     let request = Request::AttributeValue {
         session,
         object,
-        kinds,
+        kinds: List::new(wanted.kinds().to_vec()).unwrap_or_default(),
     };
-    at.client
-        .ask(&request, read)
-        .map_err(|failure| rv_of(failure, Rv::DEVICE_REMOVED))?
+    enter(at, &request)?;
+    answer(at, &request, Rv::DEVICE_REMOVED, read)
 }
 
 /// C_SetAttributeValue.

@@ -1,7 +1,7 @@
 //! Chapter sessions: open, close, log in (PKCS#11 3.2, 5.6).
 //!
 //! What lives here: sessions of this application, and its logins.
-//! What must never live here: a memory of sessions; the daemon has it.
+//! What must never live here: the table of sessions, which has a file of its own; a memory of logins, which the daemon has.
 //! Who calls it: the table of functions.
 
 use strongroom_wire::ck::{Rv, SessionState, UserType};
@@ -9,39 +9,70 @@ use strongroom_wire::request::{Request, SessionHandle, SlotId};
 use strongroom_wire::response::{Body, SessionInfo};
 
 use super::slots::absent;
-use super::{ask, done};
+use super::{ask, ask_known, done, tell};
 use crate::abi::In;
 use crate::process::Instance;
 
 /// C_OpenSession.
 pub(crate) fn open(at: &Instance, slot: SlotId, flags: u64) -> Result<SessionHandle, Rv> {
-    ask(
-        at,
-        &Request::OpenSession { slot, flags },
-        absent(slot),
-        |body| {
-            if let Body::Session(session) = body {
-                Some(*session)
-            } else {
-                None
-            }
-        },
-    )
+    let now = at.client.stamps.now();
+    let granted = at.client.sessions_max();
+    if let Some(session) = at.sessions.open_untold(slot, flags, granted, now) {
+        return Ok(session);
+    }
+    let session = at.sessions.next();
+    let request = Request::OpenSession {
+        slot,
+        flags,
+        session,
+    };
+    ask_known(at, &request, absent(slot), |_| Some(()))?;
+    at.sessions.add(session, slot, flags, now);
+    Ok(session)
 }
 
 /// C_CloseSession.
 pub(crate) fn close(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
-    done(at, &Request::CloseSession { session })
+    let closing = at.sessions.get(session)?;
+    if at.sessions.is_last_known(&closing)
+        && let Some(other) = at.sessions.untold(closing.slot).first()
+    {
+        // With the last session that it knows the daemon would end the login, which the others still have.
+        tell(at, other)?;
+    }
+    if at.sessions.remove(session)? {
+        ask_known(
+            at,
+            &Request::CloseSession { session },
+            Rv::DEVICE_REMOVED,
+            |_| Some(()),
+        )?;
+    }
+    Ok(())
 }
 
 /// C_CloseAllSessions.
 pub(crate) fn close_all(at: &Instance, slot: SlotId) -> Result<(), Rv> {
-    ask(
-        at,
-        &Request::CloseAllSessions { slot },
-        absent(slot),
-        |_| Some(()),
-    )
+    let request = Request::CloseAllSessions { slot };
+    ask_known(at, &request, absent(slot), |_| Some(()))?;
+    at.sessions.remove_all(slot);
+    Ok(())
+}
+
+/// Tells the daemon of every session of a slot, where the number or the kind of sessions matters.
+pub(super) fn tell_all(at: &Instance, slot: SlotId) -> Result<(), Rv> {
+    for session in at.sessions.untold(slot) {
+        tell(at, &session)?;
+    }
+    Ok(())
+}
+
+/// Before a login: an officer's is refused beside read-only sessions, so the daemon must know all.
+fn before_login(at: &Instance, session: SessionHandle, user: UserType) -> Result<(), Rv> {
+    if user == UserType::SO {
+        at.sessions.note_officer();
+    }
+    tell_all(at, at.sessions.get(session)?.slot)
 }
 
 /// C_GetSessionInfo.
@@ -72,6 +103,7 @@ pub(crate) fn login(
     user: UserType,
     pin: &In,
 ) -> Result<(), Rv> {
+    before_login(at, session, user)?;
     done(
         at,
         &Request::Login {
@@ -90,6 +122,7 @@ pub(crate) fn login_user(
     pin: &In,
     username: &In,
 ) -> Result<(), Rv> {
+    before_login(at, session, user)?;
     let username = username.public();
     done(
         at,

@@ -7,39 +7,25 @@
 use strongroom_wire::ck::Rv;
 use strongroom_wire::request::{Mechanism, ObjectHandle, Request, SessionHandle};
 
+use super::once::{self, Whole};
 use super::{done, output};
-use crate::abi::{In, Out};
+use crate::abi::{In, Mechanism as OwnedMechanism, Out};
+use crate::operations::Kind;
 use crate::process::Instance;
 
 /// C_SignInit.
 pub(crate) fn sign_init(
     at: &Instance,
     session: SessionHandle,
-    mechanism: Option<Mechanism<'_>>,
+    mechanism: Option<OwnedMechanism>,
     key: ObjectHandle,
 ) -> Result<(), Rv> {
-    done(
-        at,
-        &Request::SignInit {
-            session,
-            mechanism,
-            key,
-        },
-    )
+    once::init(at, session, Kind::Sign, mechanism, key)
 }
 
 /// C_Sign.
 pub(crate) fn sign(at: &Instance, session: SessionHandle, data: &In, out: Out) -> Result<(), Rv> {
-    let data = data.secret();
-    output(
-        at,
-        &Request::Sign {
-            session,
-            data,
-            output: out.wanted(),
-        },
-        out,
-    )
+    once::output(at, session, Whole::Sign(data.secret()), out)
 }
 
 /// C_SignUpdate.
@@ -105,17 +91,10 @@ pub(crate) fn sign_recover(
 pub(crate) fn verify_init(
     at: &Instance,
     session: SessionHandle,
-    mechanism: Option<Mechanism<'_>>,
+    mechanism: Option<OwnedMechanism>,
     key: ObjectHandle,
 ) -> Result<(), Rv> {
-    done(
-        at,
-        &Request::VerifyInit {
-            session,
-            mechanism,
-            key,
-        },
-    )
+    once::init(at, session, Kind::Verify, mechanism, key)
 }
 
 /// C_Verify.
@@ -125,15 +104,7 @@ pub(crate) fn verify(
     data: &In,
     signature: &In,
 ) -> Result<(), Rv> {
-    let (data, signature) = (data.secret(), signature.public());
-    done(
-        at,
-        &Request::Verify {
-            session,
-            data,
-            signature,
-        },
-    )
+    once::verify(at, session, data.secret(), signature.public())
 }
 
 /// C_VerifyUpdate.

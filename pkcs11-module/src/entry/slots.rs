@@ -10,6 +10,7 @@ use strongroom_wire::ck::{MechanismType, Rv, flag};
 use strongroom_wire::request::{Request, SessionHandle, SlotId};
 use strongroom_wire::response::{Body, MechanismEntry, SlotEntry, SlotInfo, TokenInfo};
 
+use super::sessions::tell_all;
 use super::{ask, done};
 use crate::abi::In;
 use crate::process::Instance;
@@ -68,6 +69,8 @@ fn empty_slot() -> SlotInfo {
 
 /// C_GetTokenInfo.
 pub(crate) fn token(at: &Instance, slot: SlotId) -> Result<TokenInfo, Rv> {
+    // It tells how many sessions there are.
+    tell_all(at, slot)?;
     ask(at, &Request::TokenInfo { slot }, absent(slot), |body| {
         if let Body::TokenInfo(info) = body {
             Some(info.clone())
@@ -109,6 +112,8 @@ pub(crate) fn mechanism(
 
 /// C_InitToken.
 pub(crate) fn init_token(at: &Instance, slot: SlotId, pin: &In, label: [u8; 32]) -> Result<(), Rv> {
+    // A token with sessions is not initialised again.
+    tell_all(at, slot)?;
     let request = Request::InitToken {
         slot,
         pin: pin.secret(),

@@ -17,6 +17,7 @@ use super::*;
 use crate::entry::{general, objects, random, sessions, slots};
 use crate::fake::{Action, Fake, answer, directory, plain};
 use crate::locate::Environment;
+use crate::prefetched::RUN_BYTES_MAX;
 use crate::process::Instance;
 
 const SESSION: SessionHandle = SessionHandle(1);
@@ -26,7 +27,10 @@ fn instance_at(socket: &Path) -> Instance {
     let environment =
         Environment::of(&|name| (name == paths::ENV_SOCKET).then(|| socket.as_os_str().to_owned()));
     let descriptors = Box::leak(Box::new(Descriptors::new()));
-    Instance::new(Client::new(Locator::new(environment), [7; 16], descriptors))
+    let client = Client::new(Locator::new(environment), [7; 16], descriptors);
+    let at = Instance::new(client, [1; 16]);
+    at.sessions.add(SESSION, SlotId(0), 6, None);
+    at
 }
 
 fn random_answer(request: &Request<'_>) -> Action {
@@ -70,7 +74,7 @@ fn return_values_come_over() {
 fn a_body_that_answers_another_question_is_an_error_of_the_device() {
     let fake = Fake::start(|_| answer(Rv::OK, Body::Size(3)));
     let at = instance_at(fake.socket());
-    assert_eq!(sessions::open(&at, SlotId(0), 4), Err(Rv::DEVICE_ERROR));
+    assert_eq!(slots::token(&at, SlotId(0)).err(), Some(Rv::DEVICE_ERROR));
     assert_eq!(objects::find(&at, SESSION, 9), Err(Rv::DEVICE_ERROR));
 }
 
@@ -218,12 +222,13 @@ fn more_threads_than_connections_wait_for_one() {
                     let count = |_, piece: &[u8]| {
                         bytes.fetch_add(piece.len(), Ordering::Relaxed);
                     };
-                    random::generate(&at, SESSION, 32, count).unwrap();
+                    random::generate(&at, SESSION, RUN_BYTES_MAX + 1, count).unwrap();
                 }
             });
         }
     });
-    assert_eq!(bytes.into_inner(), 2 * CONNECTIONS_MAX * 20 * 32);
+    let all = 2 * CONNECTIONS_MAX * 20 * (RUN_BYTES_MAX + 1);
+    assert_eq!(bytes.into_inner(), all);
     assert!(fake.greeted() <= CONNECTIONS_MAX);
 }
 
@@ -236,7 +241,7 @@ fn a_daemon_that_admits_one_connection_serves_all_threads_over_it() {
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..50 {
-                    random::generate(&at, SESSION, 32, |_, _| ()).unwrap();
+                    random::generate(&at, SESSION, RUN_BYTES_MAX + 1, |_, _| ()).unwrap();
                 }
             });
         }

@@ -182,6 +182,7 @@ fn serve(mut stream: &UnixStream, shared: &Shared) -> Option<()> {
                 Rv::OK,
                 Body::Hello {
                     daemon_version: [0, 1, 0],
+                    sessions_max: 100,
                 },
             ),
         );

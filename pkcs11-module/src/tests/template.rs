@@ -86,10 +86,7 @@ fn an_unaligned_template_is_read() {
     );
     let wanted = Wanted::read(alleged(crooked), 2).unwrap();
     let five = 5_u64.to_ne_bytes();
-    let answers = [
-        AttributeAnswer::TypeInvalid,
-        AttributeAnswer::Bytes(Secret::new(&five)),
-    ];
+    let answers = [AttributeAnswer::TypeInvalid, AttributeAnswer::Open(&five)];
     assert_eq!(wanted.deliver(&answers), Err(Rv::ATTRIBUTE_TYPE_INVALID));
     assert_eq!(class, 5);
     assert_eq!(
@@ -161,7 +158,7 @@ fn every_attribute_that_can_be_told_is_told() {
         attribute::<u8>(A::SUBJECT, ptr::null_mut(), HUNDRED),
         attribute(A::MODULUS, label.as_mut_ptr(), 8),
     ];
-    let value = AttributeAnswer::Bytes(Secret::new(b"abcd"));
+    let value = AttributeAnswer::Open(b"abcd");
     let answers = [
         AttributeAnswer::Sensitive,
         value.clone(),
@@ -183,7 +180,7 @@ fn every_attribute_that_can_be_told_is_told() {
 fn of_several_failures_the_one_without_remedy_is_told() {
     let mut short = [0_u8; 1];
     let one = attribute(A::ID, short.as_mut_ptr(), 1);
-    let long = AttributeAnswer::Bytes(Secret::new(b"long"));
+    let long = AttributeAnswer::Open(b"long");
     let outcome = |second| deliver(&mut [one, one], &[long.clone(), second]);
     assert_eq!(outcome(long.clone()), Err(Rv::BUFFER_TOO_SMALL));
     assert_eq!(

@@ -319,7 +319,8 @@ fn one_refused_attribute_keeps_no_other_back() {
             .items()
             .iter()
             .map(|answer| match answer {
-                AttributeAnswer::Bytes(bytes) => Some(bytes.expose().to_vec()),
+                AttributeAnswer::Open(bytes) => Some(bytes.to_vec()),
+                AttributeAnswer::Secret(bytes) => Some(bytes.expose().to_vec()),
                 _ => None,
             })
             .collect();

@@ -1,0 +1,284 @@
+//! The sessions of one instance.
+//!
+//! What lives here: which sessions there are, which of them the daemon knows of, and what each has begun.
+//! What must never live here: login, objects, or whether something is allowed; the daemon has that.
+//! Who calls it: the entries.
+//!
+//! The module chooses the handles. A session that is opened where sessions were opened before, with nothing changed since, is not told of
+//! until it is used: applications open a session for each signature, or a pool of which they use a few.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use strongroom_wire::ck::{Rv, flag};
+use strongroom_wire::request::{SessionHandle, SlotId};
+
+use crate::operations::Operations;
+use crate::stamp::Stamp;
+
+/// Sessions that the daemon has not been told of: so many may be refused when they are used, so they are few.
+const UNTOLD_MAX: usize = 64;
+
+/// The sessions of one instance.
+pub(crate) struct Sessions {
+    table: RwLock<HashMap<u64, Arc<Session>, BuildHasherDefault<Mixed>>>,
+    next: AtomicU64,
+    /// Where a session was opened, and when.
+    opened_at: Mutex<Vec<(SlotId, Stamp)>>,
+    untold: AtomicUsize,
+    /// Operations begun here that the daemon has not been told of.
+    begun: AtomicUsize,
+    /// Once an officer has logged in, read-only sessions may be refused.
+    officer: AtomicBool,
+}
+
+/// One session.
+pub(crate) struct Session {
+    /// Its handle.
+    pub(crate) handle: SessionHandle,
+    /// Its slot.
+    pub(crate) slot: SlotId,
+    /// `CKF_…` it was opened with.
+    pub(crate) flags: u64,
+    /// Read without the lock; set under it, and never taken back.
+    known: AtomicBool,
+    told: Mutex<Told>,
+    operations: Mutex<Operations>,
+}
+
+/// What the daemon knows of a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Open,
+    /// Closed here, told or not.
+    Closed,
+}
+
+impl Session {
+    fn new(handle: SessionHandle, slot: SlotId, flags: u64, told: Told) -> Self {
+        Self {
+            handle,
+            slot,
+            flags,
+            known: AtomicBool::new(told == Told::Open),
+            told: Mutex::new(told),
+            operations: Mutex::new(Operations::default()),
+        }
+    }
+
+    /// Whether the daemon knows it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// What it has begun. Nobody holds this while another session's is taken.
+    pub(crate) fn operations(&self) -> MutexGuard<'_, Operations> {
+        lock(&self.operations)
+    }
+}
+
+impl Sessions {
+    /// None yet; the first handle comes from `random`, so that a handle from before means nothing.
+    pub(crate) fn new(random: [u8; 16]) -> Self {
+        let [a, b, c, d, ..] = random;
+        let start = u64::from(u32::from_le_bytes([a, b, c, d]) & 0x3fff_ffff);
+        Self {
+            table: RwLock::default(),
+            next: AtomicU64::new(start + 1),
+            opened_at: Mutex::default(),
+            untold: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
+            officer: AtomicBool::new(false),
+        }
+    }
+
+    /// A session.
+    pub(crate) fn get(&self, handle: SessionHandle) -> Result<Arc<Session>, Rv> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table
+            .get(&handle.0)
+            .cloned()
+            .ok_or(Rv::SESSION_HANDLE_INVALID)
+    }
+
+    /// The handle of the next session.
+    pub(crate) fn next(&self) -> SessionHandle {
+        SessionHandle(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Opens a session without telling the daemon, if it is as good as certain that it would agree. `granted` is how many an application
+    /// may have.
+    pub(crate) fn open_untold(
+        &self,
+        slot: SlotId,
+        flags: u64,
+        granted: u64,
+        now: Option<Stamp>,
+    ) -> Option<SessionHandle> {
+        let now = now?;
+        let plain =
+            flags == flag::SERIAL_SESSION || flags == flag::SERIAL_SESSION | flag::RW_SESSION;
+        let known = lock(&self.opened_at)
+            .iter()
+            .any(|(known, at)| *known == slot && at.same_daemon_and_count(&now));
+        if !plain || !known || self.officer.load(Ordering::Relaxed) {
+            return None;
+        }
+        let mut table = self.write();
+        let open = u64::try_from(table.len()).unwrap_or(u64::MAX);
+        if open >= granted || self.untold.load(Ordering::Relaxed) >= UNTOLD_MAX {
+            return None;
+        }
+        let handle = self.next();
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        table.insert(
+            handle.0,
+            Arc::new(Session::new(handle, slot, flags, Told::Nothing)),
+        );
+        Some(handle)
+    }
+
+    /// Notes a session that the daemon has opened.
+    pub(crate) fn add(&self, handle: SessionHandle, slot: SlotId, flags: u64, at: Option<Stamp>) {
+        if let Some(at) = at {
+            let mut opened_at = lock(&self.opened_at);
+            opened_at.retain(|(known, _)| *known != slot);
+            opened_at.push((slot, at));
+        }
+        let session = Session::new(handle, slot, flags, Told::Open);
+        self.write().insert(handle.0, Arc::new(session));
+    }
+
+    /// Sees to it that the daemon knows a session; `open` tells it.
+    pub(crate) fn tell(
+        &self,
+        session: &Session,
+        open: impl FnOnce() -> Result<(), Rv>,
+    ) -> Result<(), Rv> {
+        if session.is_known() {
+            return Ok(());
+        }
+        let mut told = lock(&session.told);
+        match *told {
+            Told::Open => Ok(()),
+            Told::Closed => Err(Rv::SESSION_HANDLE_INVALID),
+            Told::Nothing => {
+                open()?;
+                *told = Told::Open;
+                session.known.store(true, Ordering::Release);
+                self.untold.fetch_sub(1, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes a session away, and answers whether the daemon must be told: only where it knows it.
+    pub(crate) fn remove(&self, handle: SessionHandle) -> Result<bool, Rv> {
+        let gone = self.write().remove(&handle.0);
+        Ok(self.ended(&*gone.ok_or(Rv::SESSION_HANDLE_INVALID)?))
+    }
+
+    /// Takes all sessions of a slot away.
+    pub(crate) fn remove_all(&self, slot: SlotId) {
+        let mut table = self.write();
+        let gone: Vec<_> = table
+            .extract_if(|_, session| session.slot == slot)
+            .collect();
+        drop(table);
+        for (_, session) in gone {
+            self.ended(&session);
+        }
+    }
+
+    fn ended(&self, session: &Session) -> bool {
+        let before = std::mem::replace(&mut *lock(&session.told), Told::Closed);
+        self.untold
+            .fetch_sub(usize::from(before == Told::Nothing), Ordering::Relaxed);
+        let begun = session.operations().forget();
+        self.begun.fetch_sub(begun, Ordering::Relaxed);
+        before == Told::Open
+    }
+
+    /// The sessions of a slot that the daemon does not know of.
+    pub(crate) fn untold(&self, slot: SlotId) -> Vec<Arc<Session>> {
+        if self.untold.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
+        let unknown = |session: &&Arc<Session>| session.slot == slot && !session.is_known();
+        self.all(unknown)
+    }
+
+    /// Whether this is the only session of its slot that the daemon knows: when it closes, the daemon ends the login.
+    pub(crate) fn is_last_known(&self, session: &Session) -> bool {
+        if !session.is_known() {
+            return false;
+        }
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        !table.values().any(|other| {
+            other.slot == session.slot && other.handle != session.handle && other.is_known()
+        })
+    }
+
+    /// The sessions with something begun that the daemon has not been told of.
+    pub(crate) fn with_something_begun(&self) -> Vec<Arc<Session>> {
+        if self.begun.load(Ordering::Relaxed) == 0 {
+            return Vec::new();
+        }
+        self.all(|_| true)
+    }
+
+    /// Counts operations that were begun here (+1), or told of or ended (-1).
+    pub(crate) fn count_begun(&self, by: isize) {
+        if by < 0 {
+            self.begun.fetch_sub(by.unsigned_abs(), Ordering::Relaxed);
+        } else {
+            self.begun.fetch_add(by.unsigned_abs(), Ordering::Relaxed);
+        }
+    }
+
+    /// An officer logs in.
+    pub(crate) fn note_officer(&self) {
+        self.officer.store(true, Ordering::Relaxed);
+    }
+
+    fn all(&self, wanted: impl Fn(&&Arc<Session>) -> bool) -> Vec<Arc<Session>> {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.values().filter(wanted).cloned().collect()
+    }
+
+    fn write(
+        &self,
+    ) -> std::sync::RwLockWriteGuard<'_, HashMap<u64, Arc<Session>, BuildHasherDefault<Mixed>>>
+    {
+        // Nothing under this lock can leave the table half changed.
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A hash for handles, which the module itself counts up: nobody chooses them to collide.
+#[derive(Default)]
+pub(crate) struct Mixed(u64);
+
+impl Hasher for Mixed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0.rotate_left(5) ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing under these locks can leave its value half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
