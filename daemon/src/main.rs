@@ -97,7 +97,7 @@ fn run(
         .map_err(|error| lost_race(&arguments, &configuration, error))?;
 
     start_memory_and_crypto(&arguments, &configuration)?;
-    let service = open(&configuration)?;
+    let (service, journal) = open(&configuration)?;
 
     let listeners = Listeners::open(&configuration, activated)?;
     let line = ready_line(&configuration);
@@ -131,6 +131,8 @@ fn run(
             "requests that did not finish in time are cut off"
         );
     }
+    // A request that was cut off may still hold the journal, so do not count on its being dropped.
+    journal.save().map_err(Failure::other)?;
     tracing::info!("strongroomd stopped");
     Ok(())
 }
@@ -158,25 +160,27 @@ fn start_memory_and_crypto(
 }
 
 /// Root key, store and journal; then the token over them.
-fn open(configuration: &Configuration) -> Result<Service, Failure> {
+fn open(configuration: &Configuration) -> Result<(Service, Arc<FileJournal>), Failure> {
     let state = match std::fs::metadata(&configuration.store) {
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
     };
     let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
-    let journal = FileJournal::open(&configuration.journal).map_err(|error| {
+    let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
             "cannot open the journal {}: {error}",
             configuration.journal.display()
         ))
-    })?;
+    })?);
     let ports = Ports {
         store: Arc::new(store),
-        journal: Arc::new(journal),
+        journal: journal.clone(),
         clock: Arc::new(SystemClock),
     };
-    Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)
+    let service =
+        Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)?;
+    Ok((service, journal))
 }
 
 /// Until a signal ends it.
