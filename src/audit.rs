@@ -27,18 +27,18 @@
 //! found from the journal alone, nor is a chain that was computed anew from some line on: whoever keeps a `hash` elsewhere finds
 //! both. Signed heads are left to a later version.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use strongroom_crypto::digest::{Hash, digest};
 use strongroom_wire::admin::AuditReport;
 use strongroom_wire::ck::{MechanismType, Rv};
 
-use crate::calendar::{Date, Moment};
+use self::line::{HASH_DIGITS, HashDigits, Line};
 use crate::ports::{Clock, Journal, StoreError, Time};
 
+mod line;
 #[cfg(test)]
 mod tests;
 
@@ -156,14 +156,14 @@ struct Chain {
     /// An append failed: the journal may hold the line, a part of it or nothing.
     uncertain: bool,
     /// The line in the making; kept for its room.
-    line: String,
+    line: Line,
 }
 
 /// The last whole line.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Head {
     sequence: u64,
-    hash: String,
+    hash: HashDigits,
 }
 
 impl Audit {
@@ -179,7 +179,7 @@ impl Audit {
         let mut chain = Chain {
             head: Head::default(),
             uncertain: false,
-            line: String::new(),
+            line: Line::new(),
         };
         if level != Level::None {
             chain.recover(&*journal, &*clock)?;
@@ -215,7 +215,7 @@ impl Audit {
             }
             // Inside the lock, so that times ascend with the sequence.
             let now = self.clock.now();
-            chain.append(&*self.journal, now, |line| write_event(line, event))?;
+            chain.append(&*self.journal, now, |line| line.event(event))?;
         }
         Ok(Recorded(answer))
     }
@@ -232,7 +232,7 @@ impl Default for Head {
     fn default() -> Self {
         Self {
             sequence: 0,
-            hash: "0".repeat(HASH_DIGITS),
+            hash: HashDigits::ZERO,
         }
     }
 }
@@ -243,15 +243,8 @@ impl Chain {
         let (head, torn) = last_whole_line(journal)?;
         self.head = head;
         if !torn.is_empty() {
-            let hash = hexadecimal_digest(&torn.join(&b'\n'))?;
-            self.append(journal, clock.now(), |line| {
-                let lines = torn.len();
-                let function = RECOVERED;
-                write!(
-                    line,
-                    ",{function},\"torn_lines\":{lines},\"torn\":\"{hash}\",\"rv\":\"CKR_OK\""
-                )
-            })?;
+            let explanation = explanation_of(&torn)?;
+            self.append(journal, clock.now(), |line| line.recovered(&explanation))?;
         }
         self.uncertain = false;
         Ok(())
@@ -261,7 +254,7 @@ impl Chain {
         &mut self,
         journal: &dyn Journal,
         now: Time,
-        members: impl FnOnce(&mut String) -> fmt::Result,
+        members: impl FnOnce(&mut Line),
     ) -> Result<(), StoreError> {
         let Self {
             head,
@@ -269,53 +262,15 @@ impl Chain {
             line,
         } = self;
         let sequence = head.sequence + 1;
-        line.clear();
-        let written = write!(line, "{{\"seq\":{sequence},\"time\":\"{}\"", Timestamp(now))
-            .and_then(|()| members(line))
-            .and_then(|()| write!(line, "{PREVIOUS}{}\"", head.hash));
-        written.map_err(|_| failed("a line of the journal cannot be written down"))?;
-        let hash = hexadecimal_digest(line.as_bytes())?;
-        line.push_str(OWN);
-        line.push_str(&hash);
-        line.push_str("\"}");
+        line.begin(sequence, now);
+        members(line);
+        let hash = line.end(&head.hash)?;
         *uncertain = true;
-        journal.append(line.as_bytes())?;
+        journal.append(line.bytes())?;
         *uncertain = false;
         *head = Head { sequence, hash };
         Ok(())
     }
-}
-
-fn write_event(line: &mut String, event: &Event<'_>) -> fmt::Result {
-    let Principal {
-        uid,
-        gid,
-        pid,
-        executable,
-    } = event.who;
-    write!(
-        line,
-        ",\"uid\":{uid},\"gid\":{gid},\"pid\":{pid},\"exe\":{}",
-        Json(executable)
-    )?;
-    write!(line, ",\"function\":{}", Json(event.function))?;
-    let numbers = [
-        ("slot", event.slot),
-        ("session", event.session),
-        ("object", event.object),
-    ];
-    for (member, number) in numbers {
-        if let Some(number) = number {
-            write!(line, ",\"{member}\":{number}")?;
-        }
-    }
-    if let Some(identity) = event.object_id {
-        write!(line, ",\"object_id\":{}", Json(identity))?;
-    }
-    if let Some(mechanism) = event.mechanism {
-        write!(line, ",\"mechanism\":\"{mechanism}\"")?;
-    }
-    write!(line, ",\"rv\":\"{}\"", event.rv)
 }
 
 /// The last whole line, and the torn ones behind it.
@@ -341,7 +296,7 @@ fn last_whole_line(journal: &dyn Journal) -> Result<(Head, Vec<Vec<u8>>), StoreE
         return Ok((
             Head {
                 sequence: parsed.sequence,
-                hash: parsed.hash.to_owned(),
+                hash: parsed.hash,
             },
             torn,
         ));
@@ -371,7 +326,7 @@ pub fn verify(journal: &dyn Journal) -> Result<AuditReport, StoreError> {
     } = check;
     Ok(AuditReport {
         lines,
-        head: head.hash,
+        head: head.hash.as_str().to_owned(),
         broken,
     })
 }
@@ -429,7 +384,7 @@ impl Check {
             None => {
                 self.head = Head {
                     sequence: parsed.sequence,
-                    hash: parsed.hash.to_owned(),
+                    hash: parsed.hash,
                 };
             }
         }
@@ -440,15 +395,19 @@ impl Check {
         if self.torn.is_empty() {
             return Ok(true);
         }
-        let (lines, hash) = (
-            self.torn.len(),
-            hexadecimal_digest(&self.torn.join(&b'\n'))?,
-        );
         // Inside a JSON string a quotation mark is escaped, so this cannot be part of a value.
-        Ok(parsed.body.contains(&format!(
-            ",{RECOVERED},\"torn_lines\":{lines},\"torn\":\"{hash}\""
-        )))
+        Ok(parsed.body.contains(&explanation_of(&self.torn)?))
     }
+}
+
+/// The members by which a line explains the torn ones before it.
+fn explanation_of(torn: &[Vec<u8>]) -> Result<String, StoreError> {
+    let lines = torn.len();
+    let hash = HashDigits::of(&torn.join(&b'\n'))?;
+    Ok(format!(
+        ",{RECOVERED},\"torn_lines\":{lines},\"torn\":\"{}\"",
+        hash.as_str()
+    ))
 }
 
 /// A line that has its beginning and its end, so it was written whole.
@@ -456,8 +415,8 @@ struct Parsed<'l> {
     /// What the hash covers.
     body: &'l str,
     sequence: u64,
-    previous: &'l str,
-    hash: &'l str,
+    previous: HashDigits,
+    hash: HashDigits,
 }
 
 impl<'l> Parsed<'l> {
@@ -479,99 +438,20 @@ impl<'l> Parsed<'l> {
     }
 
     fn hash_fits(&self) -> Result<bool, StoreError> {
-        Ok(hexadecimal_digest(self.body.as_bytes())? == self.hash)
+        Ok(HashDigits::of(self.body.as_bytes())? == self.hash)
     }
 }
 
 /// Splits `…member<64 digits>`.
-fn split_hash<'l>(text: &'l str, member: &str) -> Option<(&'l str, &'l str)> {
+fn split_hash<'l>(text: &'l str, member: &str) -> Option<(&'l str, HashDigits)> {
     let (rest, hash) = text.split_at_checked(text.len().checked_sub(HASH_DIGITS)?)?;
-    let digits = hash
-        .bytes()
-        .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
-    rest.strip_suffix(member)
-        .filter(|_| digits)
-        .map(|rest| (rest, hash))
-}
-
-fn hexadecimal_digest(bytes: &[u8]) -> Result<String, StoreError> {
-    let value = digest(Hash::Sha256, bytes)
-        .map_err(|_| failed("SHA-256 failed, so the line of the journal has no hash"))?;
-    let mut digits = String::with_capacity(HASH_DIGITS);
-    for byte in value.as_ref() {
-        for nibble in [byte >> 4, byte & 15] {
-            digits.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-        }
-    }
-    Ok(digits)
+    Some((rest.strip_suffix(member)?, HashDigits::parse(hash)?))
 }
 
 fn failed(what: &str) -> StoreError {
     StoreError::Failed(what.into())
 }
 
-/// A string of JSON (RFC 8259, 7), in its quotation marks.
-struct Json<'s>(&'s str);
-
-impl fmt::Display for Json<'_> {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_char('"')?;
-        let mut rest = self.0;
-        while let Some(place) = rest.find(|letter| matches!(letter, '"' | '\\' | '\0'..='\x1f')) {
-            let (plain, from_here) = rest.split_at(place);
-            out.write_str(plain)?;
-            let mut letters = from_here.chars();
-            match letters.next() {
-                Some(letter @ ('"' | '\\')) => write!(out, "\\{letter}")?,
-                Some(control) => write!(out, "\\u{:04x}", u32::from(control))?,
-                None => {}
-            }
-            rest = letters.as_str();
-        }
-        out.write_str(rest)?;
-        out.write_char('"')
-    }
-}
-
-/// A time as RFC 3339 has it, in UTC, with milliseconds.
-struct Timestamp(Time);
-
-impl fmt::Display for Timestamp {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Moment {
-            date,
-            hour,
-            minute,
-            second,
-            millisecond,
-        } = self.0.into();
-        let Date { year, month, day } = date;
-        let mut text = *b"0000-00-00T00:00:00.000Z";
-        // By hand, since every line has one: padded numbers are the slowest part of formatting.
-        for (end, digits, number) in [
-            (4, 4, year),
-            (7, 2, month),
-            (10, 2, day),
-            (13, 2, hour),
-            (16, 2, minute),
-            (19, 2, second),
-            (23, 3, millisecond),
-        ] {
-            write_digits(&mut text[end - digits..end], number);
-        }
-        out.write_str(str::from_utf8(&text).unwrap_or_default())
-    }
-}
-
-/// Decimal digits, as many as there are places, padded with zeros.
-fn write_digits(places: &mut [u8], mut number: u32) {
-    for place in places.iter_mut().rev() {
-        *place = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-    }
-}
-
-const HASH_DIGITS: usize = 64;
 const PREVIOUS: &str = ",\"prev\":\"";
 const OWN: &str = ",\"hash\":\"";
 const RECOVERED: &str = "\"function\":\"journal.recovered\"";

@@ -374,7 +374,7 @@ impl Service {
 
     /// `CKA_UNIQUE_ID` of the object that a request names, looked up before it may be gone.
     fn object_id(&self, application: &Application, facts: &event::Facts) -> Option<String> {
-        if self.audit.read().level() == Level::None || !facts.management {
+        if !facts.management || self.audit.read().level() == Level::None {
             return None;
         }
         let session = application.session(facts.session?).ok()?;

@@ -11,7 +11,7 @@ use std::fmt;
 use zeroize::Zeroize;
 
 use crate::error::Error;
-use crate::ffi::digest::{DIGEST_BYTES_MAX, DigestContext};
+use crate::ffi::digest::{DIGEST_BYTES_MAX, DigestContext, digest_at_once};
 
 /// A hash function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,12 +173,12 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The digest of a message in one piece.
+/// The digest of a message in one piece: for SHA-1 and SHA-2 without an allocation.
 ///
 /// # Errors
-/// [`Error::Memory`].
+/// [`Error::Memory`], for SHA-3 only.
 pub fn digest(hash: Hash, data: &[u8]) -> Result<DigestValue, Error> {
-    let mut digest = Digest::new(hash)?;
-    digest.update(data)?;
-    digest.finish()
+    DigestValue::filled_by(hash.output_bytes(), |bytes| {
+        digest_at_once(hash, data, bytes)
+    })
 }

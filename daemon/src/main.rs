@@ -99,7 +99,7 @@ fn run(
 
     start_memory_and_crypto(&arguments, &configuration)?;
     let changes = ChangesPage::create();
-    let service = open(&configuration, changes.as_ref())?;
+    let (service, journal) = open(&configuration, changes.as_ref())?;
 
     let listeners = Listeners::open(&configuration, activated)?;
     let line = ready_line(&configuration);
@@ -134,6 +134,8 @@ fn run(
             "requests that did not finish in time are cut off"
         );
     }
+    // A request that was cut off may still hold the journal, so do not count on its being dropped.
+    journal.save().map_err(Failure::other)?;
     tracing::info!("strongroomd stopped");
     Ok(())
 }
@@ -164,26 +166,28 @@ fn start_memory_and_crypto(
 fn open(
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
-) -> Result<Service, Failure> {
+) -> Result<(Service, Arc<FileJournal>), Failure> {
     let state = match std::fs::metadata(&configuration.store) {
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
     };
     let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
-    let journal = FileJournal::open(&configuration.journal).map_err(|error| {
+    let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
             "cannot open the journal {}: {error}",
             configuration.journal.display()
         ))
-    })?;
+    })?);
     let ports = Ports {
         store: Arc::new(store),
-        journal: Arc::new(journal),
+        journal: journal.clone(),
         clock: Arc::new(SystemClock),
         changes: ChangesPage::port(changes),
     };
-    Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)
+    let service =
+        Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)?;
+    Ok((service, journal))
 }
 
 /// Until a signal ends it.

@@ -2,7 +2,9 @@
 //!
 //! What lives here: every `unsafe` block of the daemon, each behind a safe function of a few lines.
 //! What must never live here: a decision. What to call, and what follows from an error, is up to the caller.
-//! Who calls it: harden, listener, watch, signals, daemonize, notify.
+//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`).
+
+mod mapping;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -10,6 +12,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
+
+pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
 
 fn outcome(result: c_int) -> io::Result<c_int> {
     if result < 0 {

@@ -62,6 +62,10 @@ fn record(audit: &Audit, function: &str) {
     );
 }
 
+fn hash_of(bytes: &[u8]) -> String {
+    HashDigits::of(bytes).unwrap().as_str().to_owned()
+}
+
 fn five_lines() -> Vec<Vec<u8>> {
     let journal = Arc::new(MemoryJournal::new());
     let audit = open(&journal);
@@ -107,10 +111,7 @@ fn a_line_is_json_and_says_what_happened() {
     assert!(!line.contains('\n'));
     // The rule of the module's documentation, word for word.
     let (covered, rest) = line.split_once(",\"hash\":\"").unwrap();
-    assert_eq!(
-        rest,
-        format!("{}\"}}", hexadecimal_digest(covered.as_bytes()).unwrap())
-    );
+    assert_eq!(rest, format!("{}\"}}", hash_of(covered.as_bytes())));
 }
 
 #[test]
@@ -200,10 +201,7 @@ fn a_torn_line_is_recovered_and_recorded() {
         assert_eq!((report.lines, report.broken), (7, None), "cut at {len}");
         let recovered: Value = serde_json::from_slice(&journal.lines()[5]).unwrap();
         assert_eq!(recovered["function"], "journal.recovered");
-        assert_eq!(
-            recovered["torn"],
-            hexadecimal_digest(&whole[..len]).unwrap()
-        );
+        assert_eq!(recovered["torn"], hash_of(&whole[..len]));
         assert_eq!(
             (recovered["seq"].as_u64(), recovered["torn_lines"].as_u64()),
             (Some(5), Some(1))
@@ -288,17 +286,4 @@ fn threads_make_one_chain() {
     });
     println!("2000 lines in {:?}", clock.elapsed());
     assert_eq!(verify(&*journal).unwrap().broken, None);
-}
-
-#[test]
-fn times_are_written_as_rfc_3339_has_them() {
-    let known = [
-        (0, "1970-01-01T00:00:00.000Z"),
-        (951_782_400_000, "2000-02-29T00:00:00.000Z"),
-        (1_795_343_807_123, "2026-11-22T10:36:47.123Z"),
-        (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
-    ];
-    for (milliseconds, text) in known {
-        assert_eq!(Timestamp(Time(milliseconds)).to_string(), text);
-    }
 }

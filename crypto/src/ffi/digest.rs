@@ -35,6 +35,36 @@ pub(crate) fn message_digest(hash: Hash) -> *const lc::EVP_MD {
     unsafe { maker() }
 }
 
+/// The digest of a message in one piece. AWS-LC keeps the state of SHA-1 and SHA-2 on the stack then, and wipes it; for SHA-3 it has
+/// no such function, so a context does it.
+pub(crate) fn digest_at_once(
+    hash: Hash,
+    data: &[u8],
+    out: &mut [u8; DIGEST_BYTES_MAX],
+) -> Result<(), Error> {
+    let function: unsafe extern "C" fn(*const u8, usize, *mut u8) -> *mut u8 = match hash {
+        Hash::Sha1 => lc::SHA1,
+        Hash::Sha224 => lc::SHA224,
+        Hash::Sha256 => lc::SHA256,
+        Hash::Sha384 => lc::SHA384,
+        Hash::Sha512 => lc::SHA512,
+        Hash::Sha512_224 => lc::SHA512_224,
+        Hash::Sha512_256 => lc::SHA512_256,
+        Hash::Sha3_224 | Hash::Sha3_256 | Hash::Sha3_384 | Hash::Sha3_512 => {
+            let mut context = DigestContext::new(hash)?;
+            context.update(data)?;
+            return context.finish(out);
+        }
+    };
+    // SAFETY: pointer and length describe one readable slice; 64 bytes are enough for the longest of these digests.
+    let written = unsafe { function(data.as_ptr(), data.len(), out.as_mut_ptr()) };
+    if written.is_null() {
+        Err(failure(Error::Internal))
+    } else {
+        Ok(())
+    }
+}
+
 /// A running digest.
 pub(crate) struct DigestContext(Owned<lc::EVP_MD_CTX>);
 

@@ -2,11 +2,14 @@
 
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use strongroom::audit::verify;
 use strongroom::ports::Journal;
+use strongroom_wire::request::Request;
 use strongroomd::journal::FileJournal;
 
-use crate::bench::Directory;
+use crate::bench::{Directory, Running, start_memory};
 
 fn lines(journal: &FileJournal) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
@@ -66,6 +69,7 @@ fn a_line_that_is_being_written_is_not_shown() {
     let path = home.join("audit.jsonl");
     let journal = FileJournal::open(&path).unwrap();
     journal.append(b"whole").unwrap();
+    journal.save().unwrap();
     std::fs::OpenOptions::new()
         .append(true)
         .open(&path)
@@ -103,5 +107,50 @@ fn threads_append_whole_lines() {
                 .map(|n| format!("{thread} {n}"))
                 .collect::<Vec<_>>()
         );
+    }
+}
+
+#[test]
+fn a_kill_loses_no_answered_request() {
+    let home = Directory::new();
+    for round in 0..3 {
+        let daemon = Running::start(home.path());
+        let answered = AtomicU64::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                let (answered, mut client) = (&answered, daemon.application().hello());
+                scope.spawn(move || {
+                    // Writing fails once the daemon is gone, in whatever way the kernel tells.
+                    let request = client.frame(&Request::SlotList);
+                    while client.socket.write_all(&request).is_ok() && client.receive().is_some() {
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+            while answered.load(Ordering::Relaxed) < 3_000 {
+                std::thread::yield_now();
+            }
+            daemon.signal("KILL");
+        });
+        drop(daemon);
+        start_memory();
+        let journal = FileJournal::open(&home.join("audit.jsonl")).unwrap();
+        let report = verify(&journal).unwrap();
+        assert_eq!(report.broken, None, "round {round}");
+        let mut recorded = 0;
+        journal
+            .read(&mut |line| {
+                let name = b"\"C_GetSlotList\"";
+                recorded += u64::from(line.windows(name.len()).any(|part| part == name));
+                true
+            })
+            .unwrap();
+        let answered = answered.into_inner();
+        assert!(
+            recorded >= answered,
+            "round {round}: {recorded} of {answered}"
+        );
+        drop(journal);
+        std::fs::remove_file(home.join("audit.jsonl")).unwrap();
     }
 }
