@@ -4,9 +4,11 @@
 //! What must never live here: code that knows one attribute by name.
 //! Who calls it: templates, drafts, reveal, the documents made from it.
 
-use std::sync::LazyLock;
+mod lookup;
 
 use strongroom_wire::ck::{AttributeType, CertificateType, KeyType, ObjectClass};
+
+pub use lookup::{form, row, rows};
 
 /// One attribute of some kinds of object.
 #[derive(Debug)]
@@ -510,51 +512,6 @@ pub static TABLE: &[Row] = &[
         Absent,
     ),
 ];
-
-/// The rows of each shape by the place of its bit, ascending by attribute.
-static OF_SHAPE: LazyLock<Vec<Vec<&'static Row>>> = LazyLock::new(|| {
-    (0..u32::BITS)
-        .map(|place| {
-            let mut rows: Vec<&Row> = TABLE
-                .iter()
-                .filter(|row| row.shapes & (1 << place) != 0)
-                .collect();
-            rows.sort_by_key(|row| row.kind);
-            rows
-        })
-        .collect()
-});
-
-/// The form of each attribute, ascending by attribute.
-static FORMS: LazyLock<Vec<(AttributeType, Form)>> = LazyLock::new(|| {
-    let mut forms: Vec<_> = TABLE.iter().map(|row| (row.kind, row.form)).collect();
-    forms.sort_by_key(|(kind, _)| *kind);
-    forms.dedup_by_key(|(kind, _)| *kind);
-    forms
-});
-
-/// All rows of a shape, ascending by attribute.
-#[must_use]
-pub fn rows(shape: Shape) -> &'static [&'static Row] {
-    OF_SHAPE
-        .get(shape.bit().trailing_zeros() as usize)
-        .map_or(&[], Vec::as_slice)
-}
-
-/// The row of an attribute for a shape; none when such objects have no such attribute.
-#[must_use]
-pub fn row(kind: AttributeType, shape: Shape) -> Option<&'static Row> {
-    let rows = rows(shape);
-    let place = rows.binary_search_by_key(&kind, |row| row.kind).ok()?;
-    rows.get(place).copied()
-}
-
-/// The form of an attribute, which is the same in all its rows but for leading zeros; none when it is not known at all.
-#[must_use]
-pub fn form(kind: AttributeType) -> Option<Form> {
-    let place = FORMS.binary_search_by_key(&kind, |(kind, _)| *kind).ok()?;
-    FORMS.get(place).map(|(_, form)| *form)
-}
 
 impl Row {
     /// Whether a footnote is there.
