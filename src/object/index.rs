@@ -26,7 +26,10 @@ const INDEXED: [AttributeType; 4] = [
 #[derive(Debug)]
 enum Few {
     One(u64),
-    /// Boxed, so that the many who stand alone do not pay for its size.
+    #[expect(
+        clippy::box_collection,
+        reason = "the values that stand alone, nearly all, do not pay for the size of a set"
+    )]
     Many(Box<BTreeSet<u64>>),
 }
 
