@@ -264,10 +264,10 @@ impl Token {
             return Ok(key.clone());
         }
         let material = self.material(object)?;
-        let key = match OpenKey::open(object, material.as_deref()) {
+        let key = match OpenKey::open(&object.attributes, material.as_deref()) {
             Err(Error::DeviceMemory) => {
                 self.close_keys(0);
-                OpenKey::open(object, material.as_deref())?
+                OpenKey::open(&object.attributes, material.as_deref())?
             }
             other => other?,
         };

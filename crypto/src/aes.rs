@@ -11,7 +11,7 @@ use std::sync::Arc;
 use strongroom_keymem::{SecretBytes, SecretVec};
 
 use crate::error::Error;
-use crate::ffi::aes::{BLOCK_BYTES, Schedules};
+use crate::ffi::aes::{BLOCK_BYTES, Schedule, Schedules};
 
 /// An AES key with both schedules prepared. The bytes of the key itself are not kept.
 pub struct AesKey {
@@ -34,6 +34,14 @@ impl fmt::Debug for AesKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("AesKey")
     }
+}
+
+/// A block of zeros, encrypted: what check values of AES keys are cut from. Cheaper than a prepared key used once.
+///
+/// # Errors
+/// [`Error::KeySize`] unless the key has 16, 24 or 32 bytes; [`Error::Memory`].
+pub fn encrypted_zeros(key: &[u8]) -> Result<[u8; BLOCK_BYTES], Error> {
+    Ok(Schedule::encrypting(key)?.encrypted(&[0; BLOCK_BYTES]))
 }
 
 /// Encrypt or decrypt.

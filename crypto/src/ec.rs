@@ -114,6 +114,8 @@ pub(crate) fn printable_string(der: &[u8]) -> Option<&[u8]> {
 pub struct EcPrivateKey {
     key: EcKey,
     curve: Curve,
+    /// The public point, uncompressed; AWS-LC would compute its coordinates at every question.
+    point: Vec<u8>,
 }
 
 impl EcPrivateKey {
@@ -122,10 +124,7 @@ impl EcPrivateKey {
     /// # Errors
     /// [`Error::Memory`].
     pub fn generate(curve: Curve) -> Result<Self, Error> {
-        Ok(Self {
-            key: EcKey::generate(curve)?,
-            curve,
-        })
+        Self::with_point(EcKey::generate(curve)?, curve)
     }
 
     /// Makes a key from its scalar, big-endian; zeros in front may be missing or too many.
@@ -138,10 +137,12 @@ impl EcPrivateKey {
         if significant.len() > curve.order_bytes() {
             return Err(Error::KeyMalformed);
         }
-        Ok(Self {
-            key: EcKey::from_scalar(curve, significant)?,
-            curve,
-        })
+        Self::with_point(EcKey::from_scalar(curve, significant)?, curve)
+    }
+
+    fn with_point(key: EcKey, curve: Curve) -> Result<Self, Error> {
+        let point = key.point(curve)?;
+        Ok(Self { key, curve, point })
     }
 
     /// The scalar, big-endian, as long as the order.
@@ -186,7 +187,19 @@ impl EcPrivateKey {
     /// # Errors
     /// [`Error::Memory`].
     pub fn public(&self) -> Result<EcPublicKey, Error> {
-        EcPublicKey::from_point(self.curve, &self.key.point(self.curve)?)
+        EcPublicKey::from_point(self.curve, &self.point)
+    }
+
+    /// The public point, uncompressed.
+    #[must_use]
+    pub fn point(&self) -> &[u8] {
+        &self.point
+    }
+
+    /// The SubjectPublicKeyInfo of the public half.
+    #[must_use]
+    pub fn to_spki_der(&self) -> Vec<u8> {
+        spki_der(self.curve, &self.point)
     }
 
     /// The curve.
@@ -234,6 +247,8 @@ impl fmt::Debug for EcPrivateKey {
 pub struct EcPublicKey {
     key: EcKey,
     curve: Curve,
+    /// The point, uncompressed.
+    point: Vec<u8>,
 }
 
 impl EcPublicKey {
@@ -242,19 +257,19 @@ impl EcPublicKey {
     /// # Errors
     /// [`Error::PointInvalid`]; [`Error::Memory`].
     pub fn from_point(curve: Curve, point: &[u8]) -> Result<Self, Error> {
-        let point = parse_point(curve, point)?;
-        Ok(Self {
-            key: EcKey::from_point(curve, &point)?,
-            curve,
-        })
+        let key = EcKey::from_point(curve, &parse_point(curve, point)?)?;
+        // An uncompressed point is what it was parsed from.
+        let point = match point {
+            [0x04, ..] => point.to_vec(),
+            _ => key.point(curve)?,
+        };
+        Ok(Self { key, curve, point })
     }
 
     /// The point, uncompressed.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub fn point(&self) -> Result<Vec<u8>, Error> {
-        self.key.point(self.curve)
+    #[must_use]
+    pub fn point(&self) -> &[u8] {
+        &self.point
     }
 
     /// The curve.
@@ -264,11 +279,9 @@ impl EcPublicKey {
     }
 
     /// The SubjectPublicKeyInfo.
-    ///
-    /// # Errors
-    /// [`Error::Memory`].
-    pub fn to_spki_der(&self) -> Result<Vec<u8>, Error> {
-        PKey::from_ec(&self.key)?.to_public_der()
+    #[must_use]
+    pub fn to_spki_der(&self) -> Vec<u8> {
+        spki_der(self.curve, &self.point)
     }
 
     /// Verifies `r ‖ s` over a digest. The halves are equally long; they may be shorter than the order,
@@ -302,4 +315,24 @@ fn parse_point(curve: Curve, octets: &[u8]) -> Result<Point, Error> {
         Some(0x02..=0x04) => Point::parse(curve, octets),
         _ => Err(Error::PointInvalid),
     }
+}
+
+/// SubjectPublicKeyInfo (RFC 5480, 2): the algorithm with its curve, and the point as a BIT STRING.
+fn spki_der(curve: Curve, point: &[u8]) -> Vec<u8> {
+    const EC_PUBLIC_KEY: [u8; 9] = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+    let algorithm = der_element(0x30, &[&EC_PUBLIC_KEY, curve.oid_der()]);
+    let bits = der_element(0x03, &[&[0], point]);
+    der_element(0x30, &[&algorithm, &bits])
+}
+
+/// A DER element. Of the curves here none makes one of 256 bytes or more.
+fn der_element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    let length = u8::try_from(content.len()).unwrap_or(u8::MAX);
+    let header: &[u8] = if length < 0x80 {
+        &[tag, length]
+    } else {
+        &[tag, 0x81, length]
+    };
+    [header, &content].concat()
 }

@@ -4,15 +4,15 @@
 //! What must never live here: where the object is kept, and who asked.
 //! Who calls it: the chapters of objects and keys.
 
-use strongroom_crypto::aes::{AesKey, Cipher, Direction, Mode};
+use strongroom_crypto::aes;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::random;
-use strongroom_keymem::{SecretBytes, SecretVec};
+use strongroom_keymem::SecretBytes;
 use strongroom_wire::ck::{AttributeType, CertificateType, KeyType, MechanismType, ObjectClass};
 
 use super::table::{
     self, CHANGEABLE, COMPUTED, COPY_CHANGES, OFFICER_SETS, Preset, Row, STAYS_FALSE, STAYS_TRUE,
-    Shape, TABLE,
+    Shape,
 };
 use super::template::{Entry, Intent, Template, without_leading_zeros};
 use super::{Attributes, Value};
@@ -75,14 +75,14 @@ impl Draft {
         asker: Asker,
     ) -> Result<Self> {
         let shape = shape_of(template, &implied)?;
+        let rows = table::rows(shape);
         let mut draft = Self {
             shape,
             attributes: Attributes::default(),
             secrets: Vec::new(),
         };
         // A preset of what is material would stand before the material itself; it is filled in when the object is completed.
-        let presets = |row: &&Row| row.shapes & shape.bit() != 0 && !row.is_material();
-        for row in TABLE.iter().filter(presets) {
+        for row in rows.iter().filter(|row| !row.is_material()) {
             if let Some(value) = preset(row.preset) {
                 draft.attributes.set(row.kind, value);
             }
@@ -93,12 +93,9 @@ impl Draft {
         draft.impose(template, implied.imposed, asker)?;
         draft.state_identity(&implied);
         let missing = |row: &&Row| {
-            row.shapes & shape.bit() != 0
-                && row.has(I::NEEDS)
-                && !draft.attributes.has(row.kind)
-                && !draft.has_secret(row.kind)
+            row.has(I::NEEDS) && !draft.attributes.has(row.kind) && !draft.has_secret(row.kind)
         };
-        if TABLE.iter().any(|row| missing(&row)) {
+        if rows.iter().any(missing) {
             return Err(Error::TemplateIncomplete);
         }
         Ok(draft)
@@ -228,20 +225,32 @@ impl Draft {
         }
     }
 
-    /// Writes a secret value.
+    /// Writes a copy of a secret value.
     ///
     /// # Errors
     /// [`Error::DeviceMemory`].
     pub fn set_secret(&mut self, kind: AttributeType, bytes: &[u8]) -> Result<()> {
-        self.secrets.retain(|(other, _)| *other != kind);
-        self.secrets.push((kind, SecretBytes::copy_from(bytes)?));
+        self.give_secret(kind, SecretBytes::copy_from(bytes)?);
         Ok(())
+    }
+
+    /// Writes a secret value.
+    pub fn give_secret(&mut self, kind: AttributeType, value: SecretBytes) {
+        self.secrets.retain(|(other, _)| *other != kind);
+        self.secrets.push((kind, value));
+    }
+
+    /// A secret value.
+    #[must_use]
+    pub fn secret(&self, kind: AttributeType) -> Option<&SecretBytes> {
+        let found = self.secrets.iter().find(|(other, _)| *other == kind);
+        found.map(|(_, value)| value)
     }
 
     /// Whether it has a secret value.
     #[must_use]
     pub fn has_secret(&self, kind: AttributeType) -> bool {
-        self.secrets.iter().any(|(other, _)| *other == kind)
+        self.secret(kind).is_some()
     }
 
     /// The secret values as material; none when there are none.
@@ -321,13 +330,9 @@ impl Draft {
 
     fn complete_secret(&mut self) -> Result<()> {
         let key_type = self.key_type()?;
-        let Some((_, value)) = self
-            .secrets
-            .iter()
-            .find(|(kind, _)| *kind == AttributeType::VALUE)
-        else {
-            return Err(Error::TemplateIncomplete);
-        };
+        let value = self
+            .secret(AttributeType::VALUE)
+            .ok_or(Error::TemplateIncomplete)?;
         let length = value.len();
         let fits = match key_type {
             KeyType::AES => matches!(length, 16 | 24 | 32),
@@ -366,7 +371,7 @@ impl Draft {
     /// The finished attributes.
     #[must_use]
     pub fn into_attributes(self) -> Attributes {
-        self.attributes
+        self.attributes.fitted()
     }
 }
 
@@ -375,11 +380,13 @@ impl Draft {
 /// # Errors
 /// [`Error::GeneralError`] when there is no randomness.
 pub fn unique_id() -> Result<Value> {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let mut random_bytes = [0; 16];
     random::fill(&mut random_bytes)?;
     let digits = random_bytes
         .iter()
-        .flat_map(|byte| format!("{byte:02x}").into_bytes())
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|nibble| DIGITS.get(usize::from(nibble)).copied())
         .collect();
     Ok(Value::Bytes(digits))
 }
@@ -389,12 +396,7 @@ pub fn unique_id() -> Result<Value> {
 fn check_value(key_type: KeyType, value: &[u8]) -> Result<[u8; 3]> {
     let first_three = |bytes: &[u8]| std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0));
     if key_type == KeyType::AES {
-        let key = AesKey::new(value)?;
-        let mut block = SecretVec::with_capacity(16)?;
-        let mut cipher = Cipher::new(&key, Mode::Ecb, Direction::Encrypt)?;
-        cipher.update(&[0; 16], &mut block)?;
-        cipher.finish(&mut block)?;
-        return Ok(first_three(block.expose()));
+        return Ok(first_three(&aes::encrypted_zeros(value)?));
     }
     Ok(first_three(digest(Hash::Sha1, value)?.as_ref()))
 }

@@ -14,7 +14,8 @@ pub mod template;
 #[cfg(test)]
 mod tests;
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeSeq;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use strongroom_wire::ck::AttributeType;
 
 /// The value of one attribute.
@@ -50,25 +51,106 @@ impl Value {
 }
 
 /// The attributes of an object that are no secrets, ascending by number.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attributes(Vec<(AttributeType, Value)>);
+///
+/// A token keeps them of every object in memory, and half of them are booleans: these take two bits each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    flags: Flags,
+    /// Ascending; no boolean of [`FLAGS`].
+    others: Vec<(AttributeType, Value)>,
+}
+
+/// Bits by the place in [`FLAGS`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Flags {
+    present: u64,
+    /// None but of those that are present.
+    true_ones: u64,
+}
+
+/// The boolean attributes, ascending.
+const FLAGS: [AttributeType; 24] = [
+    AttributeType::TOKEN,
+    AttributeType::PRIVATE,
+    AttributeType::TRUSTED,
+    AttributeType::SENSITIVE,
+    AttributeType::ENCRYPT,
+    AttributeType::DECRYPT,
+    AttributeType::WRAP,
+    AttributeType::UNWRAP,
+    AttributeType::SIGN,
+    AttributeType::SIGN_RECOVER,
+    AttributeType::VERIFY,
+    AttributeType::VERIFY_RECOVER,
+    AttributeType::DERIVE,
+    AttributeType::EXTRACTABLE,
+    AttributeType::LOCAL,
+    AttributeType::NEVER_EXTRACTABLE,
+    AttributeType::ALWAYS_SENSITIVE,
+    AttributeType::MODIFIABLE,
+    AttributeType::COPYABLE,
+    AttributeType::DESTROYABLE,
+    AttributeType::ALWAYS_AUTHENTICATE,
+    AttributeType::WRAP_WITH_TRUSTED,
+    AttributeType::ENCAPSULATE,
+    AttributeType::DECAPSULATE,
+];
+
+static TRUE: Value = Value::Flag(true);
+static FALSE: Value = Value::Flag(false);
+
+/// The bit of a boolean attribute.
+fn bit(kind: AttributeType) -> Option<u64> {
+    FLAGS.binary_search(&kind).ok().map(|place| 1 << place)
+}
 
 impl Attributes {
     /// Takes attributes in any order; of two with the same number the later one counts.
     #[must_use]
-    pub fn new(mut values: Vec<(AttributeType, Value)>) -> Self {
-        values.reverse();
-        values.sort_by_key(|(kind, _)| *kind);
-        values.dedup_by_key(|(kind, _)| *kind);
-        values.shrink_to_fit();
-        Self(values)
+    pub fn new(values: Vec<(AttributeType, Value)>) -> Self {
+        let mut taken = Self::default();
+        for (kind, value) in values {
+            taken.set(kind, value);
+        }
+        taken.others.shrink_to_fit();
+        taken
+    }
+
+    /// The same ones without room for more.
+    #[must_use]
+    pub fn fitted(mut self) -> Self {
+        self.others.shrink_to_fit();
+        self
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.others.len() + self.flags.present.count_ones() as usize
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// One value.
     #[must_use]
     pub fn value(&self, kind: AttributeType) -> Option<&Value> {
-        let place = self.0.binary_search_by_key(&kind, |(kind, _)| *kind).ok()?;
-        self.0.get(place).map(|(_, value)| value)
+        if let Some(flag) = bit(kind).and_then(|bit| self.flags.value(bit)) {
+            return Some(flag);
+        }
+        self.other(kind)
+    }
+
+    fn other(&self, kind: AttributeType) -> Option<&Value> {
+        let place = self.place(kind).ok()?;
+        self.others.get(place).map(|(_, value)| value)
+    }
+
+    fn place(&self, kind: AttributeType) -> Result<usize, usize> {
+        self.others.binary_search_by_key(&kind, |(kind, _)| *kind)
     }
 
     /// Whether there is such an attribute.
@@ -90,7 +172,7 @@ impl Attributes {
     /// A number.
     #[must_use]
     pub fn number(&self, kind: AttributeType) -> Option<u64> {
-        if let Some(Value::Number(number)) = self.value(kind) {
+        if let Some(Value::Number(number)) = self.other(kind) {
             Some(*number)
         } else {
             None
@@ -100,7 +182,7 @@ impl Attributes {
     /// Bytes.
     #[must_use]
     pub fn bytes(&self, kind: AttributeType) -> Option<&[u8]> {
-        if let Some(Value::Bytes(bytes)) = self.value(kind) {
+        if let Some(Value::Bytes(bytes)) = self.other(kind) {
             Some(bytes)
         } else {
             None
@@ -110,7 +192,7 @@ impl Attributes {
     /// An array of attributes.
     #[must_use]
     pub fn template(&self, kind: AttributeType) -> Option<&[(AttributeType, Value)]> {
-        if let Some(Value::Template(template)) = self.value(kind) {
+        if let Some(Value::Template(template)) = self.other(kind) {
             Some(template)
         } else {
             None
@@ -120,7 +202,7 @@ impl Attributes {
     /// An array of numbers.
     #[must_use]
     pub fn numbers(&self, kind: AttributeType) -> Option<&[u64]> {
-        if let Some(Value::Numbers(numbers)) = self.value(kind) {
+        if let Some(Value::Numbers(numbers)) = self.other(kind) {
             Some(numbers)
         } else {
             None
@@ -129,23 +211,79 @@ impl Attributes {
 
     /// Writes one value.
     pub fn set(&mut self, kind: AttributeType, value: Value) {
-        match self.0.binary_search_by_key(&kind, |(kind, _)| *kind) {
+        if let Some(bit) = bit(kind) {
+            // It may be there in another form: what is alleged in a search has any.
+            self.remove(kind);
+            if let Value::Flag(flag) = value {
+                self.flags.present |= bit;
+                self.flags.true_ones |= if flag { bit } else { 0 };
+                return;
+            }
+        }
+        match self.place(kind) {
             Ok(place) => {
-                if let Some(slot) = self.0.get_mut(place) {
+                if let Some(slot) = self.others.get_mut(place) {
                     slot.1 = value;
                 }
             }
-            Err(place) => self.0.insert(place, (kind, value)),
+            Err(place) => self.others.insert(place, (kind, value)),
         }
     }
 
     /// Takes one value away.
     pub fn remove(&mut self, kind: AttributeType) {
-        self.0.retain(|(other, _)| *other != kind);
+        let kept = !bit(kind).unwrap_or(0);
+        self.flags.present &= kept;
+        self.flags.true_ones &= kept;
+        if let Ok(place) = self.place(kind) {
+            self.others.remove(place);
+        }
     }
 
     /// All of them, ascending by number.
     pub fn iter(&self) -> impl Iterator<Item = (AttributeType, &Value)> {
-        self.0.iter().map(|(kind, value)| (*kind, value))
+        let flags = self.flags;
+        let with_value = move |kind: &AttributeType| {
+            let value = flags.value(bit(*kind)?)?;
+            Some((*kind, value))
+        };
+        let mut flags = FLAGS.iter().filter_map(with_value).peekable();
+        let mut others = self.others.iter().map(|(kind, value)| (*kind, value));
+        let mut next_other = others.next();
+        std::iter::from_fn(move || match (flags.peek(), next_other) {
+            (Some((flag, _)), Some((other, _))) if *flag > other => {
+                std::mem::replace(&mut next_other, others.next())
+            }
+            (Some(_), _) => flags.next(),
+            (None, _) => std::mem::replace(&mut next_other, others.next()),
+        })
+    }
+}
+
+impl Flags {
+    fn value(self, bit: u64) -> Option<&'static Value> {
+        let value = if self.true_ones & bit == 0 {
+            &FALSE
+        } else {
+            &TRUE
+        };
+        (self.present & bit != 0).then_some(value)
+    }
+}
+
+/// Stored as the plain row of attributes with their values.
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut row = serializer.serialize_seq(Some(self.len()))?;
+        for attribute in self.iter() {
+            row.serialize_element(&attribute)?;
+        }
+        row.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::deserialize(deserializer).map(Self::new)
     }
 }

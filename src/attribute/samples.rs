@@ -162,7 +162,7 @@ fn ec_key() -> &'static (Vec<u8>, Vec<u8>) {
     KEY.get_or_init(|| {
         start();
         let key = EcPrivateKey::generate(Curve::P256).unwrap();
-        let point = key.public().unwrap().point().unwrap();
+        let point = key.point().to_vec();
         (key.scalar().unwrap().with(<[u8]>::to_vec), point.to_vec())
     })
 }

@@ -4,7 +4,11 @@
 //! What must never live here: code that knows one attribute by name.
 //! Who calls it: templates, drafts, reveal, the documents made from it.
 
+mod lookup;
+
 use strongroom_wire::ck::{AttributeType, CertificateType, KeyType, ObjectClass};
+
+pub use lookup::{form, row, rows};
 
 /// One attribute of some kinds of object.
 #[derive(Debug)]
@@ -508,23 +512,6 @@ pub static TABLE: &[Row] = &[
         Absent,
     ),
 ];
-
-/// The row of an attribute for a shape; none when such objects have no such attribute.
-#[must_use]
-pub fn row(kind: AttributeType, shape: Shape) -> Option<&'static Row> {
-    TABLE
-        .iter()
-        .find(|row| row.kind == kind && row.shapes & shape.bit() != 0)
-}
-
-/// The form of an attribute, which is the same in all its rows but for leading zeros; none when it is not known at all.
-#[must_use]
-pub fn form(kind: AttributeType) -> Option<Form> {
-    TABLE
-        .iter()
-        .find(|row| row.kind == kind)
-        .map(|row| row.form)
-}
 
 impl Row {
     /// Whether a footnote is there.

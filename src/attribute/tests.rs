@@ -1,11 +1,15 @@
 //! *What lives here:* the tests of the table against the standard, and of [`Attributes`]. *What must never live here:* what several
 //! tests share (`samples.rs`). *Who calls it:* the test runner.
 
+use std::collections::BTreeMap;
+
 use strongroom_wire::ck::AttributeType as A;
+use strongroom_wire::codec;
 
 use super::samples::{SHAPES, identity};
 use super::table::*;
 use super::*;
+use crate::service::rig::Dice;
 
 /// The footnotes of PKCS#11 3.2, 4, Table "Common footnotes", written down once more from the standard and not from the table: shapes,
 /// attributes, numbers of footnotes (5 has no meaning here; 8 where the text says that it may be changed).
@@ -188,4 +192,93 @@ fn a_value_is_seen_in_its_own_form_only() {
         ];
         assert_eq!(seen.iter().filter(|seen| **seen).count(), 1, "{kind}");
     }
+}
+
+#[test]
+fn every_boolean_attribute_of_the_table_is_kept_as_a_bit() {
+    let mut booleans: Vec<A> = TABLE
+        .iter()
+        .filter(|row| row.form == Form::Flag)
+        .map(|row| row.kind)
+        .collect();
+    booleans.sort();
+    booleans.dedup();
+    assert_eq!(FLAGS.as_slice(), booleans);
+}
+
+#[test]
+fn attributes_are_what_a_map_of_them_would_be() {
+    let kinds = [
+        A::CLASS,
+        A::TOKEN,
+        A::LABEL,
+        A::SENSITIVE,
+        A::DECAPSULATE,
+        A(1 << 31),
+    ];
+    let values = [
+        Value::Flag(true),
+        Value::Flag(false),
+        Value::Number(7),
+        Value::Bytes([1, 2].into()),
+        Value::Numbers([3].into()),
+    ];
+    let mut dice = Dice::new(1);
+    let (mut attributes, mut model) = (Attributes::default(), BTreeMap::new());
+    for _ in 0..2000 {
+        let kind = dice.pick(&kinds);
+        if dice.roll(3) == 0 {
+            attributes.remove(kind);
+            model.remove(&kind);
+        } else {
+            let value = dice.pick(&values);
+            attributes.set(kind, value.clone());
+            model.insert(kind, value);
+        }
+        let row: Vec<(A, Value)> = model.clone().into_iter().collect();
+        let held: Vec<(A, Value)> = attributes.iter().map(|(k, v)| (k, v.clone())).collect();
+        assert_eq!(held, row);
+        assert_eq!(
+            (attributes.len(), attributes.is_empty()),
+            (row.len(), row.is_empty())
+        );
+        for kind in kinds {
+            assert_eq!(attributes.value(kind), model.get(&kind));
+        }
+        // Stored as the row is, and read back the same.
+        let (mut stored, mut of_row) = (Vec::new(), Vec::new());
+        codec::encode(&attributes, &mut stored).unwrap();
+        codec::encode(&row, &mut of_row).unwrap();
+        assert_eq!(stored, of_row);
+        assert_eq!(codec::decode::<Attributes>(&stored).unwrap(), attributes);
+    }
+}
+
+#[test]
+fn rows_of_a_shape_are_those_of_the_table() {
+    for shape in SHAPES {
+        let mut walked: Vec<A> = TABLE
+            .iter()
+            .filter(|row| row.shapes & shape.bit() != 0)
+            .map(|row| row.kind)
+            .collect();
+        walked.sort();
+        let held: Vec<A> = rows(shape).iter().map(|row| row.kind).collect();
+        assert_eq!(held, walked, "{shape:?}");
+        for one in TABLE {
+            let found = row(one.kind, shape).map(std::ptr::from_ref);
+            let wanted = TABLE
+                .iter()
+                .find(|row| row.kind == one.kind && row.shapes & shape.bit() != 0);
+            assert_eq!(found, wanted.map(std::ptr::from_ref));
+            assert_eq!(
+                form(one.kind),
+                TABLE
+                    .iter()
+                    .find(|row| row.kind == one.kind)
+                    .map(|row| row.form)
+            );
+        }
+    }
+    assert_eq!(form(A(1 << 40)), None);
 }

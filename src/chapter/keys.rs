@@ -24,7 +24,8 @@ use crate::attribute::template::{Derive as DeriveTemplate, Generate, Template};
 use crate::error::{Error, Result};
 use crate::mechanism::params::{self, Ecdh};
 use crate::mechanism::{DeriveScheme, GenerateScheme, Row, Use, row};
-use crate::object::{Object, OpenKey, Place, open_key};
+use crate::object::open_key::SecretKey;
+use crate::object::{OpenKey, open_key};
 use crate::policy::{Derive, Grant, authorize};
 
 /// Judges the values of a draft and completes what follows from them. A key comes back open.
@@ -54,7 +55,11 @@ pub fn complete(draft: &mut Draft) -> Result<Option<Arc<OpenKey>>> {
         }
         Shape::Secret => {
             draft.complete_value()?;
-            open_draft(draft).map(Some)
+            let value = draft
+                .secret(AttributeType::VALUE)
+                .ok_or(Error::TemplateIncomplete)?;
+            let key = SecretKey::new(value.duplicate()?);
+            Ok(Some(Arc::new(OpenKey::Secret(key))))
         }
         Shape::RsaPublic
         | Shape::CurvePublic
@@ -80,8 +85,7 @@ fn bits_of(number: &[u8]) -> u64 {
 fn open_draft(draft: &Draft) -> Result<Arc<OpenKey>> {
     curve_fits(draft)?;
     let material = draft.material()?;
-    let object = Object::new(ObjectHandle(0), draft.attributes().clone(), Place::Nowhere);
-    OpenKey::open(&object, material.as_ref()).map_err(|error| match error {
+    OpenKey::open(draft.attributes(), material.as_ref()).map_err(|error| match error {
         // PKCS#11 3.2, 5.7.1 has no other code for values that make no key.
         Error::KeySizeRange
         | Error::MechanismParamInvalid
@@ -122,14 +126,13 @@ fn complete_asymmetric(draft: &mut Draft, key: &OpenKey) -> Result<()> {
         OpenKey::EcPublic(key) => {
             draft.set(
                 AttributeType::EC_POINT,
-                Value::Bytes(octet_string(&key.point()?)),
+                Value::Bytes(octet_string(key.point())),
             );
-            key.to_spki_der()?
+            key.to_spki_der()
         }
         OpenKey::EcPrivate(key) => {
-            key.scalar()?
-                .with(|scalar| draft.set_secret(AttributeType::VALUE, scalar))?;
-            key.public()?.to_spki_der()?
+            draft.give_secret(AttributeType::VALUE, key.scalar()?);
+            key.to_spki_der()
         }
         OpenKey::Ed25519Public(key) => {
             draft.set(
@@ -161,17 +164,14 @@ fn set_rsa_components(draft: &mut Draft, key: &RsaPrivateKey) -> Result<()> {
         Value::Bytes(components.public_exponent.into()),
     );
     for (kind, secret) in [
-        (
-            AttributeType::PRIVATE_EXPONENT,
-            &components.private_exponent,
-        ),
-        (AttributeType::PRIME_1, &components.prime_1),
-        (AttributeType::PRIME_2, &components.prime_2),
-        (AttributeType::EXPONENT_1, &components.exponent_1),
-        (AttributeType::EXPONENT_2, &components.exponent_2),
-        (AttributeType::COEFFICIENT, &components.coefficient),
+        (AttributeType::PRIVATE_EXPONENT, components.private_exponent),
+        (AttributeType::PRIME_1, components.prime_1),
+        (AttributeType::PRIME_2, components.prime_2),
+        (AttributeType::EXPONENT_1, components.exponent_1),
+        (AttributeType::EXPONENT_2, components.exponent_2),
+        (AttributeType::COEFFICIENT, components.coefficient),
     ] {
-        secret.with(|bytes| draft.set_secret(kind, bytes))?;
+        draft.give_secret(kind, secret);
     }
     Ok(())
 }
@@ -222,7 +222,7 @@ pub fn generate_key(
     }
     let length = usize::try_from(length).map_err(|_| Error::AttributeValueInvalid)?;
     let value = SecretBytes::filled_by(length, |bytes| random::fill(bytes).map_err(Error::from))?;
-    value.with(|bytes| draft.set_secret(AttributeType::VALUE, bytes))?;
+    draft.give_secret(AttributeType::VALUE, value);
     let open = complete(&mut draft)?;
     draft.state_origin(Origin::Generated(mechanism.kind));
     draft.state_unique_id()?;
@@ -293,16 +293,14 @@ fn generate_pair(
             curve_fits(public)?;
             let key = Ed25519PrivateKey::generate()?;
             share_parameters(public, private, key.public().bytes())?;
-            key.seed()?
-                .with(|seed| private.set_secret(AttributeType::VALUE, seed))?;
+            private.give_secret(AttributeType::VALUE, key.seed()?);
             Ok(OpenKey::Ed25519Private(key))
         }
         GenerateScheme::MontgomeryPair => {
             curve_fits(public)?;
             let key = X25519PrivateKey::generate()?;
             share_parameters(public, private, key.public_bytes())?;
-            key.bytes()?
-                .with(|bytes| private.set_secret(AttributeType::VALUE, bytes))?;
+            private.give_secret(AttributeType::VALUE, key.bytes()?);
             Ok(OpenKey::X25519Private(key))
         }
         GenerateScheme::Aes | GenerateScheme::Secret => Err(Error::MechanismInvalid),
@@ -341,7 +339,7 @@ fn generate_rsa(public: &mut Draft) -> Result<OpenKey> {
 fn generate_ec(public: &mut Draft, private: &mut Draft) -> Result<OpenKey> {
     let curve: Curve = open_key::curve(public.attributes())?;
     let key = EcPrivateKey::generate(curve)?;
-    share_parameters(public, private, &key.public()?.point()?)?;
+    share_parameters(public, private, key.point())?;
     Ok(OpenKey::EcPrivate(key))
 }
 
@@ -387,7 +385,7 @@ pub fn derive_key(
     let value = match row.derive().ok_or(Error::MechanismInvalid)? {
         DeriveScheme::Ecdh => derive_ecdh(&grant, mechanism, &draft)?,
     };
-    value.with(|bytes| draft.set_secret(AttributeType::VALUE, bytes))?;
+    draft.give_secret(AttributeType::VALUE, value);
     let open = complete(&mut draft).map_err(|error| match error {
         // The shared secret has no length that fits the key type, and the template does not say one that does.
         Error::AttributeValueInvalid => Error::TemplateInconsistent,

@@ -333,23 +333,16 @@ fn take_private(draft: &mut Draft, key: &PrivateKey) -> Result<()> {
                 AttributeType::PUBLIC_EXPONENT,
                 Value::Bytes(components.public_exponent.into()),
             );
-            components
-                .private_exponent
-                .with(|bytes| draft.set_secret(AttributeType::PRIVATE_EXPONENT, bytes))?;
-            components
-                .prime_1
-                .with(|bytes| draft.set_secret(AttributeType::PRIME_1, bytes))?;
-            components
-                .prime_2
-                .with(|bytes| draft.set_secret(AttributeType::PRIME_2, bytes))
+            draft.give_secret(AttributeType::PRIVATE_EXPONENT, components.private_exponent);
+            draft.give_secret(AttributeType::PRIME_1, components.prime_1);
+            draft.give_secret(AttributeType::PRIME_2, components.prime_2);
         }
         PrivateKey::Ec(key) => {
             draft.set(
                 AttributeType::EC_PARAMS,
                 Value::Bytes(key.curve().oid_der().into()),
             );
-            key.scalar()?
-                .with(|scalar| draft.set_secret(AttributeType::VALUE, scalar))
+            draft.give_secret(AttributeType::VALUE, key.scalar()?);
         }
         PrivateKey::Ed25519(key) => {
             let curve = strongroom_crypto::edwards::Curve25519::Ed25519;
@@ -357,8 +350,7 @@ fn take_private(draft: &mut Draft, key: &PrivateKey) -> Result<()> {
                 AttributeType::EC_PARAMS,
                 Value::Bytes(curve.oid_der().into()),
             );
-            key.seed()?
-                .with(|seed| draft.set_secret(AttributeType::VALUE, seed))
+            draft.give_secret(AttributeType::VALUE, key.seed()?);
         }
         PrivateKey::X25519(key) => {
             let curve = strongroom_crypto::edwards::Curve25519::X25519;
@@ -366,10 +358,10 @@ fn take_private(draft: &mut Draft, key: &PrivateKey) -> Result<()> {
                 AttributeType::EC_PARAMS,
                 Value::Bytes(curve.oid_der().into()),
             );
-            key.bytes()?
-                .with(|bytes| draft.set_secret(AttributeType::VALUE, bytes))
+            draft.give_secret(AttributeType::VALUE, key.bytes()?);
         }
     }
+    Ok(())
 }
 
 /// The value of a secret key. Where wrapping may have put zeros behind it, `CKA_VALUE_LEN` says where it ends.

@@ -26,7 +26,11 @@ const INDEXED: [AttributeType; 4] = [
 #[derive(Debug)]
 enum Few {
     One(u64),
-    Many(BTreeSet<u64>),
+    #[expect(
+        clippy::box_collection,
+        reason = "the values that stand alone, nearly all, do not pay for the size of a set"
+    )]
+    Many(Box<BTreeSet<u64>>),
 }
 
 /// Objects by handle and by value.
@@ -65,7 +69,7 @@ impl Index {
     /// Puts an object in; one with the same handle gives way.
     pub fn insert(&mut self, object: Arc<Object>) {
         self.remove(object.handle);
-        for key in self.keys(&object) {
+        for key in self.keys(&object).into_iter().flatten() {
             match self.values.get_mut(&key) {
                 None => {
                     self.values.insert(key, Few::One(object.handle.0));
@@ -75,7 +79,7 @@ impl Index {
                 }
                 Some(few @ Few::One(_)) => {
                     if let Few::One(other) = *few {
-                        *few = Few::Many(BTreeSet::from([other, object.handle.0]));
+                        *few = Few::Many(Box::new(BTreeSet::from([other, object.handle.0])));
                     }
                 }
             }
@@ -86,7 +90,7 @@ impl Index {
     /// Takes an object out.
     pub fn remove(&mut self, handle: ObjectHandle) -> Option<Arc<Object>> {
         let object = self.objects.remove(&handle.0)?;
-        for key in self.keys(&object) {
+        for key in self.keys(&object).into_iter().flatten() {
             let empty = match self.values.get_mut(&key) {
                 Some(Few::Many(many)) => {
                     many.remove(&handle.0);
@@ -163,15 +167,11 @@ impl Index {
         }
     }
 
-    fn keys(&self, object: &Object) -> Vec<u64> {
-        INDEXED
-            .iter()
-            .filter_map(|kind| {
-                object
-                    .attributes
-                    .value(*kind)
-                    .map(|value| self.key(*kind, value))
-            })
-            .collect()
+    /// By attribute of [`INDEXED`] what its value stands under, for those that the object has.
+    fn keys(&self, object: &Object) -> [Option<u64>; INDEXED.len()] {
+        INDEXED.map(|kind| {
+            let value = object.attributes.value(kind)?;
+            Some(self.key(kind, value))
+        })
     }
 }

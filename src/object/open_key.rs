@@ -17,7 +17,7 @@ use strongroom_crypto::wrap::WrapKey;
 use strongroom_keymem::SecretBytes;
 use strongroom_wire::ck::{AttributeType, KeyType, ObjectClass};
 
-use super::{Material, Object};
+use super::Material;
 use crate::attribute::Attributes;
 use crate::error::{Error, Result};
 
@@ -154,15 +154,16 @@ impl OpenKey {
         }
     }
 
-    /// Opens the key of an object.
+    /// Opens the key of an object with these attributes.
     ///
     /// # Errors
     /// [`Error::AttributeValueInvalid`] or what the primitive says when the values make no key; this is also how a created key is
     /// judged before it is kept.
-    pub fn open(object: &Object, material: Option<&Material>) -> Result<Arc<Self>> {
-        let attributes = &object.attributes;
-        let key_type = object.key_type().ok_or(Error::KeyHandleInvalid)?;
-        let key = match (object.class(), key_type, material) {
+    pub fn open(attributes: &Attributes, material: Option<&Material>) -> Result<Arc<Self>> {
+        let number = |kind| attributes.number(kind).ok_or(Error::KeyHandleInvalid);
+        let class = ObjectClass(number(AttributeType::CLASS)?);
+        let key_type = KeyType(number(AttributeType::KEY_TYPE)?);
+        let key = match (class, key_type, material) {
             (ObjectClass::PUBLIC_KEY, ..) => open_public(attributes, key_type)?,
             (ObjectClass::PRIVATE_KEY, _, Some(material)) => {
                 open_private(attributes, key_type, material)?

@@ -200,7 +200,7 @@ fn made(shape: Shape, more: &[(A, Value)]) -> (Object, Option<Material>) {
 fn keys_open_and_nothing_else_does() {
     for shape in SHAPES {
         let (object, material) = made(shape, &[]);
-        let opened = OpenKey::open(&object, material.as_ref());
+        let opened = OpenKey::open(&object.attributes, material.as_ref());
         assert_eq!(opened.is_ok(), object.is_key(), "{shape:?}");
         let Ok(key) = opened else { continue };
         let size = match shape {
@@ -217,7 +217,7 @@ fn keys_open_and_nothing_else_does() {
         };
         assert_eq!(key.secret().map(|_| ()), secret);
         if shape.is_secret_holder() {
-            let outcome = OpenKey::open(&object, None).map(|_| ());
+            let outcome = OpenKey::open(&object.attributes, None).map(|_| ());
             assert_eq!(
                 outcome,
                 Err(Error::KeyHandleInvalid),
@@ -265,7 +265,7 @@ fn what_an_object_says_of_itself() {
 fn neither_objects_nor_keys_show_a_secret_when_they_are_printed() {
     let secret = b"SECRETSECRETSECRETSECRETSECRETSE";
     let (object, material) = made(Shape::Secret, &[bytes(A::VALUE, secret)]);
-    let key = OpenKey::open(&object, material.as_ref()).unwrap();
+    let key = OpenKey::open(&object.attributes, material.as_ref()).unwrap();
     *object.open.lock() = Some(key.clone());
     let material = Arc::new(material.unwrap());
     let held = Object::new(
@@ -280,7 +280,7 @@ fn neither_objects_nor_keys_show_a_secret_when_they_are_printed() {
     );
     for shape in SHAPES.into_iter().filter(|shape| shape.is_secret_holder()) {
         let (object, material) = made(shape, &[]);
-        let key = OpenKey::open(&object, material.as_ref()).unwrap();
+        let key = OpenKey::open(&object.attributes, material.as_ref()).unwrap();
         let value = material.unwrap().with_all(|all| {
             let value = all
                 .value(A::VALUE)

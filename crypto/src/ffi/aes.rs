@@ -4,7 +4,7 @@
 //!
 //! Who calls it: `aes.rs` and `wrap.rs`.
 
-use std::ffi::c_uint;
+use std::ffi::{c_int, c_uint};
 
 use aws_lc_sys as lc;
 
@@ -16,27 +16,61 @@ use crate::error::Error;
 /// Bytes of an AES block.
 pub(crate) const BLOCK_BYTES: usize = 16;
 
-/// Both schedules of one AES key; they lie in AWS-LC's heap.
-pub(crate) struct Schedules {
-    encrypt: Owned<lc::AES_KEY>,
-    decrypt: Owned<lc::AES_KEY>,
-}
+/// The schedule of one AES key for one direction; it lies in AWS-LC's heap.
+pub(crate) struct Schedule(Owned<lc::AES_KEY>);
 
-impl Schedules {
-    pub(crate) fn new(key: &[u8]) -> Result<Self, Error> {
+impl Schedule {
+    pub(crate) fn encrypting(key: &[u8]) -> Result<Self, Error> {
+        Self::made_by(lc::AES_set_encrypt_key, key)
+    }
+
+    fn decrypting(key: &[u8]) -> Result<Self, Error> {
+        Self::made_by(lc::AES_set_decrypt_key, key)
+    }
+
+    fn made_by(
+        set: unsafe extern "C" fn(*const u8, c_uint, *mut lc::AES_KEY) -> c_int,
+        key: &[u8],
+    ) -> Result<Self, Error> {
         if !matches!(key.len(), 16 | 24 | 32) {
             return Err(Error::KeySize);
         }
         let bits = c_uint::try_from(key.len() * 8).map_err(|_| Error::KeySize)?;
-        let encrypt = empty_schedule()?;
+        // SAFETY: a plain allocation.
+        let pointer = unsafe { lc::OPENSSL_malloc(size_of::<lc::AES_KEY>()) };
+        // SAFETY: fresh memory or null, freed by OPENSSL_free; it is filled below before any use.
+        let mut schedule = unsafe { Owned::<lc::AES_KEY>::take(pointer.cast(), Error::Memory) }?;
         // SAFETY: the key has `bits` bits and the schedule is a writable AES_KEY of ours.
-        let answer = unsafe { lc::AES_set_encrypt_key(key.as_ptr(), bits, encrypt.shared()) };
+        let answer = unsafe { set(key.as_ptr(), bits, schedule.exclusive()) };
         succeeded(answer + 1, Error::Internal)?;
-        let decrypt = empty_schedule()?;
-        // SAFETY: as above.
-        let answer = unsafe { lc::AES_set_decrypt_key(key.as_ptr(), bits, decrypt.shared()) };
-        succeeded(answer + 1, Error::Internal)?;
-        Ok(Self { encrypt, decrypt })
+        Ok(Self(schedule))
+    }
+
+    /// One block, with a schedule that encrypts.
+    pub(crate) fn encrypted(&self, block: &[u8; BLOCK_BYTES]) -> [u8; BLOCK_BYTES] {
+        let mut out = [0; BLOCK_BYTES];
+        // SAFETY: both are one block long; the schedule is filled.
+        unsafe { lc::AES_encrypt(block.as_ptr(), out.as_mut_ptr(), self.shared()) };
+        out
+    }
+
+    fn shared(&self) -> *const lc::AES_KEY {
+        self.0.shared()
+    }
+}
+
+/// Both schedules of one AES key.
+pub(crate) struct Schedules {
+    encrypt: Schedule,
+    decrypt: Schedule,
+}
+
+impl Schedules {
+    pub(crate) fn new(key: &[u8]) -> Result<Self, Error> {
+        Ok(Self {
+            encrypt: Schedule::encrypting(key)?,
+            decrypt: Schedule::decrypting(key)?,
+        })
     }
 
     fn of(&self, direction: Direction) -> *const lc::AES_KEY {
@@ -215,13 +249,6 @@ impl Schedules {
         succeeded(answer, Error::DataInvalid)?;
         Ok(written)
     }
-}
-
-fn empty_schedule() -> Result<Owned<lc::AES_KEY>, Error> {
-    // SAFETY: a plain allocation.
-    let pointer = unsafe { lc::OPENSSL_malloc(size_of::<lc::AES_KEY>()) };
-    // SAFETY: fresh memory or null, freed by OPENSSL_free; the set functions fill it before any use.
-    unsafe { Owned::take(pointer.cast(), Error::Memory) }
 }
 
 fn whole_blocks(input: &[u8], out: &[u8]) -> Result<(), Error> {

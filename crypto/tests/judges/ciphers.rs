@@ -5,7 +5,7 @@ use aes::cipher::{
     block_padding::Pkcs7,
 };
 use strongroom_crypto::Error;
-use strongroom_crypto::aes::{AesKey, Cipher, Direction, Mode};
+use strongroom_crypto::aes::{AesKey, Cipher, Direction, Mode, encrypted_zeros};
 use strongroom_crypto::gcm::{GcmEncryption, GcmKey};
 use strongroom_crypto::wrap::WrapKey;
 
@@ -78,6 +78,17 @@ fn the_vectors_of_sp_800_38a() {
             plain
         );
     }
+}
+
+#[test]
+fn a_block_of_zeros_is_encrypted_without_a_prepared_key() {
+    ready();
+    for bytes in [16, 24, 32] {
+        let key = noise(2, bytes);
+        let wanted = run(&key, Mode::Ecb, Direction::Encrypt, &[&[0; 16]]).unwrap();
+        assert_eq!(encrypted_zeros(&key).unwrap(), wanted[..]);
+    }
+    assert_eq!(encrypted_zeros(&[0; 15]), Err(Error::KeySize));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use strongroom_wire::ck::{AttributeType as A, UNAVAILABLE_INFORMATION};
 
+use super::super::table::TABLE;
 use super::*;
 use crate::attribute::samples::{
     GENERATED, SHAPES, class_and_type, created, generated, identity, some,

@@ -205,10 +205,7 @@ impl Rig {
     pub(crate) fn ec(&self, curve: Curve) -> Pair {
         let key = EcPrivateKey::generate(curve).unwrap();
         let params = (A::EC_PARAMS, Value::Bytes(curve.oid_der().into()));
-        let point = (
-            A::EC_POINT,
-            Value::Bytes(key.public().unwrap().point().unwrap().into()),
-        );
+        let point = (A::EC_POINT, Value::Bytes(key.point().into()));
         let scalar = key.scalar().unwrap().with(<[u8]>::to_vec);
         Pair {
             private: self.add(
