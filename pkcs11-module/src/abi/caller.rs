@@ -82,7 +82,7 @@ impl<T> Alleged<T> {
     ///
     /// # Safety
     /// Until the C function returns, the pointer is NULL, or there is memory behind it for as many `T` as the module reads or
-    /// writes, which is what the arguments or fields beside it say. Every pattern of bytes is a value of `T`. The same holds for
+    /// writes, which nobody changes meanwhile, which is what the arguments or fields beside it say. Every pattern of bytes is a value of `T`. The same holds for
     /// the pointers within a `T`.
     pub(crate) const unsafe fn new(pointer: *mut T) -> Self {
         Self(pointer)
@@ -219,23 +219,61 @@ impl Room {
     }
 }
 
-/// Bytes that the caller passed in, copied so that no other thread changes them under way, and wiped after use.
-pub(crate) struct In(WipedBuffer);
+/// Bytes that the caller passed in.
+pub(crate) struct In(Held);
+
+enum Held {
+    /// Copied, and wiped after use.
+    Copied(WipedBuffer),
+    /// Where the caller has them: copied once, on their way to the daemon, which judges its own copy.
+    There(Alleged<u8>, usize),
+}
 
 impl In {
     /// Copies the bytes; more than one request carries are refused with `over`.
     pub(crate) fn copy(bytes: Alleged<u8>, length: CK_ULONG, over: Rv) -> Result<Self, Rv> {
-        bytes.copy(length, DATA_BYTES_MAX, over).map(Self)
+        let copy = bytes.copy(length, DATA_BYTES_MAX, over)?;
+        Ok(Self(Held::Copied(copy)))
+    }
+
+    /// Takes the bytes where they are, for a function with this output; copies them where both share memory, which the standard allows
+    /// (PKCS#11 3.2, 5.8: plaintext and ciphertext can be in the same place).
+    pub(crate) fn beside(
+        bytes: Alleged<u8>,
+        length: CK_ULONG,
+        over: Rv,
+        out: &Out,
+    ) -> Result<Self, Rv> {
+        if out.shares(bytes, length) {
+            Self::copy(bytes, length, over)
+        } else {
+            Self::there(bytes, length, over)
+        }
+    }
+
+    /// Takes the bytes where they are, for a function without an output.
+    pub(crate) fn there(bytes: Alleged<u8>, length: CK_ULONG, over: Rv) -> Result<Self, Rv> {
+        let length = bytes.refuse_hostile(length)?;
+        if length > DATA_BYTES_MAX {
+            return Err(over);
+        }
+        Ok(Self(Held::There(bytes, length)))
     }
 
     /// The bytes, for a field that may be secret.
     pub(crate) fn secret(&self) -> Secret<'_> {
-        self.0.secret()
+        Secret::new(self.public())
     }
 
     /// The bytes, for a field that is public: signatures, wrapped keys, user names.
     pub(crate) fn public(&self) -> &[u8] {
-        self.0.bytes()
+        match &self.0 {
+            Held::Copied(copy) => copy.bytes(),
+            Held::There(_, 0) => &[],
+            // SAFETY: not NULL where there are bytes, so `Alleged::new` promises memory of that length, which the caller leaves alone until
+            // the function returns; the module writes to none that it shares with an output, as `beside` sees to.
+            Held::There(start, length) => unsafe { std::slice::from_raw_parts(start.0, *length) },
+        }
     }
 }
 
@@ -305,6 +343,31 @@ impl Out {
             length: place,
             capacity,
         })
+    }
+
+    /// Whether it has memory in common with these bytes.
+    fn shares(&self, bytes: Alleged<u8>, length: CK_ULONG) -> bool {
+        let span = |start: *mut u8, length: CK_ULONG| {
+            let from = u64::try_from(start.addr()).unwrap_or(u64::MAX);
+            from..from.saturating_add(length)
+        };
+        let (one, other) = (span(self.buffer.0, self.capacity), span(bytes.0, length));
+        !self.buffer.is_null() && one.start < other.end && other.start < one.end
+    }
+
+    /// The part of it behind so many bytes.
+    pub(crate) fn behind(self, bytes: u64) -> Self {
+        let skipped = usize::try_from(bytes.min(self.capacity)).unwrap_or(0);
+        Self {
+            buffer: self.buffer.element(skipped),
+            capacity: self.capacity.saturating_sub(bytes),
+            ..self
+        }
+    }
+
+    /// Tells the length of an output that was delivered in parts.
+    pub(crate) fn told(self, length: u64) {
+        self.length.put(length);
     }
 
     /// What the token is asked for.

@@ -155,12 +155,12 @@ macro_rules! functions {
     served C_Encrypt(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        cipher::encrypt(at, SessionHandle(session), &data_of(data, data_bytes)?, out)
+        cipher::encrypt(at, SessionHandle(session), &data_beside(data, data_bytes, &out)?, out)
     };
     served C_EncryptUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        cipher::encrypt_update(at, SessionHandle(session), &data_of(part, part_bytes)?, out)
+        cipher::encrypt_update(at, SessionHandle(session), &data_beside(part, part_bytes, &out)?, out)
     };
     served C_EncryptFinal(session: CK_SESSION_HANDLE, output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) =>
         cipher::encrypt_final(at, SessionHandle(session), Out::new(output, output_bytes)?);
@@ -171,12 +171,12 @@ macro_rules! functions {
     served C_Decrypt(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        cipher::decrypt(at, SessionHandle(session), &encrypted_of(data, data_bytes)?, out)
+        cipher::decrypt(at, SessionHandle(session), &encrypted_beside(data, data_bytes, &out)?, out)
     };
     served C_DecryptUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        cipher::decrypt_update(at, SessionHandle(session), &encrypted_of(part, part_bytes)?, out)
+        cipher::decrypt_update(at, SessionHandle(session), &encrypted_beside(part, part_bytes, &out)?, out)
     };
     served C_DecryptFinal(session: CK_SESSION_HANDLE, output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) =>
         cipher::decrypt_final(at, SessionHandle(session), Out::new(output, output_bytes)?);
@@ -203,7 +203,7 @@ macro_rules! functions {
     served C_Sign(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
         signature: *mut CK_BYTE, signature_bytes: *mut CK_ULONG) => {
         let out = Out::new(signature, signature_bytes)?;
-        sign::sign(at, SessionHandle(session), &data_of(data, data_bytes)?, out)
+        sign::sign(at, SessionHandle(session), &data_beside(data, data_bytes, &out)?, out)
     };
     served C_SignUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG) =>
         sign::sign_update(at, SessionHandle(session), &data_of(part, part_bytes)?);
@@ -217,7 +217,7 @@ macro_rules! functions {
     served C_SignRecover(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
         signature: *mut CK_BYTE, signature_bytes: *mut CK_ULONG) => {
         let out = Out::new(signature, signature_bytes)?;
-        sign::sign_recover(at, SessionHandle(session), &data_of(data, data_bytes)?, out)
+        sign::sign_recover(at, SessionHandle(session), &data_beside(data, data_bytes, &out)?, out)
     };
     served C_VerifyInit(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, key: CK_OBJECT_HANDLE) => {
         let mechanism = Mechanism::copy_or_cancel(mechanism)?;
@@ -245,22 +245,22 @@ macro_rules! functions {
     served C_DigestEncryptUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        cipher::dual_update(at, SessionHandle(session), Dual::DigestEncrypt, &data_of(part, part_bytes)?, out)
+        cipher::dual_update(at, SessionHandle(session), Dual::DigestEncrypt, &data_beside(part, part_bytes, &out)?, out)
     };
     served C_DecryptDigestUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        cipher::dual_update(at, SessionHandle(session), Dual::DecryptDigest, &data_of(part, part_bytes)?, out)
+        cipher::dual_update(at, SessionHandle(session), Dual::DecryptDigest, &data_beside(part, part_bytes, &out)?, out)
     };
     served C_SignEncryptUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        cipher::dual_update(at, SessionHandle(session), Dual::SignEncrypt, &data_of(part, part_bytes)?, out)
+        cipher::dual_update(at, SessionHandle(session), Dual::SignEncrypt, &data_beside(part, part_bytes, &out)?, out)
     };
     served C_DecryptVerifyUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        cipher::dual_update(at, SessionHandle(session), Dual::DecryptVerify, &data_of(part, part_bytes)?, out)
+        cipher::dual_update(at, SessionHandle(session), Dual::DecryptVerify, &data_beside(part, part_bytes, &out)?, out)
     };
     served C_GenerateKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, template: *mut CK_ATTRIBUTE,
         count: CK_ULONG, key: *mut CK_OBJECT_HANDLE) => {
@@ -513,11 +513,15 @@ fn tell<T: Copy>(place: Place<T>, value: T) -> Result<(), Rv> {
 }
 
 fn data_of(data: Alleged<u8>, length: CK_ULONG) -> Result<In, Rv> {
-    In::copy(data, length, Rv::DATA_LEN_RANGE)
+    In::there(data, length, Rv::DATA_LEN_RANGE)
 }
 
-fn encrypted_of(data: Alleged<u8>, length: CK_ULONG) -> Result<In, Rv> {
-    In::copy(data, length, Rv::ENCRYPTED_DATA_LEN_RANGE)
+fn data_beside(data: Alleged<u8>, length: CK_ULONG, out: &Out) -> Result<In, Rv> {
+    In::beside(data, length, Rv::DATA_LEN_RANGE, out)
+}
+
+fn encrypted_beside(data: Alleged<u8>, length: CK_ULONG, out: &Out) -> Result<In, Rv> {
+    In::beside(data, length, Rv::ENCRYPTED_DATA_LEN_RANGE, out)
 }
 
 fn signature_of(signature: Alleged<u8>, length: CK_ULONG) -> Result<In, Rv> {

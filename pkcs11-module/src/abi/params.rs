@@ -95,6 +95,44 @@ impl Mechanism {
         self.kind
     }
 
+    /// Length of the output of encrypting so many bytes, or of decrypting them, where it follows from the mechanism alone.
+    pub(crate) fn cipher_output(&self, encrypts: bool, bytes: u64) -> Option<u64> {
+        const BLOCK: u64 = 16;
+        match (self.kind, &self.shape) {
+            (MechanismType::AES_CTR, _) => Some(bytes),
+            (MechanismType::AES_ECB | MechanismType::AES_CBC, _) => {
+                Some(bytes).filter(|bytes| bytes.is_multiple_of(BLOCK))
+            }
+            (MechanismType::AES_CBC_PAD, _) if encrypts => {
+                bytes.checked_next_multiple_of(BLOCK).map(|whole| {
+                    if whole == bytes {
+                        whole.saturating_add(BLOCK)
+                    } else {
+                        whole
+                    }
+                })
+            }
+            (MechanismType::AES_GCM, Shape::Gcm { tag_bits }) if encrypts => {
+                bytes.checked_add(tag_bits.checked_div(8)?)
+            }
+            (MechanismType::AES_GCM, Shape::Gcm { tag_bits }) => {
+                bytes.checked_sub(tag_bits.checked_div(8)?)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the daemon gives out the output of a part with the part: all but authenticated decryption, which gives out nothing before its end.
+    pub(crate) fn streams(&self, encrypts: bool) -> bool {
+        matches!(
+            self.kind,
+            MechanismType::AES_CTR
+                | MechanismType::AES_ECB
+                | MechanismType::AES_CBC
+                | MechanismType::AES_CBC_PAD
+        ) || (encrypts && self.kind == MechanismType::AES_GCM)
+    }
+
     /// Whether it has no parameter.
     pub(crate) const fn is_plain(&self) -> bool {
         matches!(self.shape, Shape::None)

@@ -12,7 +12,7 @@ use strongroom_wire::secret::Secret;
 
 use super::{ask_known, output_known, tell};
 use crate::abi::{Mechanism, Out};
-use crate::operations::{Active, Kind};
+use crate::operations::{Active, Kind, Place};
 use crate::process::Instance;
 use crate::sessions::Session;
 
@@ -190,7 +190,7 @@ pub(crate) fn output(
     let mut operations = session.operations();
     let place = operations.place(whole.kind());
     let wanted = out.wanted();
-    if let Some(length) = place.signature_bytes()
+    if let Some(length) = known_length(place, whole)
         && let Some(rv) = wanted.short(length)
     {
         return out.deliver(rv, length, &[]);
@@ -199,8 +199,12 @@ pub(crate) fn output(
     let begun = place.give_up();
     let asked = if let Active::Begun(mechanism, key) = &begun {
         at.sessions.count_begun(-1);
-        let request = whole.with(session.handle, mechanism.wire(), *key, wanted);
-        output_known(at, &request, out)
+        if goes_in_parts(whole, mechanism, wanted) {
+            in_parts(at, &session, whole, (mechanism, *key), out)
+        } else {
+            let request = whole.with(session.handle, mechanism.wire(), *key, wanted);
+            output_known(at, &request, out)
+        }
     } else {
         output_known(at, &whole.alone(session.handle, wanted), out)
     };
@@ -211,6 +215,92 @@ pub(crate) fn output(
         Err(_) => place.doubt(),
     }
     asked.map(|_| ())
+}
+
+/// Length of the output of an operation that was begun here, if it can be told without the daemon.
+fn known_length(place: &Place, whole: Whole<'_>) -> Option<u64> {
+    let Active::Begun(mechanism, _) = &place.active else {
+        return None;
+    };
+    match whole {
+        Whole::Sign(_) => place.signature_bytes(),
+        Whole::Encrypt(data) => mechanism.cipher_output(true, bytes_of(data)),
+        Whole::Decrypt(data) => mechanism.cipher_output(false, bytes_of(data)),
+        Whole::Verify(..) => None,
+    }
+}
+
+fn bytes_of(data: Secret<'_>) -> u64 {
+    u64::try_from(data.len()).unwrap_or(u64::MAX)
+}
+
+/// Longer data go in parts of this length, in bytes: they stay in the caches of both processors, where one long message would take fresh
+/// pages at both ends.
+const PART_BYTES: usize = 1 << 20;
+
+/// Whether data go in parts: where an output comes with each part and there is room for all of it, so that nothing can be too short half way.
+fn goes_in_parts(whole: Whole<'_>, mechanism: &Mechanism, wanted: Output) -> bool {
+    let (data, encrypts) = match whole {
+        Whole::Encrypt(data) => (data, true),
+        Whole::Decrypt(data) => (data, false),
+        Whole::Sign(_) | Whole::Verify(..) => return false,
+    };
+    let bytes = bytes_of(data);
+    // What padding takes away is not known before; there is room enough if it took nothing.
+    let longest = mechanism
+        .cipher_output(encrypts, bytes)
+        .or(Some(bytes).filter(|bytes| !encrypts && bytes.is_multiple_of(16)));
+    data.len() > PART_BYTES
+        && mechanism.streams(encrypts)
+        && longest.is_some_and(|longest| wanted.short(longest).is_none())
+}
+
+/// C_EncryptInit, C_EncryptUpdate for each part, C_EncryptFinal; or the same for decryption. Answers the length of the output.
+fn in_parts(
+    at: &Instance,
+    session: &Session,
+    whole: Whole<'_>,
+    (mechanism, key): (&Mechanism, ObjectHandle),
+    out: Out,
+) -> Result<u64, Rv> {
+    let kind = whole.kind();
+    let (data, encrypts) = match whole {
+        Whole::Encrypt(data) => (data, true),
+        Whole::Decrypt(data) => (data, false),
+        Whole::Sign(_) | Whole::Verify(..) => return Err(Rv::GENERAL_ERROR),
+    };
+    ask_init(at, session, kind, Some(mechanism.wire()), key)?;
+    let session = session.handle;
+    let mut done = 0_u64;
+    for part in data.expose().chunks(PART_BYTES) {
+        let part = Secret::new(part);
+        let rest = out.behind(done);
+        let output = rest.wanted();
+        let request = if encrypts {
+            Request::EncryptUpdate {
+                session,
+                part,
+                output,
+            }
+        } else {
+            Request::DecryptUpdate {
+                session,
+                part,
+                output,
+            }
+        };
+        done = done.saturating_add(output_known(at, &request, rest)?);
+    }
+    let rest = out.behind(done);
+    let output = rest.wanted();
+    let request = if encrypts {
+        Request::EncryptFinal { session, output }
+    } else {
+        Request::DecryptFinal { session, output }
+    };
+    done = done.saturating_add(output_known(at, &request, rest)?);
+    out.told(done);
+    Ok(done)
 }
 
 /// C_Verify.
