@@ -232,21 +232,20 @@ impl Peers {
         processes: u32,
     ) -> Result<Outcome, String> {
         let failed = |error: std::io::Error| format!("p11measure: {error}");
-        let mut children = Vec::new();
+        let (mut children, mut outputs) = (Vec::new(), Vec::new());
         for _ in 0..processes {
             let mut command = self.command(side, &case.token)?;
             command
                 .args(["--wait", "--seconds", &seconds.to_string(), &case.name])
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped());
-            children.push(command.spawn().map_err(failed)?);
-        }
-        let mut outputs = Vec::new();
-        for child in &mut children {
+            let mut child = command.spawn().map_err(failed)?;
+            // One after the other: SoftHSM fails now and then when several processes start at the same time.
             let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
             let mut ready = String::new();
             output.read_line(&mut ready).map_err(failed)?;
             outputs.push((output, ready));
+            children.push(child);
         }
         for child in &mut children {
             let mut start = child.stdin.take().ok_or("no input")?;
