@@ -37,15 +37,15 @@ const REASONS: &[(&str, &str)] = &[
     ),
     (
         "rsa",
-        "An operation with a public exponent of 65537 is short, so the way to another process weighs.",
+        "The way to another process and back weighs against a short operation; whether the arithmetic is slower, too, is not yet measured apart.",
     ),
     (
         "ecdsa-",
-        "The two crypto libraries are as fast as each other on this curve, and the way to another process comes on top.",
+        "The way to another process and back weighs against a short operation; whether the arithmetic is slower, too, is not yet measured apart.",
     ),
     (
         "ed25519-",
-        "The two crypto libraries are as fast as each other on this curve, and the way to another process comes on top.",
+        "The way to another process and back weighs against a short operation; whether the arithmetic is slower, too, is not yet measured apart.",
     ),
     (
         "ecdh-",
