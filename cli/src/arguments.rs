@@ -79,6 +79,11 @@ pub enum Command {
     Audit(AuditCommand),
     /// Check the installation and say how to mend it
     Doctor(DoctorArguments),
+    /// Measure what an application pays, through the installed PKCS#11 module
+    Bench(BenchArguments),
+    /// What `bench` runs in a process of its own for each module
+    #[command(hide = true)]
+    Measure(MeasureArguments),
     /// Let the daemon read its configuration again
     Reload,
     /// Stop the daemon
@@ -184,4 +189,54 @@ pub struct DoctorArguments {
     /// The PKCS#11 module to check (default: look in the usual directories)
     #[arg(long, value_name = "PATH")]
     pub module: Option<PathBuf>,
+}
+
+/// Arguments of `bench`.
+#[derive(Clone, Debug, Args)]
+pub struct BenchArguments {
+    /// The token to work at, by its label; session keys are made there, and nothing stays
+    #[arg(long, value_name = "LABEL")]
+    pub token: String,
+    /// File with the PIN of its user; - is a line of standard input (default: ask)
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
+    /// Another PKCS#11 module to measure beside, with a token of the same label and PIN
+    #[arg(long, value_name = "PATH")]
+    pub module: Option<PathBuf>,
+    /// Label of the token of the other module, when it is another
+    #[arg(long, value_name = "LABEL", requires = "module")]
+    pub module_token: Option<String>,
+    /// Our module (default: look in the usual directories)
+    #[arg(long, value_name = "PATH")]
+    pub own_module: Option<PathBuf>,
+    /// Time of each case
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    pub seconds: f64,
+    /// Sessions at the same time, each with a thread
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: u16,
+}
+
+/// Arguments of `measure`.
+#[derive(Clone, Debug, Args)]
+pub struct MeasureArguments {
+    /// The module
+    #[arg(long)]
+    pub module: PathBuf,
+    /// Label of the token; the PIN comes as a line of standard input
+    #[arg(long)]
+    pub token: String,
+    /// Time of each case
+    #[arg(long, value_parser = seconds)]
+    pub seconds: f64,
+    /// Sessions at the same time
+    #[arg(long)]
+    pub threads: u16,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.01..=3_600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("from 0.01 to 3600".to_owned()),
+    }
 }

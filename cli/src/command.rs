@@ -5,8 +5,10 @@
 //! Who calls it: `main.rs`.
 
 mod audit;
+mod bench;
 mod doctor;
 mod init;
+mod measure;
 mod object;
 mod status;
 mod token;
@@ -70,6 +72,8 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
         Command::Audit(AuditCommand::Verify) => audit::verify(bench),
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
+        Command::Bench(arguments) => bench::run(bench, &arguments),
+        Command::Measure(arguments) => measure::run(&arguments),
         Command::Reload => done(bench, &AdminRequest::Reload, "configuration reloaded"),
         Command::Stop => done(bench, &AdminRequest::Stop, "the daemon is stopping"),
         Command::Completions { shell } => completions(shell),

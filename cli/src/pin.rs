@@ -2,7 +2,7 @@
 //!
 //! What lives here: the ways a PIN may come in, each into memory that is wiped.
 //! What must never live here: a PIN as argument or environment variable, where other processes see it.
-//! Who calls it: the commands that make tokens.
+//! Who calls it: the commands that make tokens, and the one that measures.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
@@ -71,6 +71,24 @@ pub fn collect(arguments: &PinArguments) -> Result<Pins, Failure> {
     })
 }
 
+/// The PIN of a user who logs in: from a file, or asked for once.
+///
+/// # Errors
+/// As [`collect`].
+pub fn existing(file: Option<&Path>) -> Result<Pin, Failure> {
+    file.map_or_else(
+        || {
+            let (what, instead) = ("PIN of the user", "--pin-file");
+            let pin = ask(&terminal(what, instead)?, &format!("{what}: "))?;
+            if pin.expose().is_empty() {
+                return Err(Failure::Failed(format!("no {what} was given")));
+            }
+            Ok(pin)
+        },
+        from_file,
+    )
+}
+
 /// Makes up a PIN: 128 random bits in letters and digits that are not mistaken for each other.
 ///
 /// # Errors
@@ -130,7 +148,8 @@ fn read_line(input: &mut impl Read) -> io::Result<Pin> {
     Ok(Pin(line))
 }
 
-fn ask_twice(what: &str, instead: &str) -> Result<Pin, Failure> {
+/// Somebody to ask.
+fn terminal(what: &str, instead: &str) -> Result<File, Failure> {
     let nobody = || {
         Failure::Usage(format!(
             "there is no terminal to ask for the {what}; use {instead}"
@@ -139,11 +158,15 @@ fn ask_twice(what: &str, instead: &str) -> Result<Pin, Failure> {
     if !io::stdin().is_terminal() {
         return Err(nobody());
     }
-    let terminal = OpenOptions::new()
+    OpenOptions::new()
         .read(true)
         .write(true)
         .open("/dev/tty")
-        .map_err(|_| nobody())?;
+        .map_err(|_| nobody())
+}
+
+fn ask_twice(what: &str, instead: &str) -> Result<Pin, Failure> {
+    let terminal = terminal(what, instead)?;
     loop {
         let first = ask(&terminal, &format!("{what}: "))?;
         if first.expose().is_empty() {

@@ -20,6 +20,8 @@ mod bench;
 mod commands;
 #[path = "cli/doctor.rs"]
 mod doctor;
+#[path = "cli/measuring.rs"]
+mod measuring;
 #[path = "cli/output.rs"]
 mod output;
 #[path = "cli/place.rs"]

@@ -22,9 +22,9 @@ const SHORT: Duration = Duration::from_micros(10);
 /// Spun for, where waits are usually shorter than the longest, even if this one was expected to be over.
 const USUAL_MIN: Duration = Duration::from_micros(15);
 /// Whoever gets the processor back only after this long has given it to somebody else.
-const TAKEN_AWAY: Duration = Duration::from_micros(20);
+const TAKEN_AWAY: Duration = Duration::from_micros(100);
 /// So many waits after the processor was taken away are not spun for longer than [`SHORT`].
-const BUSY_WAITS: u16 = 256;
+const BUSY_WAITS: u16 = 32;
 /// Looks at the memory between two looks at the clock.
 const LOOKS: u32 = 16;
 

@@ -10,6 +10,7 @@
     reason = "a command tells what it found"
 )]
 
+mod bench;
 mod source;
 mod support;
 mod tidy;
@@ -23,7 +24,8 @@ usage: cargo xtask COMMAND
   tidy              check the rules of the house; see xtask/src/tidy/
   tidy --lower      the same, and write smaller allowances into xtask/tidy.toml
   support           write SUPPORT.md from the tables
-  support --check   say whether SUPPORT.md is what the tables say";
+  support --check   say whether SUPPORT.md is what the tables say
+  bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +39,11 @@ fn main() -> ExitCode {
         ["support", "--check"] => {
             support::difference(&root).map_or(Ok(()), |what| Err(format!("SUPPORT.md {what}")))
         }
+        ["bench", "--help"] => {
+            println!("{}", bench::USAGE);
+            Ok(())
+        }
+        ["bench", options @ ..] => bench::run(&root, options),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

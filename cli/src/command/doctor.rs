@@ -5,7 +5,7 @@
 //! Who calls it: the commands.
 
 mod host;
-mod installation;
+pub(super) mod installation;
 
 use serde::Serialize;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Status};

@@ -9,6 +9,7 @@ use std::process::Command;
 use cryptoki_sys::*;
 use strongroom_tests::hsm::module_path;
 use strongroom_tests::judge::ec::Curve;
+use strongroom_tests::product::bin_dir;
 use strongroom_tests::tool::{require, run, succeed, succeed_with};
 use strongroom_tests::{Hsm, SO_PIN, Template, USER_PIN, Workplace, not_on_softhsm, template};
 
@@ -778,4 +779,30 @@ fn java_makes_lists_signs_and_deletes() {
     let listed = succeed(keytool().arg("-list"));
     assert!(!listed.said.contains("javarsa"), "{}", listed.said);
     let _ = succeed_with;
+}
+
+#[test]
+fn the_command_line_measures_the_module() {
+    if not_on_softhsm("strongroom bench asks our daemon") {
+        return;
+    }
+    let place = Workplace::open();
+    let measure = |pin: &str| {
+        let mut command = place.hsm.command(bin_dir().join("strongroom"));
+        command
+            .arg("--home")
+            .arg(&place.hsm.home)
+            .args(["bench", "--json", "--token", "suite", "--pin-file", "-"])
+            .args(["--seconds", "0.01", "--threads", "2", "--own-module"])
+            .arg(module_path());
+        run(&mut command, format!("{pin}\n").as_bytes())
+    };
+    let ran = measure(USER_PIN);
+    assert!(ran.good, "{}", ran.said);
+    assert!(ran.said.contains("ECDSA P-256 sign"), "{}", ran.said);
+    assert!(!ran.said.contains("\"why\""), "{}", ran.said);
+    assert!(!measure("wrong-pin").good);
+    let session = place.user();
+    let left = session.find(&Template::default()).unwrap();
+    assert!(left.is_empty(), "session keys stay: {left:?}");
 }

@@ -166,10 +166,7 @@ fn socket(name: &'static str, path: &Path) -> Check {
 
 pub(super) fn module(named: Option<&Path>) -> Vec<Check> {
     let name = "module";
-    let found = named
-        .map(Path::to_path_buf)
-        .or_else(|| usual_modules().into_iter().find(|path| path.is_file()));
-    let Some(path) = found else {
+    let Some(path) = find_module(named) else {
         return vec![Check::warn(
             name,
             format!("{MODULE} is in none of the usual directories"),
@@ -195,6 +192,13 @@ pub(super) fn module(named: Option<&Path>) -> Vec<Check> {
         ),
         Ok(_) => Check::ok(name, shown.to_string()),
     }]
+}
+
+/// The module that is named, or the first one in the usual directories.
+pub(in crate::command) fn find_module(named: Option<&Path>) -> Option<PathBuf> {
+    named
+        .map(Path::to_path_buf)
+        .or_else(|| usual_modules().into_iter().find(|path| path.is_file()))
 }
 
 fn usual_modules() -> Vec<PathBuf> {

@@ -1,0 +1,245 @@
+//! The tables for people: on standard output, and `docs/benchmarks.md`.
+//!
+//! What lives here: words and tables.
+//! What must never live here: a measurement.
+//! Who calls it: `bench`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::peers::Outcome;
+use super::reasons::reason;
+use super::rounds::{Crowd, Plan, Row};
+
+const METHOD: &str = "\
+Each case is one operation as an application pays for it, through the C interface of the module: `C_SignInit` and `C_Sign`, unwrap and
+destroy, open and close, logout and login; a cold start is a whole process that loads the module, logs in, finds its key, signs once and
+ends. Keys are durable objects of the token unless the case says otherwise. One result of each case is checked before the clock runs.
+
+Both modules are measured by the same program, `p11measure` in `benches/`, in processes of their own, in alternating rounds: SoftHSM,
+ours, ours, SoftHSM. Times are medians (p50) of the rounds' medians, in microseconds. The ratio says how many times ours does what
+SoftHSM does in the same time: the median of the ratios within each round, so above 1 ours is faster. A `~` marks cases whose rounds
+differ by more than a quarter.
+
+The daemon runs with its usual settings: the audit records, PINs cost what they cost, keys lie in locked memory. SoftHSM has a token
+directory of its own for each token; those that are only searched lie in memory, because filling them on a disk takes it minutes.";
+
+/// The whole document.
+pub(super) fn document(machine: &[(&str, String)], plan: Plan, rows: &[Row]) -> String {
+    let mut text = "\
+# Benchmarks
+
+Strongroom against SoftHSM, measured by `cargo xtask bench`, which writes this page.
+
+## Machine
+
+| | |
+|---|---|
+"
+    .to_owned();
+    for (what, which) in machine {
+        let _ = writeln!(text, "| {what} | {which} |");
+    }
+    let _ = write!(
+        text,
+        "\n## Method\n\n{METHOD}\n\n{} rounds of {} s each.\n",
+        plan.rounds, plan.seconds
+    );
+    text.push_str("\n![Latency by case, both modules](benchmarks/latency.svg)\n");
+    text.push_str("\n![Throughput by threads, both modules](benchmarks/throughput.svg)\n");
+    text.push_str("\n## All cases\n");
+    text.push_str(&table(rows));
+    text.push_str(&lost(rows));
+    text.push_str(&without_ratio(rows));
+    text
+}
+
+/// All rows, a table for each group.
+pub(super) fn table(rows: &[Row]) -> String {
+    let mut text = String::new();
+    for group in rows.chunk_by(|one, other| heading(one) == heading(other)) {
+        let Some(first) = group.first() else {
+            continue;
+        };
+        let unit = match first.crowd {
+            Crowd::Alone => "µs",
+            Crowd::Threads(_) | Crowd::Processes(_) => "operations/s",
+        };
+        let _ = write!(
+            text,
+            "\n### {}\n\n| case | SoftHSM, {unit} | ours, {unit} | ratio |\n|---|---:|---:|---:|\n",
+            heading(first)
+        );
+        for row in group {
+            let ratio = row.ratio.map_or_else(|| "–".to_owned(), number);
+            let noisy = if row.noisy { "~" } else { "" };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} | {noisy}{ratio} |",
+                row.case.name,
+                cell(row, &row.softhsm),
+                cell(row, &row.ours)
+            );
+        }
+    }
+    text
+}
+
+fn heading(row: &Row) -> String {
+    match row.crowd {
+        Crowd::Alone => row.case.group.clone(),
+        Crowd::Threads(number) => format!("{number} threads of one process"),
+        Crowd::Processes(number) => format!("{number} processes"),
+    }
+}
+
+fn cell(row: &Row, outcome: &Outcome) -> String {
+    match (outcome, row.crowd) {
+        (Outcome::Measured(numbers), Crowd::Alone) => {
+            let time = number(numbers.p50 / 1_000.0);
+            match row.case.bytes {
+                Some(bytes) if bytes >= 4_096 => {
+                    let mebibytes = bytes as f64 / f64::from(1 << 20);
+                    let rate = mebibytes * 1e9 / numbers.p50.max(1.0);
+                    format!("{time} ({} MiB/s)", number(rate))
+                }
+                _ => time,
+            }
+        }
+        (Outcome::Measured(numbers), Crowd::Threads(_) | Crowd::Processes(_)) => {
+            number(numbers.rate)
+        }
+        (Outcome::Lacks(_), _) => "not there".to_owned(),
+        (Outcome::Failed(_), _) => "failed".to_owned(),
+    }
+}
+
+/// Where ours is slower, by reason.
+fn lost(rows: &[Row]) -> String {
+    let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for row in rows {
+        let key = row.key();
+        if let Some(ratio) = row.ratio.filter(|ratio| *ratio < 1.0) {
+            by_reason
+                .entry(reason(&key))
+                .or_default()
+                .push(format!("{key} ({})", number(ratio)));
+        }
+    }
+    let mut text = "\n## Where SoftHSM is faster\n".to_owned();
+    if by_reason.is_empty() {
+        text.push_str("\nNowhere in this run.\n");
+        return text;
+    }
+    text.push_str("\n| cases, with their ratios | reason |\n|---|---|\n");
+    for (why, cases) in by_reason {
+        let _ = writeln!(text, "| {} | {why} |", cases.join(", "));
+    }
+    text
+}
+
+fn without_ratio(rows: &[Row]) -> String {
+    let missing: Vec<&Row> = rows.iter().filter(|row| row.ratio.is_none()).collect();
+    if missing.is_empty() {
+        return String::new();
+    }
+    let mut text = "\n## What could not be compared\n\n".to_owned();
+    for row in missing {
+        let _ = writeln!(text, "- {}: {}", row.key(), row.why());
+    }
+    text
+}
+
+/// Three digits that mean something.
+pub(super) fn number(value: f64) -> String {
+    if value < 0.1 {
+        return format!("{value:.3}");
+    }
+    if value < 10.0 {
+        return format!("{value:.2}");
+    }
+    if value < 100.0 {
+        return format!("{value:.1}");
+    }
+    let digits = format!("{value:.0}");
+    let mut grouped = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::peers::{Case, Numbers};
+    use super::*;
+
+    fn row(name: &str, crowd: Crowd, ratio: Option<f64>) -> Row {
+        let took = |p50| {
+            Outcome::Measured(Numbers {
+                p50,
+                rate: 1_234_567.0,
+                ..Numbers::default()
+            })
+        };
+        Row {
+            case: Case {
+                name: name.to_owned(),
+                group: "digests".to_owned(),
+                bytes: Some(1 << 20),
+                ..Case::default()
+            },
+            crowd,
+            softhsm: ratio.map_or_else(|| Outcome::Lacks("x".to_owned()), |_| took(2e6)),
+            ours: took(1e6),
+            ratio,
+            noisy: true,
+        }
+    }
+
+    #[test]
+    fn a_row_has_both_times_and_the_ratio() {
+        let text = table(&[row("sha256-1m", Crowd::Alone, Some(2.0))]);
+        let line = "| sha256-1m | 2,000 (500 MiB/s) | 1,000 (1,000 MiB/s) | ~2.00 |";
+        assert!(text.contains(line), "{text}");
+        let text = table(&[row("sha256-1m", Crowd::Threads(2), Some(2.0))]);
+        assert!(text.contains("### 2 threads of one process"), "{text}");
+        assert!(text.contains("| 1,234,567 | 1,234,567 |"), "{text}");
+    }
+
+    #[test]
+    fn what_is_lost_has_a_section_with_the_reason() {
+        let rows = [
+            row("random-32", Crowd::Alone, Some(0.5)),
+            row("sha256-1m", Crowd::Alone, Some(2.0)),
+        ];
+        let text = lost(&rows);
+        assert!(text.contains("| random-32 (0.50) | Random bytes"), "{text}");
+        assert!(!text.contains("sha256-1m"), "{text}");
+        assert!(lost(&rows[1..]).contains("Nowhere"));
+    }
+
+    #[test]
+    fn what_one_side_lacks_is_said() {
+        let rows = [row("aes-kw-wrap", Crowd::Alone, None)];
+        assert!(table(&rows).contains("| not there |"));
+        assert!(without_ratio(&rows).contains("- aes-kw-wrap: SoftHSM lacks it (x)"));
+    }
+
+    #[test]
+    fn numbers_have_three_digits() {
+        let cases = [
+            (0.0123, "0.012"),
+            (1.234, "1.23"),
+            (12.34, "12.3"),
+            (123.4, "123"),
+            (1_234_567.0, "1,234,567"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(number(value), text);
+        }
+    }
+}
