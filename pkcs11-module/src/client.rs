@@ -62,11 +62,13 @@ pub(crate) struct Client {
 }
 
 struct Pool {
-    /// The last one used is the first one taken: its buffers are warm.
-    idle: Vec<Connection>,
+    /// The last one used is the first one taken: its buffers are warm. Boxed, since each call takes one out and puts it back.
+    idle: Vec<Box<Connection>>,
     /// Connections that are idle, in use or being opened.
     open: usize,
     ended: bool,
+    /// Calls that wait for a connection: nobody is woken where nobody waits.
+    waiting: usize,
 }
 
 impl Client {
@@ -87,6 +89,7 @@ impl Client {
                 idle: Vec::new(),
                 open: 0,
                 ended: false,
+                waiting: 0,
             }),
             freed: Condvar::new(),
         }
@@ -171,10 +174,7 @@ impl Client {
                 pool.open += 1;
                 return Ok(None);
             }
-            pool = self
-                .freed
-                .wait(pool)
-                .unwrap_or_else(PoisonError::into_inner);
+            pool = self.wait(pool);
         }
     }
 
@@ -188,11 +188,18 @@ impl Client {
             if pool.open == 0 {
                 return Err(Failure::Absent);
             }
-            pool = self
-                .freed
-                .wait(pool)
-                .unwrap_or_else(PoisonError::into_inner);
+            pool = self.wait(pool);
         }
+    }
+
+    fn wait<'p>(&self, mut pool: MutexGuard<'p, Pool>) -> MutexGuard<'p, Pool> {
+        pool.waiting = pool.waiting.saturating_add(1);
+        let mut pool = self
+            .freed
+            .wait(pool)
+            .unwrap_or_else(PoisonError::into_inner);
+        pool.waiting = pool.waiting.saturating_sub(1);
+        pool
     }
 
     fn take(&self, pool: &mut Pool) -> Result<Option<Lease<'_>>, Failure> {
@@ -207,12 +214,12 @@ impl Client {
         }))
     }
 
-    fn open(&self) -> Result<Connection, Failure> {
+    fn open(&self) -> Result<Box<Connection>, Failure> {
         let stream = self
             .starter
             .connect(&self.locator, GREETING)
             .ok_or(Failure::Absent)?;
-        let mut connection = Connection::new(stream, self.descriptors)?;
+        let mut connection = Box::new(Connection::new(stream, self.descriptors)?);
         // A daemon that refuses the greeting, or does not answer in time, is none for us.
         let welcome = greet(&mut connection, self.instance);
         let Ok(Some(sessions_max)) = welcome else {
@@ -224,13 +231,16 @@ impl Client {
         Ok(connection)
     }
 
-    fn give_back(&self, connection: Option<Connection>) {
+    fn give_back(&self, connection: Option<Box<Connection>>) {
         let mut pool = self.lock();
         match connection {
             Some(connection) if !pool.ended => {
                 pool.idle.push(connection);
+                let awaited = pool.waiting > 0;
                 drop(pool);
-                self.freed.notify_one();
+                if awaited {
+                    self.freed.notify_one();
+                }
             }
             gone => {
                 pool.open = pool.open.saturating_sub(1);
@@ -259,13 +269,13 @@ impl Client {
 /// A connection taken out of the pool for one call. Without a connection it is a place in the pool that is given up.
 struct Lease<'c> {
     client: &'c Client,
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     pooled: bool,
 }
 
 impl Lease<'_> {
     fn connection(&mut self) -> Result<&mut Connection, Failure> {
-        self.connection.as_mut().ok_or(Failure::Lost)
+        self.connection.as_deref_mut().ok_or(Failure::Lost)
     }
 
     /// A fresh connection in the place of an idle one that turned out dead.
@@ -316,7 +326,7 @@ fn greet(connection: &mut Connection, instance: [u8; 16]) -> Result<Option<u64>,
 }
 
 /// The answer is waited for, so that the sessions have ended when C_Finalize returns.
-fn say_goodbye(mut connection: Connection) -> Result<(), Failure> {
+fn say_goodbye(mut connection: Box<Connection>) -> Result<(), Failure> {
     connection
         .limit(Some(GREETING))
         .map_err(|_| Failure::Lost)?;

@@ -18,7 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use strongroom_ring::spin::Spin;
+use strongroom_ring::spin::{LONGEST_FOR_ANSWERS, Spin};
 use strongroom_ring::{Answer, Bell, ClientEnd, ServerEnd, Waited};
 
 /// Answers every request with its own bytes, until the socket ends.
@@ -65,7 +65,7 @@ fn ask(ring: &mut ClientEnd, socket: &mut UnixStream, spin: &mut Spin, request: 
         panic!("{:?}", ring.answer())
     };
     black_box(ring.look(bytes));
-    ring.wipe(bytes);
+    ring.wipe(request.len(), bytes);
     bytes
 }
 
@@ -74,7 +74,7 @@ fn round_trip(criterion: &mut Criterion) {
     let mut client = ClientEnd::open(descriptor.as_fd()).unwrap();
     let (here, mut there) = UnixStream::pair().unwrap();
     let serving = thread::spawn(move || serve(server, here));
-    let mut spin = Spin::new();
+    let mut spin = Spin::new(LONGEST_FOR_ANSWERS);
     let mut group = criterion.benchmark_group("ring: round trip");
     for bytes in [64_u64, 4 << 10, 1 << 20] {
         group.throughput(Throughput::Bytes(bytes));

@@ -21,7 +21,7 @@ pub mod spin;
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mapping::Mapping;
 pub use mapping::{ANSWER_BYTES_MAX, REQUEST_BYTES_MAX};
@@ -138,7 +138,7 @@ impl ServerEnd {
         if control.asked.load(Ordering::SeqCst) == taken {
             return Waited::Sleep;
         }
-        if control.server_sleeps.swap(0, Ordering::SeqCst) == 1 {
+        if took_back(&control.server_sleeps) {
             Waited::There
         } else {
             Waited::ThereAndRung
@@ -168,10 +168,9 @@ impl ServerEnd {
             .filter(|bytes| *bytes <= REQUEST_BYTES_MAX)
     }
 
-    /// Takes the request: copies it out, as long as `room`, and wipes it.
+    /// Takes the request: copies it out, as long as `room`. The client wipes it once it is answered.
     pub fn take(&mut self, room: &mut [u8]) {
         self.mapping.read_request(room);
-        self.mapping.wipe_request(room.len());
         self.spin.woken();
         self.taken = self.taken.wrapping_add(1);
     }
@@ -197,8 +196,7 @@ impl ServerEnd {
             .server_cpu
             .store(spin::processor(), Ordering::Relaxed);
         control.answered.store(self.taken, Ordering::SeqCst);
-        let sleeps = control.client_sleeps.swap(0, Ordering::SeqCst) == 1;
-        if sleeps && length != ON_SOCKET {
+        if took_back(&control.client_sleeps) && length != ON_SOCKET {
             Bell::Ring
         } else {
             Bell::Silent
@@ -238,7 +236,7 @@ impl ClientEnd {
             .client_cpu
             .store(spin::processor(), Ordering::Relaxed);
         control.asked.store(self.asked, Ordering::SeqCst);
-        if control.server_sleeps.swap(0, Ordering::SeqCst) == 1 {
+        if took_back(&control.server_sleeps) {
             Bell::Ring
         } else {
             Bell::Silent
@@ -257,7 +255,7 @@ impl ClientEnd {
         if control.answered.load(Ordering::SeqCst) != asked {
             return Waited::Sleep;
         }
-        if control.client_sleeps.swap(0, Ordering::SeqCst) == 1 {
+        if took_back(&control.client_sleeps) {
             Waited::There
         } else {
             Waited::ThereAndRung
@@ -288,8 +286,14 @@ impl ClientEnd {
         self.mapping.answer_in_place(bytes)
     }
 
-    /// Wipes an answer that has been read.
-    pub fn wipe(&mut self, bytes: usize) {
-        self.mapping.wipe_answer(bytes);
+    /// Wipes a request that has been answered, and its answer once that has been read.
+    pub fn wipe(&mut self, request_bytes: usize, answer_bytes: usize) {
+        self.mapping.wipe_request(request_bytes);
+        self.mapping.wipe_answer(answer_bytes);
     }
+}
+
+/// Takes a flag back, and tells whether it was set. It is looked at first: an exchange would take its cache line from the other end each time.
+fn took_back(flag: &AtomicU32) -> bool {
+    flag.load(Ordering::SeqCst) == 1 && flag.swap(0, Ordering::SeqCst) == 1
 }

@@ -25,6 +25,8 @@ const USUAL_MIN: Duration = Duration::from_micros(15);
 const TAKEN_AWAY: Duration = Duration::from_micros(100);
 /// So many waits after the processor was taken away are not spun for longer than [`SHORT`].
 const BUSY_WAITS: u16 = 32;
+/// Looks at the memory before the clock is asked: one or two microseconds.
+const FIRST_LOOKS: u32 = 64;
 /// Looks at the memory between two looks at the clock.
 const LOOKS: u32 = 16;
 
@@ -59,8 +61,14 @@ impl Spin {
             self.learn(Duration::ZERO);
             return true;
         }
+        let spins = !alone && several_processors();
+        // The shortest waits are over before it is worth looking at a clock.
+        if spins && (0..FIRST_LOOKS).any(|_| looked(&there)) {
+            self.learn(Duration::ZERO);
+            return true;
+        }
         let begun = Instant::now();
-        if !alone && several_processors() && self.spin(begun, &there) {
+        if spins && self.spin(begun, &there) {
             self.learn(begun.elapsed());
             return true;
         }
@@ -71,11 +79,8 @@ impl Spin {
     fn spin(&mut self, begun: Instant, there: &impl Fn() -> bool) -> bool {
         let patience = self.patience();
         loop {
-            for _ in 0..LOOKS {
-                if there() {
-                    return true;
-                }
-                std::hint::spin_loop();
+            if (0..LOOKS).any(|_| looked(there)) {
+                return true;
             }
             let waited = begun.elapsed();
             if waited >= patience {
@@ -111,6 +116,14 @@ impl Spin {
     fn learn(&mut self, waited: Duration) {
         self.usual = (self.usual * 3 + waited.min(self.longest * 4)) / 4;
     }
+}
+
+fn looked(there: &impl Fn() -> bool) -> bool {
+    let seen = there();
+    if !seen {
+        std::hint::spin_loop();
+    }
+    seen
 }
 
 /// The processor that this thread runs on.

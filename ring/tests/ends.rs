@@ -68,7 +68,7 @@ fn ask(ring: &mut ClientEnd, socket: &mut UnixStream, spin: &mut Spin, request: 
         panic!("{:?}", ring.answer())
     };
     let answer = ring.look(bytes).to_vec();
-    ring.wipe(bytes);
+    ring.wipe(request.len(), bytes);
     answer
 }
 
@@ -134,19 +134,19 @@ fn the_largest_fit_and_larger_ones_are_told() {
 }
 
 #[test]
-fn what_was_taken_is_wiped() {
+fn what_was_asked_and_answered_is_wiped() {
     let (mut server, mut client) = ends();
     let _ = publish(&mut client, b"secret request");
     let mut taken = [0; 14];
     server.take(&mut taken);
-    let mut again = [1; 14];
-    server.take(&mut again);
-    assert_eq!(again, [0; 14]);
+    assert_eq!(&taken, b"secret request");
     assert!(server.writer().append(b"secret answer"));
     let _ = server.answer(Some(13));
     assert_eq!(client.look(13), b"secret answer");
-    client.wipe(13);
+    client.wipe(14, 13);
     assert_eq!(client.look(13), [0; 13]);
+    server.take(&mut taken);
+    assert_eq!(taken, [0; 14]);
 }
 
 #[test]
@@ -157,6 +157,7 @@ fn what_a_long_message_took_is_given_back() {
     let mut taken = vec![0; long.len()];
     server.take(&mut taken);
     assert!(taken == long);
+    client.wipe(long.len(), 0);
     let mut again = vec![1; long.len()];
     server.take(&mut again);
     assert!(again.iter().all(|byte| *byte == 0));

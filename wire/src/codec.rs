@@ -85,6 +85,18 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> 
     }
 }
 
+/// Serialises a run of bytes whole: `serde` would write a slice byte by byte. The format is the same.
+///
+/// # Errors
+/// What the serialiser says.
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the form that serde calls"
+)]
+pub fn bytes<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
 /// A list of at most `MAX` items: a count over it is refused before anything is set aside for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct List<T, const MAX: usize>(Vec<T>);

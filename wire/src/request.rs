@@ -9,7 +9,7 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::ck::{AttributeType, Kdf, MechanismType, Mgf, OaepSource, Rv, UserType};
-use crate::codec::List;
+use crate::codec::{self, List};
 use crate::secret::Secret;
 
 /// Most attributes in one template.
@@ -90,7 +90,7 @@ pub enum Parameter<'a> {
     None,
     /// An initialisation vector, or whatever came with a mechanism that the module does not know.
     #[serde(borrow)]
-    Bytes(&'a [u8]),
+    Bytes(#[serde(serialize_with = "codec::bytes")] &'a [u8]),
     /// `CK_AES_CTR_PARAMS`.
     Counter {
         /// How many bits of the block count.
@@ -101,8 +101,10 @@ pub enum Parameter<'a> {
     /// `CK_GCM_PARAMS`.
     Gcm {
         /// Initialisation vector.
+        #[serde(serialize_with = "codec::bytes")]
         iv: &'a [u8],
         /// Additional authenticated data.
+        #[serde(serialize_with = "codec::bytes")]
         aad: &'a [u8],
         /// Length of the tag in bits.
         tag_bits: u64,
@@ -125,8 +127,10 @@ pub enum Parameter<'a> {
         /// Key derivation function.
         kdf: Kdf,
         /// Data shared between the parties.
+        #[serde(serialize_with = "codec::bytes")]
         shared: &'a [u8],
         /// The other party's public point.
+        #[serde(serialize_with = "codec::bytes")]
         point: &'a [u8],
     },
     /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
@@ -141,6 +145,7 @@ pub enum Parameter<'a> {
         /// Ed25519ph instead of Ed25519.
         prehash: bool,
         /// Context of at most 255 bytes.
+        #[serde(serialize_with = "codec::bytes")]
         context: &'a [u8],
     },
     /// A parameter whose length or pointers do not fit its mechanism.
@@ -157,6 +162,7 @@ pub struct OaepParameter<'a> {
     /// Where the label comes from.
     pub source: OaepSource,
     /// The label.
+    #[serde(serialize_with = "codec::bytes")]
     pub label: &'a [u8],
 }
 
@@ -275,6 +281,7 @@ pub enum Request<'a> {
         session: SessionHandle,
         user: UserType,
         pin: Secret<'a>,
+        #[serde(serialize_with = "codec::bytes")]
         username: &'a [u8],
     },
     Logout {
@@ -415,6 +422,7 @@ pub enum Request<'a> {
     Verify {
         session: SessionHandle,
         data: Secret<'a>,
+        #[serde(serialize_with = "codec::bytes")]
         signature: &'a [u8],
     },
     VerifyUpdate {
@@ -423,6 +431,7 @@ pub enum Request<'a> {
     },
     VerifyFinal {
         session: SessionHandle,
+        #[serde(serialize_with = "codec::bytes")]
         signature: &'a [u8],
     },
     VerifyRecoverInit {
@@ -432,6 +441,7 @@ pub enum Request<'a> {
     },
     VerifyRecover {
         session: SessionHandle,
+        #[serde(serialize_with = "codec::bytes")]
         signature: &'a [u8],
         output: Output,
     },
@@ -457,6 +467,7 @@ pub enum Request<'a> {
         session: SessionHandle,
         mechanism: Mechanism<'a>,
         unwrapping_key: ObjectHandle,
+        #[serde(serialize_with = "codec::bytes")]
         wrapped: &'a [u8],
         template: Template<'a>,
     },
@@ -478,6 +489,7 @@ pub enum Request<'a> {
         session: SessionHandle,
         mechanism: Option<Mechanism<'a>>,
         key: ObjectHandle,
+        #[serde(serialize_with = "codec::bytes")]
         signature: &'a [u8],
     },
     VerifySignature {
@@ -514,6 +526,7 @@ pub enum Request<'a> {
         mechanism: Mechanism<'a>,
         key: ObjectHandle,
         data: Secret<'a>,
+        #[serde(serialize_with = "codec::bytes")]
         signature: &'a [u8],
     },
     /// C_EncryptInit and C_Encrypt in one.

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ck::{MechanismType, Rv, SessionState};
-use crate::codec::List;
+use crate::codec::{self, List};
 use crate::request::{FlatAttribute, ObjectHandle, SlotId, TEMPLATE_ATTRIBUTES_MAX};
 use crate::secret::Secret;
 
@@ -76,7 +76,7 @@ pub enum Body<'a> {
 pub enum AttributeAnswer<'a> {
     /// Its bytes, as the C structure has them. They are no secret of the object, and the client may keep them until something changes.
     #[serde(borrow)]
-    Open(&'a [u8]),
+    Open(#[serde(serialize_with = "codec::bytes")] &'a [u8]),
     /// Its bytes, which are a secret value that the object reveals: they are not kept.
     Secret(Secret<'a>),
     /// It is an array of attributes.

@@ -165,6 +165,20 @@ impl Alleged<u8> {
         Ok(copy)
     }
 
+    /// Copies bytes into `room` and tells how many, if they fit it.
+    pub(crate) fn copy_short(self, length: CK_ULONG, room: &mut [u8]) -> Result<Option<usize>, Rv> {
+        let bytes = self.refuse_hostile(length)?;
+        if bytes > room.len() {
+            return Ok(None);
+        }
+        if bytes > 0 {
+            // SAFETY: the source is not NULL, so `new` promises memory of the length told beside it; the room is as long, and memory of our
+            // own, so the two do not overlap.
+            unsafe { room.as_mut_ptr().copy_from_nonoverlapping(self.0, bytes) };
+        }
+        Ok(Some(bytes))
+    }
+
     /// A buffer whose length is an argument, to be filled whole.
     pub(crate) fn room(self, length: CK_ULONG) -> Result<Room, Rv> {
         Ok(Room {

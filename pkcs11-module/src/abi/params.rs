@@ -24,8 +24,45 @@ pub(crate) struct Mechanism {
     kind: MechanismType,
     shape: Shape,
     /// The first and the second run of bytes of the parameter; which they are depends on the shape.
-    first: WipedBuffer,
-    second: WipedBuffer,
+    first: Run,
+    second: Run,
+}
+
+/// A run of bytes of a parameter. Most are vectors and labels of a few bytes, which need no memory of their own; none is a secret.
+enum Run {
+    Short {
+        bytes: [u8; SHORT_BYTES],
+        length: usize,
+    },
+    Long(WipedBuffer),
+}
+
+/// Longest run that is short.
+const SHORT_BYTES: usize = 64;
+
+impl Run {
+    const EMPTY: Self = Self::Short {
+        bytes: [0; SHORT_BYTES],
+        length: 0,
+    };
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Short { bytes, length } => bytes.get(..*length).unwrap_or_default(),
+            Self::Long(buffer) => buffer.bytes(),
+        }
+    }
+
+    /// Copies a run; more than `bytes_max` are refused before any is read.
+    fn copy(start: Alleged<u8>, length: CK_ULONG, bytes_max: usize) -> Result<Self, Rv> {
+        let mut short = [0; SHORT_BYTES];
+        if let Some(length) = start.copy_short(length, &mut short)? {
+            let bytes = short;
+            return Ok(Self::Short { bytes, length });
+        }
+        let long = start.copy(length, bytes_max, Rv::MECHANISM_PARAM_INVALID)?;
+        Ok(Self::Long(long))
+    }
 }
 
 /// A parameter less its runs of bytes.
@@ -145,7 +182,7 @@ impl Mechanism {
             (Shape::Counter { bits, .. }, Shape::Counter { bits: others, .. }) => bits == others,
             (one, other) => one == other,
         };
-        let length = |run: &WipedBuffer| run.bytes().len();
+        let length = |run: &Run| run.bytes().len();
         self.kind == other.kind
             && shapes
             && length(&self.first) == length(&other.first)
@@ -158,8 +195,8 @@ impl Mechanism {
         let mut parts = Self {
             kind,
             shape: Shape::Malformed,
-            first: WipedBuffer::new(),
-            second: WipedBuffer::new(),
+            first: Run::EMPTY,
+            second: Run::EMPTY,
         };
         // An error is a run of bytes that cannot be had: the token says CKR_MECHANISM_PARAM_INVALID to a malformed parameter.
         if let Ok(shape) = parts.read(&Parameters::of(mechanism)) {
@@ -339,12 +376,8 @@ impl Parameters {
         }
     }
 
-    fn bytes(&self) -> Result<WipedBuffer, Rv> {
-        self.start.copy(
-            self.length,
-            PARAMETER_BYTES_MAX,
-            Rv::MECHANISM_PARAM_INVALID,
-        )
+    fn bytes(&self) -> Result<Run, Rv> {
+        Run::copy(self.start, self.length, PARAMETER_BYTES_MAX)
     }
 
     /// Reads a structure whose length must be exact. Only numbers, arrays of bytes and pointers are asked for here, of which every
@@ -358,10 +391,10 @@ impl Parameters {
     }
 }
 
-fn run(start: *mut u8, length: CK_ULONG, bytes_max: usize) -> Result<WipedBuffer, Rv> {
+fn run(start: *mut u8, length: CK_ULONG, bytes_max: usize) -> Result<Run, Rv> {
     // SAFETY: the caller's promise for a parameter covers the memory that its fields point to, of the length told beside them.
     let start = unsafe { Alleged::new(start) };
-    start.copy(length, bytes_max, Rv::MECHANISM_PARAM_INVALID)
+    Run::copy(start, length, bytes_max)
 }
 
 fn read_counter(parameters: &Parameters) -> Result<Shape, Rv> {

@@ -168,11 +168,14 @@ impl Connection {
         let total = match asked {
             None => self.receive_frame()?,
             Some(asked) => match self.wait_for_memory(asked.kind)? {
-                Arrived::Frame(total) => total,
+                Arrived::Frame(total) => {
+                    self.wipe_request(asked.bytes);
+                    total
+                }
                 Arrived::Memory(bytes) => {
                     let ring = self.ring.as_mut().ok_or(Failure::Lost)?;
                     let outcome = seen(ring.end.look(bytes), read);
-                    ring.end.wipe(bytes);
+                    ring.end.wipe(asked.bytes, bytes);
                     return outcome;
                 }
             },
@@ -260,6 +263,12 @@ impl Connection {
         let total = HEADER_BYTES.saturating_add(payload);
         self.incoming.lengthen(total).map_err(|_| Failure::Memory)?;
         Ok(total)
+    }
+
+    fn wipe_request(&mut self, bytes: usize) {
+        if let Some(ring) = &mut self.ring {
+            ring.end.wipe(bytes, 0);
+        }
     }
 
     fn wipe_incoming(&mut self, used: usize) {
