@@ -19,7 +19,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use strongroom::application::Application;
 use strongroom::audit::{Level, Principal};
 use strongroom::limits::Limits;
-use strongroom::ports::{Journal, MemoryClock, MemoryStore, StoreError, Time};
+use strongroom::ports::{Journal, MemoryChanges, MemoryClock, MemoryStore, StoreError, Time};
 use strongroom::service::{Ports, Service, Settings};
 use strongroom::vault::PinCost;
 use strongroom_keymem::{Config, Locking, SecretBytes, SecretVec};
@@ -71,6 +71,7 @@ impl Guest {
             store: Arc::new(MemoryStore::new()),
             journal: Arc::new(Nowhere),
             clock: Arc::new(MemoryClock::new(Time(1_795_343_807_123))),
+            changes: Arc::new(MemoryChanges::default()),
         };
         let settings = Settings {
             audit_level: Level::All,
@@ -118,13 +119,11 @@ impl Guest {
             pin: Secret::new(SO_PIN),
             label: *b"a token                         ",
         });
-        let open = encoded(&Request::OpenSession {
+        let session = SessionHandle(1);
+        self.done(&Request::OpenSession {
             slot: SLOT,
             flags: flag::SERIAL_SESSION | flag::RW_SESSION,
-        });
-        let session = self.sent(&open, |answer| match answer.body {
-            Body::Session(session) => session,
-            other => panic!("no session but {other:?}"),
+            session,
         });
         let login = |user, pin| {
             self.done(&Request::Login {

@@ -20,6 +20,8 @@ mod error;
 pub mod gcm;
 pub mod kdf;
 pub mod mac;
+#[cfg(feature = "passwords")]
+pub mod password;
 pub mod pkcs8;
 pub mod random;
 pub mod rsa;

@@ -48,6 +48,10 @@ pub(crate) struct Place {
 
 /// What is active of one kind.
 #[derive(Default)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "it is filled and emptied with each operation: a box would be an allocation each time"
+)]
 pub(crate) enum Active {
     /// Nothing, neither here nor in the daemon.
     #[default]

@@ -113,7 +113,9 @@ mod tests {
         }
         assert_eq!(fetched.borrow()[..3], [32, 256, 512]);
         // All fetches are multiples of 32 here, so nothing was left over.
-        let expected: Vec<u8> = (1..=given.len()).map(|count| (count % 256) as u8).collect();
+        let expected: Vec<u8> = (1..=given.len())
+            .map(|count| u8::try_from(count % 256).unwrap())
+            .collect();
         assert_eq!(given, expected);
     }
 

@@ -9,7 +9,7 @@ use strongroom_wire::request::Request;
 use super::Service;
 use crate::application::Application;
 use crate::chapter::{
-    Reply, cipher, digest, dual, keys, objects, random, sessions, sign, wrapping,
+    Desk, Reply, cipher, digest, dual, keys, objects, random, sessions, sign, wrapping,
 };
 use crate::error::{Error, Result};
 
@@ -76,25 +76,35 @@ impl Service {
             R::VerifySignatureFinal { .. } => sign::verify_signature_final(desk),
             R::SeedRandom { seed, .. } => random::seed(desk, seed.expose()),
             R::GenerateRandom { bytes, .. } => random::generate(desk, *bytes),
-            R::SignOnce { mechanism, key, data, output, .. } => {
-                sign::sign_init(desk, Some(mechanism), *key)?;
-                sign::sign(desk, data.expose(), *output)
-            }
-            R::VerifyOnce { mechanism, key, data, signature, .. } => {
-                sign::verify_init(desk, Some(mechanism), *key)?;
-                sign::verify(desk, data.expose(), signature)
-            }
-            R::EncryptOnce { mechanism, key, data, output, .. } => {
-                cipher::encrypt_init(desk, Some(mechanism), *key)?;
-                cipher::encrypt(desk, data.expose(), *output)
-            }
-            R::DecryptOnce { mechanism, key, data, output, .. } => {
-                cipher::decrypt_init(desk, Some(mechanism), *key)?;
-                cipher::decrypt(desk, data.expose(), *output)
-            }
+            R::SignOnce { .. } | R::VerifyOnce { .. } | R::EncryptOnce { .. } | R::DecryptOnce { .. } => once(desk, request),
             // Answered before a session is looked for.
             R::Hello { .. } | R::Goodbye | R::SlotList | R::SlotInfo { .. } | R::TokenInfo { .. } | R::Mechanisms { .. }
             | R::InitToken { .. } | R::OpenSession { .. } | R::CloseSession { .. } | R::CloseAllSessions { .. } => Err(Error::GeneralError),
         }
+    }
+}
+
+/// Init and operation in one.
+#[rustfmt::skip]
+fn once(desk: &Desk<'_>, request: &Request<'_>) -> Result<Reply> {
+    use Request as R;
+    match request {
+        R::SignOnce { mechanism, key, data, output, .. } => {
+            sign::sign_init(desk, Some(mechanism), *key)?;
+            sign::sign(desk, data.expose(), *output)
+        }
+        R::VerifyOnce { mechanism, key, data, signature, .. } => {
+            sign::verify_init(desk, Some(mechanism), *key)?;
+            sign::verify(desk, data.expose(), signature)
+        }
+        R::EncryptOnce { mechanism, key, data, output, .. } => {
+            cipher::encrypt_init(desk, Some(mechanism), *key)?;
+            cipher::encrypt(desk, data.expose(), *output)
+        }
+        R::DecryptOnce { mechanism, key, data, output, .. } => {
+            cipher::decrypt_init(desk, Some(mechanism), *key)?;
+            cipher::decrypt(desk, data.expose(), *output)
+        }
+        _ => Err(Error::GeneralError),
     }
 }

@@ -15,8 +15,9 @@
 use serde::{Deserialize, Serialize};
 use strongroom_crypto::digest::Hash;
 use strongroom_crypto::gcm::GcmKey;
-use strongroom_crypto::kdf::{self, Argon2Cost};
+use strongroom_crypto::kdf;
 use strongroom_crypto::mac::HmacKey;
+use strongroom_crypto::password::{self, Argon2Cost};
 use strongroom_crypto::random;
 use strongroom_keymem::{SecretBytes, SecretVec};
 
@@ -202,7 +203,7 @@ fn slot_cipher(
     };
     let stretched = SecretBytes::filled_by(KEY_BYTES, |out| {
         keys.pepper
-            .with(|pepper| kdf::argon2id(pin, salt, pepper, cost, out))
+            .with(|pepper| password::argon2id(pin, salt, pepper, cost, out))
     })?;
     let slot_key = derive(
         &stretched,

@@ -15,7 +15,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use strongroom_crypto::kdf::Argon2Cost;
+use strongroom_crypto::password::Argon2Cost;
 use strongroom_keymem::{OutOfMemory, SecretBytes, SecretVec};
 
 use crate::store::sync_directory;

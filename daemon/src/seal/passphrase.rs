@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use strongroom_crypto::kdf::{Argon2Cost, argon2id};
+use strongroom_crypto::password::{Argon2Cost, argon2id};
 use strongroom_crypto::random;
 use strongroom_keymem::SecretBytes;
 

@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
-use strongroom_crypto::kdf::Argon2Cost;
+use strongroom_crypto::password::Argon2Cost;
 use strongroom_keymem::SecretBytes;
 use strongroomd::seal::{ROOT_KEY_BYTES, SealError, SealProvider, StoreState};
 

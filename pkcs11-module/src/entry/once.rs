@@ -249,7 +249,7 @@ fn goes_in_parts(whole: Whole<'_>, mechanism: &Mechanism, wanted: Output) -> boo
     // What padding takes away is not known before; there is room enough if it took nothing.
     let longest = mechanism
         .cipher_output(encrypts, bytes)
-        .or(Some(bytes).filter(|bytes| !encrypts && bytes.is_multiple_of(16)));
+        .or_else(|| Some(bytes).filter(|bytes| !encrypts && bytes.is_multiple_of(16)));
     data.len() > PART_BYTES
         && mechanism.streams(encrypts)
         && longest.is_some_and(|longest| wanted.short(longest).is_none())

@@ -31,7 +31,7 @@ const LAWS: &[(&str, &[&str])] = &[
     ),
     (
         "pkcs11-module/Cargo.toml",
-        &["strongroom-wire", "strongroom-ring"],
+        &["strongroom-wire", "strongroom-ring", "strongroom-crypto"],
     ),
     ("cli/Cargo.toml", &["strongroom-wire"]),
     (
