@@ -12,6 +12,7 @@ use super::slots::absent;
 use super::{ask, ask_known, done, tell};
 use crate::abi::In;
 use crate::process::Instance;
+use crate::sessions::Session;
 
 /// C_OpenSession.
 pub(crate) fn open(at: &Instance, slot: SlotId, flags: u64) -> Result<SessionHandle, Rv> {
@@ -38,7 +39,7 @@ pub(crate) fn close(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
         && let Some(other) = at.sessions.untold(closing.slot).first()
     {
         // With the last session that it knows the daemon would end the login, which the others still have.
-        tell(at, other)?;
+        tell_if_open(at, other)?;
     }
     if at.sessions.remove(session)? {
         ask_known(
@@ -62,9 +63,17 @@ pub(crate) fn close_all(at: &Instance, slot: SlotId) -> Result<(), Rv> {
 /// Tells the daemon of every session of a slot, where the number or the kind of sessions matters.
 pub(super) fn tell_all(at: &Instance, slot: SlotId) -> Result<(), Rv> {
     for session in at.sessions.untold(slot) {
-        tell(at, &session)?;
+        tell_if_open(at, &session)?;
     }
     Ok(())
+}
+
+/// Tells the daemon of a session, unless another thread has closed it meanwhile.
+fn tell_if_open(at: &Instance, session: &Session) -> Result<(), Rv> {
+    match tell(at, session) {
+        Err(Rv::SESSION_HANDLE_INVALID) => Ok(()),
+        told => told,
+    }
 }
 
 /// Before a login: an officer's is refused beside read-only sessions, so the daemon must know all.
