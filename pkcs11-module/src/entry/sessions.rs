@@ -15,7 +15,7 @@ use crate::process::Instance;
 
 /// C_OpenSession.
 pub(crate) fn open(at: &Instance, slot: SlotId, flags: u64) -> Result<SessionHandle, Rv> {
-    let now = at.client.stamps.now();
+    let now = at.client.now();
     let granted = at.client.sessions_max();
     if let Some(session) = at.sessions.open_untold(slot, flags, granted, now) {
         return Ok(session);
