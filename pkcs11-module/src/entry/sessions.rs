@@ -9,7 +9,7 @@ use strongroom_wire::request::{Request, SessionHandle, SlotId};
 use strongroom_wire::response::{Body, SessionInfo};
 
 use super::slots::absent;
-use super::{ask, ask_known, done, tell};
+use super::{ask, ask_known, done, settle, tell};
 use crate::abi::In;
 use crate::process::Instance;
 
@@ -39,6 +39,14 @@ pub(crate) fn close(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
     {
         // With the last session that it knows the daemon would end the login, which the others still have.
         tell(at, other)?;
+    }
+    if closing.is_known() {
+        // Its objects go with it, and others may have begun something with them.
+        for other in at.sessions.with_something_begun() {
+            if other.handle != session {
+                settle(at, &other);
+            }
+        }
     }
     if at.sessions.remove(session)? {
         ask_known(
