@@ -21,7 +21,7 @@ use self::connection::Connection;
 pub(crate) use self::descriptors::Descriptors;
 use crate::abi::system;
 use crate::locate::Locator;
-use crate::stamp::Stamps;
+use crate::stamp::{Stamp, Stamps};
 use crate::start::Starter;
 
 /// Most connections of one process. Calls beyond it wait for one: the daemon's own workers are fewer.
@@ -57,6 +57,8 @@ pub(crate) struct Client {
     pub(crate) stamps: Stamps,
     /// Most sessions that the daemon grants an application; none as long as it has not said.
     sessions_max: AtomicU64,
+    /// When the daemon was last seen alive, as [`system::tick`] tells it.
+    alive_at: AtomicU64,
     pool: Mutex<Pool>,
     freed: Condvar,
 }
@@ -85,6 +87,7 @@ impl Client {
             descriptors,
             stamps: Stamps::new(),
             sessions_max: AtomicU64::new(0),
+            alive_at: AtomicU64::new(0),
             pool: Mutex::new(Pool {
                 idle: Vec::new(),
                 open: 0,
@@ -98,6 +101,21 @@ impl Client {
     /// Most sessions that the daemon grants an application.
     pub(crate) fn sessions_max(&self) -> u64 {
         self.sessions_max.load(Ordering::Relaxed)
+    }
+
+    /// The stamp of now. A daemon that is gone counts no changes, so once a tick it is looked whether it is there: no other can have
+    /// taken its place within a tick.
+    pub(crate) fn now(&self) -> Option<Stamp> {
+        let tick = system::tick();
+        if self.alive_at.load(Ordering::Relaxed) != tick {
+            self.alive_at.store(tick, Ordering::Relaxed);
+            // Where all connections are in use, their calls will find out.
+            let gone = self.lock().idle.last().is_some_and(|idle| !idle.is_open());
+            if gone {
+                self.discard_idle();
+            }
+        }
+        self.stamps.now()
     }
 
     /// Asks the daemon, and hands its answer to `read` while it lies in the connection's buffer.

@@ -4,7 +4,7 @@
 //! What must never live here: login, objects, or whether something is allowed; the daemon has that.
 //! Who calls it: the entries.
 //!
-//! The module chooses the handles. A session that is opened where sessions were opened before, with nothing changed since, is not told of
+//! The module chooses the handles. A session that is opened beside another one, with nothing changed since that was opened, is not told of
 //! until it is used: applications open a session for each signature, or a pool of which they use a few.
 
 use std::collections::HashMap;
@@ -128,6 +128,11 @@ impl Sessions {
             return None;
         }
         let mut table = self.write();
+        // Beside one that the daemon knows: it counts the sessions of all applications before a token is initialised again.
+        let beside = |other: &Arc<Session>| other.slot == slot && other.is_known();
+        if !table.values().any(beside) {
+            return None;
+        }
         let open = u64::try_from(table.len()).unwrap_or(u64::MAX);
         if open >= granted || self.untold.load(Ordering::Relaxed) >= UNTOLD_MAX {
             return None;

@@ -269,6 +269,34 @@ impl<T: Sync + 'static> Latest<T> {
     }
 }
 
+/// Whether the other end of a stream is still there; asks without waiting.
+pub(crate) fn is_open(socket: BorrowedFd<'_>) -> bool {
+    let mut asked = libc::pollfd {
+        fd: socket.as_raw_fd(),
+        events: libc::POLLRDHUP,
+        revents: 0,
+    };
+    // SAFETY: one structure, which lives as long as the call.
+    let told = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    // Where the system does not say, the next request will tell.
+    told <= 0
+}
+
+/// A number that changes every few milliseconds; it costs no system call.
+pub(crate) fn tick() -> u64 {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: one structure, which lives as long as the call. Should it stay as it is, the tick is always the same.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut time) };
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(nanoseconds)
+}
+
 fn owned(number: RawFd) -> io::Result<OwnedFd> {
     if number < 0 {
         return Err(io::Error::last_os_error());

@@ -107,6 +107,11 @@ impl Connection {
         descriptors.next()
     }
 
+    /// Whether the daemon is still at the other end.
+    pub(super) fn is_open(&self) -> bool {
+        system::is_open(self.stream.as_fd())
+    }
+
     /// Bounds each wait for the daemon, or lifts the bound.
     pub(super) fn limit(&self, limit: Option<Duration>) -> io::Result<()> {
         self.stream.set_read_timeout(limit)?;

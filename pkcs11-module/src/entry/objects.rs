@@ -69,7 +69,7 @@ pub(crate) fn attribute_value(
     wanted: &Wanted,
 ) -> Result<(), Rv> {
     let place = (at.sessions.get(session)?.slot, object);
-    let now = at.client.stamps.now();
+    let now = at.client.now();
     if let Some(now) = now
         && let Some(kept) = at.kept.show(place, now, wanted.kinds(), |answers| {
             wanted.deliver(answers)

@@ -129,7 +129,7 @@ pub(crate) fn init(
     if begun {
         return Err(Rv::OPERATION_ACTIVE);
     }
-    let now = at.client.stamps.now();
+    let now = at.client.now();
     if place.would_agree(&mechanism, key, now) {
         place.active = Active::Begun(mechanism, key);
         at.sessions.count_begun(1);

@@ -9,14 +9,14 @@ use strongroom_wire::request::{Request, SessionHandle, SlotId};
 use strongroom_wire::response::{Body, SessionInfo};
 
 use super::slots::absent;
-use super::{ask, ask_known, done, tell};
+use super::{ask, ask_known, done, settle, tell};
 use crate::abi::In;
 use crate::process::Instance;
 use crate::sessions::Session;
 
 /// C_OpenSession.
 pub(crate) fn open(at: &Instance, slot: SlotId, flags: u64) -> Result<SessionHandle, Rv> {
-    let now = at.client.stamps.now();
+    let now = at.client.now();
     let granted = at.client.sessions_max();
     if let Some(session) = at.sessions.open_untold(slot, flags, granted, now) {
         return Ok(session);
@@ -40,6 +40,14 @@ pub(crate) fn close(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
     {
         // With the last session that it knows the daemon would end the login, which the others still have.
         tell_if_open(at, other)?;
+    }
+    if closing.is_known() {
+        // Its objects go with it, and others may have begun something with them.
+        for other in at.sessions.with_something_begun() {
+            if other.handle != session {
+                settle(at, &other);
+            }
+        }
     }
     if at.sessions.remove(session)? {
         ask_known(

@@ -7,14 +7,18 @@
 #![allow(clippy::print_stdout, reason = "its standard output is its answer")]
 #![allow(clippy::expect_used, clippy::panic, reason = "the test sees it end")]
 
-use std::io::BufRead as _;
+use std::collections::HashSet;
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::Path;
 
 use cryptoki_sys::{
-    CKA_CLASS, CKA_KEY_TYPE, CKA_LABEL, CKA_PRIVATE, CKA_SIGN, CKA_TOKEN, CKA_VALUE,
-    CKK_GENERIC_SECRET, CKM_SHA256_HMAC, CKO_DATA, CKO_SECRET_KEY, CKU_SO, CKU_USER,
+    CK_OBJECT_HANDLE, CKA_CLASS, CKA_KEY_TYPE, CKA_LABEL, CKA_PRIVATE, CKA_SIGN, CKA_TOKEN,
+    CKA_VALUE, CKK_GENERIC_SECRET, CKM_SHA256_HMAC, CKO_DATA, CKO_SECRET_KEY, CKU_SO, CKU_USER,
 };
 use strongroom_tests::{Module, Rv, Session, Way, template};
+
+/// Bytes of one draw: two that are equal are no accident.
+const DRAW_BYTES: usize = 16;
 
 fn main() {
     let path = std::env::args().nth(1).expect("the path of the module");
@@ -44,6 +48,11 @@ fn answer<'m>(
             *session = Some(Session::open_rw(module, slot)?);
             Ok(String::new())
         }
+        ["close"] => opened().close().map(|()| String::new()),
+        ["init", label, pin] => {
+            let slot = module.slot_labelled(label).expect("the token");
+            module.init_token(slot, pin, label).map(|()| String::new())
+        }
         ["state"] => opened().state().map(|state| state.to_string()),
         ["login", "so", pin] => opened().login(CKU_SO, pin).map(|()| String::new()),
         ["login", "user", pin] => opened().login(CKU_USER, pin).map(|()| String::new()),
@@ -61,6 +70,24 @@ fn answer<'m>(
                 CKA_VALUE => "made by a stranger",
             };
             opened().create(&template).map(|object| object.to_string())
+        }
+        ["relabel", from, to] => {
+            let object = only(opened(), from)?;
+            opened().set(object, &template! { CKA_LABEL => *to })?;
+            Ok(String::new())
+        }
+        ["forbid", label] => {
+            let object = only(opened(), label)?;
+            opened().set(object, &template! { CKA_SIGN => false })?;
+            Ok(String::new())
+        }
+        ["destroy", label] => {
+            let object = only(opened(), label)?;
+            opened().destroy(object).map(|()| String::new())
+        }
+        ["random-after-fork", draws] => {
+            let draws: usize = draws.parse().expect("a number");
+            random_after_fork(module, opened(), draws).map(|equal| equal.to_string())
         }
         ["mac", seconds] => {
             let key = opened().create(&template! {
@@ -82,4 +109,49 @@ fn answer<'m>(
         }
         other => panic!("no such command: {other:?}"),
     }
+}
+
+/// The one object with a label.
+fn only(session: Session<'_>, label: &str) -> Result<CK_OBJECT_HANDLE, Rv> {
+    match session.find(&template! { CKA_LABEL => label })?[..] {
+        [object] => Ok(object),
+        ref other => panic!("{} objects labelled {label}", other.len()),
+    }
+}
+
+/// Draws in this process, in a child that initialises, and in this process again; how many of the draws came twice.
+fn random_after_fork(module: &Module, session: Session<'_>, draws: usize) -> Result<usize, Rv> {
+    let draw = |session: Session<'_>| -> Result<Vec<u8>, Rv> {
+        let mut all = Vec::new();
+        for _ in 0..draws {
+            all.extend_from_slice(&session.random(DRAW_BYTES)?);
+        }
+        Ok(all)
+    };
+    let mut all = draw(session)?;
+    let slot = session.info()?.slotID;
+    let (mut reader, mut writer) = std::io::pipe().expect("a pipe");
+    // SAFETY: this process has one thread, so the child may do whatever it could.
+    let child = unsafe { libc::fork() };
+    assert!(child >= 0, "fork");
+    if child == 0 {
+        let drawn = module
+            .initialize()
+            .and_then(|()| Session::open_rw(module, slot))
+            .and_then(draw);
+        let good = drawn.is_ok_and(|bytes| writer.write_all(&bytes).is_ok());
+        // SAFETY: ends this process; nothing of the parent's is written out twice.
+        unsafe { libc::_exit(i32::from(!good)) };
+    }
+    drop(writer);
+    all.extend(draw(session)?);
+    let before = all.len();
+    reader.read_to_end(&mut all).expect("the child writes");
+    assert_eq!(all.len(), before + draws * DRAW_BYTES, "the child draws");
+    let mut status = 0;
+    // SAFETY: the child is our own, and the status is memory of ours.
+    unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!(status, 0, "the child ends well");
+    let different: HashSet<&[u8]> = all.chunks(DRAW_BYTES).collect();
+    Ok(draws * 3 - different.len())
 }

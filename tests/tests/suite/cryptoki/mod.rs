@@ -7,6 +7,7 @@
 mod attributes;
 mod client;
 mod find;
+mod kept;
 mod objects;
 mod pins;
 mod protection;
