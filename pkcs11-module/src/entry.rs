@@ -125,7 +125,7 @@ fn enter(at: &Instance, request: &Request<'_>) -> Result<(), Rv> {
 
 /// Sees to it that the daemon knows a session.
 fn tell(at: &Instance, session: &Session) -> Result<(), Rv> {
-    at.sessions.tell(session, || {
+    let told = at.sessions.tell(session, || {
         let request = Request::OpenSession {
             slot: session.slot,
             flags: session.flags,
@@ -141,7 +141,11 @@ fn tell(at: &Instance, session: &Session) -> Result<(), Rv> {
                 Rv::SESSION_HANDLE_INVALID
             }
         })
-    })
+    });
+    if told == Err(Rv::SESSION_HANDLE_INVALID) {
+        let _gone = at.sessions.remove(session.handle);
+    }
+    told
 }
 
 /// Tells the daemon what a session has begun here. A refusal is told by the function that needs the operation.

@@ -40,7 +40,8 @@ pub(crate) struct Stamps {
 }
 
 struct Watched {
-    watcher: Watcher,
+    /// None of a daemon that gave no page.
+    watcher: Option<Watcher>,
     number: u64,
 }
 
@@ -58,7 +59,7 @@ impl Stamps {
         let watched = self.watcher.load()?;
         Some(Stamp {
             daemon: watched.number,
-            counted: watched.watcher.counted(),
+            counted: watched.watcher.as_ref()?.counted(),
             own: self.own.load(Ordering::Acquire),
         })
     }
@@ -71,10 +72,13 @@ impl Stamps {
     /// A connection has been made, and this page came with it, or none. The first connection to a daemon takes its page.
     pub(crate) fn watch(&self, page: Option<BorrowedFd<'_>>) {
         let before = self.watcher.load();
-        let Some(watcher) = page.and_then(|page| Watcher::open(page).ok()) else {
-            return;
+        let watcher = page.and_then(|page| Watcher::open(page).ok());
+        let same = match (before.and_then(|before| before.watcher.as_ref()), &watcher) {
+            (Some(one), Some(other)) => one.is_same(other),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
         };
-        if before.is_some_and(|before| before.watcher.is_same(&watcher)) {
+        if same {
             return;
         }
         let watched = Watched {
@@ -118,5 +122,7 @@ mod tests {
         stamps.watch(Some(other.descriptor()));
         other.count();
         assert_ne!(stamps.now(), before, "another daemon with the same count");
+        stamps.watch(None);
+        assert_eq!(stamps.now(), None, "a daemon without a page");
     }
 }
