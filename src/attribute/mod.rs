@@ -107,13 +107,21 @@ static PLACES: [u8; PLACES_END] = {
     let mut places = [0; PLACES_END];
     let mut place: u8 = 0;
     while (place as usize) < FLAGS.len() {
-        places[FLAGS[place as usize].0 as usize] = place + 1;
+        places[number_of(FLAGS[place as usize])] = place + 1;
         place += 1;
     }
     places
 };
 /// One more than the last number in [`FLAGS`].
-const PLACES_END: usize = FLAGS[FLAGS.len() - 1].0 as usize + 1;
+const PLACES_END: usize = number_of(FLAGS[FLAGS.len() - 1]) + 1;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the numbers of the booleans are far below 2^16"
+)]
+const fn number_of(flag: AttributeType) -> usize {
+    flag.0 as usize
+}
 
 /// The bit of a boolean attribute.
 fn bit(kind: AttributeType) -> Option<u64> {
