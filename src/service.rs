@@ -36,7 +36,7 @@ use crate::chapter::{Desk, Reply, sessions, slots};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::mechanism;
-use crate::object::SESSION_OBJECT_FIRST;
+use crate::object::{Object, SESSION_OBJECT_FIRST};
 use crate::ports::{Changes, Clock, Journal, Store, StoreError};
 use crate::sink::Locked;
 use crate::token::Token;
@@ -362,25 +362,27 @@ impl Service {
         request: &Request<'_>,
     ) -> std::result::Result<Recorded<(Reply, strongroom_wire::ck::Rv)>, Malformed> {
         let facts = event::Facts::of(request);
-        let object_id = self.object_id(application, &facts);
+        let object = self.named_object(application, &facts);
         let result = self.dispatch(application, request);
         let (reply, rv) = answer::outcome(result);
-        let event = facts.event(&application.principal, object_id.as_deref(), &reply, rv);
+        let object_id = object.as_ref().map(|object| object.unique_id());
+        let event = facts.event(&application.principal, object_id, &reply, rv);
         self.audit
             .read()
             .record(&event, (reply, rv))
             .map_err(|_| Malformed)
     }
 
-    /// `CKA_UNIQUE_ID` of the object that a request names, looked up before it may be gone.
-    fn object_id(&self, application: &Application, facts: &event::Facts) -> Option<String> {
-        if !facts.management || self.audit.read().level() == Level::None {
+    /// The object that a request names, for its `CKA_UNIQUE_ID` in the audit: looked up before it may be gone.
+    fn named_object(&self, application: &Application, facts: &event::Facts) -> Option<Arc<Object>> {
+        if !facts.management {
             return None;
         }
-        let session = application.session(facts.session?).ok()?;
-        let settings = self.settings.read().clone();
-        let desk = self.desk(&session, &settings);
-        Some(desk.object(facts.object?)?.unique_id().to_owned())
+        let (session, object) = (facts.session?, facts.object?);
+        if self.audit.read().level() == Level::None {
+            return None;
+        }
+        application.session(session).ok()?.object(object)
     }
 
     fn desk<'d>(

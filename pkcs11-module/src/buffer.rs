@@ -5,7 +5,6 @@
 //! Who calls it: the client for its frames, the C boundary for what it copies in.
 
 use strongroom_wire::codec::{CodecError, Sink};
-use strongroom_wire::secret::Secret;
 
 use crate::abi::system;
 
@@ -39,11 +38,6 @@ impl WipedBuffer {
     /// The bytes, for writing.
     pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
-    }
-
-    /// The bytes as a field of a message.
-    pub(crate) fn secret(&self) -> Secret<'_> {
-        Secret::new(&self.0)
     }
 
     /// Makes the buffer at least this long; new bytes are zero.

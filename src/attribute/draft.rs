@@ -4,6 +4,7 @@
 //! What must never live here: where the object is kept, and who asked.
 //! Who calls it: the chapters of objects and keys.
 
+use parking_lot::Mutex;
 use strongroom_crypto::aes;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::random;
@@ -11,8 +12,7 @@ use strongroom_keymem::SecretBytes;
 use strongroom_wire::ck::{AttributeType, CertificateType, KeyType, MechanismType, ObjectClass};
 
 use super::table::{
-    self, CHANGEABLE, COMPUTED, COPY_CHANGES, OFFICER_SETS, Preset, Row, STAYS_FALSE, STAYS_TRUE,
-    Shape,
+    self, CHANGEABLE, COMPUTED, COPY_CHANGES, OFFICER_SETS, Row, STAYS_FALSE, STAYS_TRUE, Shape,
 };
 use super::template::{Entry, Intent, Template, without_leading_zeros};
 use super::{Attributes, Value};
@@ -75,18 +75,11 @@ impl Draft {
         asker: Asker,
     ) -> Result<Self> {
         let shape = shape_of(template, &implied)?;
-        let rows = table::rows(shape);
         let mut draft = Self {
             shape,
-            attributes: Attributes::default(),
+            attributes: table::presets(shape).roomy(),
             secrets: Vec::new(),
         };
-        // A preset of what is material would stand before the material itself; it is filled in when the object is completed.
-        for row in rows.iter().filter(|row| !row.is_material()) {
-            if let Some(value) = preset(row.preset) {
-                draft.attributes.set(row.kind, value);
-            }
-        }
         for entry in template.entries() {
             draft.take::<I>(entry, asker)?;
         }
@@ -95,7 +88,7 @@ impl Draft {
         let missing = |row: &&Row| {
             row.has(I::NEEDS) && !draft.attributes.has(row.kind) && !draft.has_secret(row.kind)
         };
-        if rows.iter().any(missing) {
+        if table::rows(shape).iter().any(missing) {
             return Err(Error::TemplateIncomplete);
         }
         Ok(draft)
@@ -380,15 +373,47 @@ impl Draft {
 /// # Errors
 /// [`Error::GeneralError`] when there is no randomness.
 pub fn unique_id() -> Result<Value> {
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    let mut random_bytes = [0; 16];
-    random::fill(&mut random_bytes)?;
-    let digits = random_bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|nibble| DIGITS.get(usize::from(nibble)).copied())
-        .collect();
-    Ok(Value::Bytes(digits))
+    let random = UNIQUE.lock().take()?;
+    let digit = |at: u32| {
+        let nibble = (random >> (at * 4)) & 15;
+        char::from_digit(nibble as u32, 16).map_or(b'0', |digit| digit as u8)
+    };
+    let mut digits = [0; 32];
+    for (at, place) in (0..).zip(&mut digits) {
+        *place = digit(at);
+    }
+    Ok(Value::Bytes(digits.into()))
+}
+
+/// Random numbers for unique ids, drawn ahead: a draw of many costs hardly more than one of 16 bytes. An id is no secret.
+struct Unique {
+    drawn: [u8; UNIQUE_BYTES * 64],
+    used: usize,
+}
+
+const UNIQUE_BYTES: usize = 16;
+static UNIQUE: Mutex<Unique> = Mutex::new(Unique {
+    drawn: [0; UNIQUE_BYTES * 64],
+    // None is there before the first draw.
+    used: UNIQUE_BYTES * 64,
+});
+
+impl Unique {
+    fn take(&mut self) -> Result<u128> {
+        if let Some(number) = self.next() {
+            return Ok(number);
+        }
+        random::fill(&mut self.drawn)?;
+        self.used = 0;
+        self.next().ok_or(Error::GeneralError)
+    }
+
+    /// The next one that was not given yet.
+    fn next(&mut self) -> Option<u128> {
+        let number = self.drawn.get(self.used..)?.first_chunk()?;
+        self.used += UNIQUE_BYTES;
+        Some(u128::from_le_bytes(*number))
+    }
 }
 
 /// `CKA_CHECK_VALUE` of a secret key (PKCS#11 3.2, 4.10.2): of a block cipher the first three bytes of a zero block encrypted, of
@@ -399,16 +424,6 @@ fn check_value(key_type: KeyType, value: &[u8]) -> Result<[u8; 3]> {
         return Ok(first_three(&aes::encrypted_zeros(value)?));
     }
     Ok(first_three(digest(Hash::Sha1, value)?.as_ref()))
-}
-
-fn preset(preset: Preset) -> Option<Value> {
-    match preset {
-        Preset::Absent => None,
-        Preset::False => Some(Value::Flag(false)),
-        Preset::True => Some(Value::Flag(true)),
-        Preset::Empty => Some(Value::Bytes(Box::default())),
-        Preset::Number(number) => Some(Value::Number(number)),
-    }
 }
 
 /// A number inside an array of attributes.

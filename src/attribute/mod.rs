@@ -96,12 +96,37 @@ const FLAGS: [AttributeType; 24] = [
     AttributeType::DECAPSULATE,
 ];
 
+/// Attributes that are no booleans and come to the presets of an object: nearly always fewer.
+const ROOM: usize = 16;
+
 static TRUE: Value = Value::Flag(true);
 static FALSE: Value = Value::Flag(false);
 
+/// For each number of an attribute its place in [`FLAGS`], from 1; 0 for what is no boolean. Every question to attributes begins here.
+static PLACES: [u8; PLACES_END] = {
+    let mut places = [0; PLACES_END];
+    let mut place: u8 = 0;
+    while (place as usize) < FLAGS.len() {
+        places[number_of(FLAGS[place as usize])] = place + 1;
+        place += 1;
+    }
+    places
+};
+/// One more than the last number in [`FLAGS`].
+const PLACES_END: usize = number_of(FLAGS[FLAGS.len() - 1]) + 1;
+
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the numbers of the booleans are far below 2^16"
+)]
+const fn number_of(flag: AttributeType) -> usize {
+    flag.0 as usize
+}
+
 /// The bit of a boolean attribute.
 fn bit(kind: AttributeType) -> Option<u64> {
-    FLAGS.binary_search(&kind).ok().map(|place| 1 << place)
+    let place = PLACES.get(usize::try_from(kind.0).ok()?)?;
+    Some(1 << place.checked_sub(1)?)
 }
 
 impl Attributes {
@@ -114,6 +139,17 @@ impl Attributes {
         }
         taken.others.shrink_to_fit();
         taken
+    }
+
+    /// A copy with room for some more.
+    #[must_use]
+    pub(crate) fn roomy(&self) -> Self {
+        let mut others = Vec::with_capacity(self.others.len() + ROOM);
+        others.extend_from_slice(&self.others);
+        Self {
+            flags: self.flags,
+            others,
+        }
     }
 
     /// The same ones without room for more.
@@ -213,7 +249,12 @@ impl Attributes {
     pub fn set(&mut self, kind: AttributeType, value: Value) {
         if let Some(bit) = bit(kind) {
             // It may be there in another form: what is alleged in a search has any.
-            self.remove(kind);
+            if self.flags.present & bit == 0
+                && let Ok(place) = self.place(kind)
+            {
+                self.others.remove(place);
+            }
+            self.flags.forget(bit);
             if let Value::Flag(flag) = value {
                 self.flags.present |= bit;
                 self.flags.true_ones |= if flag { bit } else { 0 };
@@ -232,9 +273,7 @@ impl Attributes {
 
     /// Takes one value away.
     pub fn remove(&mut self, kind: AttributeType) {
-        let kept = !bit(kind).unwrap_or(0);
-        self.flags.present &= kept;
-        self.flags.true_ones &= kept;
+        self.flags.forget(bit(kind).unwrap_or(0));
         if let Ok(place) = self.place(kind) {
             self.others.remove(place);
         }
@@ -261,6 +300,11 @@ impl Attributes {
 }
 
 impl Flags {
+    const fn forget(&mut self, bit: u64) {
+        self.present &= !bit;
+        self.true_ones &= !bit;
+    }
+
     fn value(self, bit: u64) -> Option<&'static Value> {
         let value = if self.true_ones & bit == 0 {
             &FALSE

@@ -8,7 +8,7 @@ mod lookup;
 
 use strongroom_wire::ck::{AttributeType, CertificateType, KeyType, ObjectClass};
 
-pub use lookup::{form, row, rows};
+pub use lookup::{form, presets, row, rows};
 
 /// One attribute of some kinds of object.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use crate::attribute::draft::Asker;
 use crate::calendar::Date;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::object::{Object, SESSION_OBJECT_FIRST};
+use crate::object::Object;
 use crate::service::Numbers;
 use crate::session::Session;
 
@@ -47,18 +47,13 @@ impl Desk<'_> {
     /// An object that this session sees: session objects of its application, token objects, private ones only with the user logged in.
     #[must_use]
     pub fn object(&self, handle: ObjectHandle) -> Option<Arc<Object>> {
-        let object = if handle.0 >= SESSION_OBJECT_FIRST {
-            self.session.seat.objects.read().object(handle).cloned()
-        } else {
-            self.session.token().object(handle)
-        };
-        object.filter(|object| self.sees(object))
+        self.session.object(handle)
     }
 
     /// Whether an object is there for this session.
     #[must_use]
     pub fn sees(&self, object: &Object) -> bool {
-        !object.is(AttributeType::PRIVATE) || self.session.sees_private()
+        self.session.sees(object)
     }
 
     /// A key to work with.

@@ -54,16 +54,8 @@ pub fn keep(desk: &Desk<'_>, made: Vec<Made>) -> Result<Vec<ObjectHandle>> {
     let mut session_objects = Vec::new();
     let mut order = Vec::new();
     for one in made {
-        may_keep(desk, &|kind| one.draft.is(kind))?;
-        let newcomer = Newcomer {
-            material: one.draft.material()?,
-            open: one.open,
-            attributes: one.draft.into_attributes(),
-        };
-        let on_token = newcomer
-            .attributes
-            .flag(AttributeType::TOKEN)
-            .unwrap_or(false);
+        let newcomer = newcomer(desk, one)?;
+        let on_token = belongs_on_token(&newcomer);
         order.push(on_token);
         if on_token {
             token_objects.push(newcomer)
@@ -93,6 +85,29 @@ pub fn keep(desk: &Desk<'_>, made: Vec<Made>) -> Result<Vec<ObjectHandle>> {
             }
         })
         .collect())
+}
+
+fn newcomer(desk: &Desk<'_>, made: Made) -> Result<Newcomer> {
+    may_keep(desk, &|kind| made.draft.is(kind))?;
+    Ok(Newcomer {
+        material: made.draft.material()?,
+        open: made.open,
+        attributes: made.draft.into_attributes(),
+    })
+}
+
+fn belongs_on_token(newcomer: &Newcomer) -> bool {
+    newcomer.attributes.flag(AttributeType::TOKEN) == Some(true)
+}
+
+/// Where there is one object there is no order to keep, and nothing to take back.
+fn keep_newcomer(desk: &Desk<'_>, newcomer: Newcomer) -> Result<ObjectHandle> {
+    let kept = if belongs_on_token(&newcomer) {
+        keep_on_token(desk, vec![newcomer])?
+    } else {
+        keep_in_session(desk, vec![newcomer])?
+    };
+    kept.into_iter().next().ok_or(Error::GeneralError)
 }
 
 fn keep_on_token(desk: &Desk<'_>, newcomers: Vec<Newcomer>) -> Result<Vec<ObjectHandle>> {
@@ -134,19 +149,13 @@ fn keep_in_session(desk: &Desk<'_>, newcomers: Vec<Newcomer>) -> Result<Vec<Obje
     Ok(handles)
 }
 
-fn only(handles: Vec<ObjectHandle>) -> Result<ObjectHandle> {
-    handles.into_iter().next().ok_or(Error::GeneralError)
-}
-
 /// Keeps one object.
 ///
 /// # Errors
 /// As [`keep`].
 pub fn keep_one(desk: &Desk<'_>, draft: Draft, open: Option<Arc<OpenKey>>) -> Result<Reply> {
-    Ok(Reply::Object(only(keep(
-        desk,
-        vec![Made { draft, open }],
-    )?)?))
+    let newcomer = newcomer(desk, Made { draft, open })?;
+    Ok(Reply::Object(keep_newcomer(desk, newcomer)?))
 }
 
 /// C_CreateObject.
@@ -211,12 +220,7 @@ pub fn copy(desk: &Desk<'_>, handle: ObjectHandle, sent: &request::Template<'_>)
         material,
         open,
     };
-    let handle = if newcomer.attributes.flag(AttributeType::TOKEN) == Some(true) {
-        only(keep_on_token(desk, vec![newcomer])?)?
-    } else {
-        only(keep_in_session(desk, vec![newcomer])?)?
-    };
-    Ok(Reply::Object(handle))
+    Ok(Reply::Object(keep_newcomer(desk, newcomer)?))
 }
 
 /// C_DestroyObject.

@@ -68,7 +68,9 @@ impl Index {
 
     /// Puts an object in; one with the same handle gives way.
     pub fn insert(&mut self, object: Arc<Object>) {
-        self.remove(object.handle);
+        if let Some(before) = self.objects.insert(object.handle.0, Arc::clone(&object)) {
+            self.forget(&before);
+        }
         for key in self.keys(&object).into_iter().flatten() {
             match self.values.get_mut(&key) {
                 None => {
@@ -84,26 +86,30 @@ impl Index {
                 }
             }
         }
-        self.objects.insert(object.handle.0, object);
     }
 
     /// Takes an object out.
     pub fn remove(&mut self, handle: ObjectHandle) -> Option<Arc<Object>> {
         let object = self.objects.remove(&handle.0)?;
-        for key in self.keys(&object).into_iter().flatten() {
+        self.forget(&object);
+        Some(object)
+    }
+
+    /// Forgets the values of an object.
+    fn forget(&mut self, object: &Object) {
+        for key in self.keys(object).into_iter().flatten() {
             let empty = match self.values.get_mut(&key) {
                 Some(Few::Many(many)) => {
-                    many.remove(&handle.0);
+                    many.remove(&object.handle.0);
                     many.is_empty()
                 }
-                Some(Few::One(only)) => *only == handle.0,
+                Some(Few::One(only)) => *only == object.handle.0,
                 None => false,
             };
             if empty {
                 self.values.remove(&key);
             }
         }
-        Some(object)
     }
 
     /// Handles of all objects that might match: a superset, ascending; `None` when no indexed attribute is asked for.

@@ -11,11 +11,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use strongroom_wire::ck::{SessionState, UserType, flag};
+use strongroom_wire::ck::{AttributeType, SessionState, UserType, flag};
 use strongroom_wire::request::{ObjectHandle, SessionHandle};
 
 use crate::application::Seat;
 use crate::error::{Error, Result};
+use crate::object::{Object, SESSION_OBJECT_FIRST};
 use crate::token::Token;
 use operation::Operations;
 use search::Search;
@@ -89,6 +90,23 @@ impl Session {
     #[must_use]
     pub fn sees_private(&self) -> bool {
         self.user() == Some(UserType::USER)
+    }
+
+    /// An object that this session sees: session objects of its application, token objects, private ones only with the user logged in.
+    #[must_use]
+    pub fn object(&self, handle: ObjectHandle) -> Option<Arc<Object>> {
+        let object = if handle.0 >= SESSION_OBJECT_FIRST {
+            self.seat.objects.read().object(handle).cloned()
+        } else {
+            self.token().object(handle)
+        };
+        object.filter(|object| self.sees(object))
+    }
+
+    /// Whether an object is there for this session.
+    #[must_use]
+    pub fn sees(&self, object: &Object) -> bool {
+        !object.is(AttributeType::PRIVATE) || self.sees_private()
     }
 
     /// Refuses what only a read-write session may do.

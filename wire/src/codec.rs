@@ -139,6 +139,9 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for List<T, MA
     }
 }
 
+/// Items that room is made for at once.
+const USUAL_ITEMS: usize = 16;
+
 struct ListVisitor<T, const MAX: usize>(PhantomData<T>);
 
 impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for ListVisitor<T, MAX> {
@@ -152,7 +155,8 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for ListVisitor<T,
         if sequence.size_hint().is_some_and(|count| count > MAX) {
             return Err(A::Error::custom("too many items"));
         }
-        let mut items = Vec::new();
+        // A count is an allegation: room for what is usual, more as it comes.
+        let mut items = Vec::with_capacity(sequence.size_hint().unwrap_or(0).min(USUAL_ITEMS));
         while let Some(item) = sequence.next_element()? {
             if items.len() == MAX {
                 return Err(A::Error::custom("too many items"));
@@ -175,6 +179,11 @@ mod tests {
         assert_eq!(decode::<List<u64, 2>>(&bytes), Err(CodecError::Malformed));
         bytes.push(0);
         assert_eq!(decode::<List<u64, 4>>(&bytes), Err(CodecError::Malformed));
+        // More than there is room made for at once.
+        let many = List::<u64, 256>::new((0..256).collect()).unwrap();
+        let mut bytes = Vec::new();
+        encode(&many, &mut bytes).unwrap();
+        assert_eq!(decode::<List<u64, 256>>(&bytes), Ok(many));
         // A count of 2^63 with nothing behind it.
         let lie = [0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01];
         assert_eq!(decode::<List<u64, 4>>(&lie), Err(CodecError::Malformed));

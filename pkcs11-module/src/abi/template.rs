@@ -4,12 +4,15 @@
 //! What must never live here: which attribute belongs to which object; the token knows.
 //! Who calls it: the table of functions.
 
+use std::ops::Range;
+
 use cryptoki_sys::{CK_ATTRIBUTE, CK_ULONG};
 use strongroom_wire::ck::{AttributeType, Rv, UNAVAILABLE_INFORMATION, flag};
 use strongroom_wire::codec::List;
 use strongroom_wire::frame::DATA_BYTES_MAX;
 use strongroom_wire::request::{self, FlatAttribute, TEMPLATE_ATTRIBUTES_MAX};
 use strongroom_wire::response::AttributeAnswer;
+use strongroom_wire::secret::Secret;
 
 use super::caller::{Alleged, Place};
 use crate::buffer::WipedBuffer;
@@ -22,7 +25,10 @@ const _: () = assert!(
 );
 
 /// A template, copied from the caller.
-pub(crate) struct Template(Vec<Entry>);
+pub(crate) struct Template {
+    entries: Vec<Entry>,
+    values: Values,
+}
 
 struct Entry {
     kind: AttributeType,
@@ -30,67 +36,115 @@ struct Entry {
 }
 
 enum EntryValue {
-    Bytes(WipedBuffer),
+    Bytes(Span),
     Template(Vec<FlatEntry>),
 }
 
 struct FlatEntry {
     kind: AttributeType,
-    value: WipedBuffer,
+    value: Span,
+}
+
+/// Where a value is in [`Values`].
+type Span = Range<usize>;
+
+/// The values of one template, which may be secret, one behind the other: most are a flag or a number, and memory for each would cost
+/// more than the value does. They are wiped together when the template goes.
+struct Values {
+    bytes: WipedBuffer,
+    /// How much of the buffer is taken.
+    used: usize,
+    /// How many bytes may still come.
+    room: usize,
+}
+
+/// Room for the values of a usual template.
+const USUAL_BYTES: usize = 512;
+
+impl Values {
+    fn new() -> Result<Self, Rv> {
+        Ok(Self {
+            bytes: WipedBuffer::zeroed(USUAL_BYTES)?,
+            used: 0,
+            room: DATA_BYTES_MAX,
+        })
+    }
+
+    /// Copies the value of an attribute behind the others.
+    fn copy(&mut self, attribute: CK_ATTRIBUTE) -> Result<Span, Rv> {
+        let (value, length) = (value_of(attribute), attribute.ulValueLen);
+        let fitting = usize::try_from(length).ok();
+        let Some(bytes) = fitting.filter(|bytes| *bytes <= self.room) else {
+            // Refused there, with the code that it deserves, before any of it is read.
+            let over = Rv::ATTRIBUTE_VALUE_INVALID;
+            return value.copy(length, self.room, over).and(Err(over));
+        };
+        let place = self.used..self.used.saturating_add(bytes);
+        self.bytes.lengthen(place.end)?;
+        let target = self.bytes.bytes_mut().get_mut(place.clone());
+        value.copy_short(length, target.ok_or(Rv::GENERAL_ERROR)?)?;
+        (self.used, self.room) = (place.end, self.room - bytes);
+        Ok(place)
+    }
+
+    fn secret(&self, place: &Span) -> Secret<'_> {
+        Secret::new(self.bytes.bytes().get(place.clone()).unwrap_or_default())
+    }
 }
 
 impl Template {
     /// Copies a template, whose attributes together carry no more than one request does.
     pub(crate) fn copy(attributes: Alleged<CK_ATTRIBUTE>, count: CK_ULONG) -> Result<Self, Rv> {
-        let mut room = DATA_BYTES_MAX;
-        let mut entries = Vec::new();
-        for index in 0..bounded_count(attributes, count)? {
-            entries.push(Entry::copy(attributes.element(index).read()?, &mut room)?);
+        let count = bounded_count(attributes, count)?;
+        let mut values = Values::new()?;
+        let mut entries = Vec::with_capacity(count);
+        for index in 0..count {
+            entries.push(Entry::copy(attributes.element(index).read()?, &mut values)?);
         }
-        Ok(Self(entries))
+        Ok(Self { entries, values })
     }
 
     /// The template as a request has it.
     pub(crate) fn wire(&self) -> request::Template<'_> {
-        let attributes = self.0.iter().map(|entry| request::Attribute {
+        let attributes = self.entries.iter().map(|entry| request::Attribute {
             kind: entry.kind,
             value: match &entry.value {
-                EntryValue::Bytes(bytes) => request::Value::Bytes(bytes.secret()),
-                EntryValue::Template(flat) => request::Value::Template(wire_of(flat)),
+                EntryValue::Bytes(place) => request::Value::Bytes(self.values.secret(place)),
+                EntryValue::Template(flat) => request::Value::Template(self.wire_of(flat)),
             },
         });
         // Never too many: `copy` bounded the count.
         List::new(attributes.collect()).unwrap_or_default()
     }
-}
 
-fn wire_of(flat: &[FlatEntry]) -> List<FlatAttribute<'_>, TEMPLATE_ATTRIBUTES_MAX> {
-    let attributes = flat.iter().map(|entry| FlatAttribute {
-        kind: entry.kind,
-        value: entry.value.secret(),
-    });
-    List::new(attributes.collect()).unwrap_or_default()
+    fn wire_of(&self, flat: &[FlatEntry]) -> List<FlatAttribute<'_>, TEMPLATE_ATTRIBUTES_MAX> {
+        let attributes = flat.iter().map(|entry| FlatAttribute {
+            kind: entry.kind,
+            value: self.values.secret(&entry.value),
+        });
+        List::new(attributes.collect()).unwrap_or_default()
+    }
 }
 
 impl Entry {
-    fn copy(attribute: CK_ATTRIBUTE, room: &mut usize) -> Result<Self, Rv> {
+    fn copy(attribute: CK_ATTRIBUTE, values: &mut Values) -> Result<Self, Rv> {
         let kind = AttributeType(attribute.type_);
         let value = if is_template(kind) {
-            EntryValue::Template(copy_nested(attribute, room)?)
+            EntryValue::Template(copy_nested(attribute, values)?)
         } else {
-            EntryValue::Bytes(copy_value(attribute, room)?)
+            EntryValue::Bytes(values.copy(attribute)?)
         };
         Ok(Self { kind, value })
     }
 }
 
-fn copy_nested(outer: CK_ATTRIBUTE, room: &mut usize) -> Result<Vec<FlatEntry>, Rv> {
+fn copy_nested(outer: CK_ATTRIBUTE, values: &mut Values) -> Result<Vec<FlatEntry>, Rv> {
     if !outer.ulValueLen.is_multiple_of(ATTRIBUTE_BYTES) {
         return Err(Rv::ATTRIBUTE_VALUE_INVALID);
     }
     let attributes = nested_of(outer);
     let count = bounded_count(attributes, outer.ulValueLen / ATTRIBUTE_BYTES)?;
-    let mut entries = Vec::new();
+    let mut entries = Vec::with_capacity(count);
     for index in 0..count {
         let attribute = attributes.element(index).read()?;
         let kind = AttributeType(attribute.type_);
@@ -100,17 +154,10 @@ fn copy_nested(outer: CK_ATTRIBUTE, room: &mut usize) -> Result<Vec<FlatEntry>, 
         }
         entries.push(FlatEntry {
             kind,
-            value: copy_value(attribute, room)?,
+            value: values.copy(attribute)?,
         });
     }
     Ok(entries)
-}
-
-fn copy_value(attribute: CK_ATTRIBUTE, room: &mut usize) -> Result<WipedBuffer, Rv> {
-    let over = Rv::ATTRIBUTE_VALUE_INVALID;
-    let value = value_of(attribute).copy(attribute.ulValueLen, *room, over)?;
-    *room = room.saturating_sub(value.bytes().len());
-    Ok(value)
 }
 
 /// PKCS#11 3.2, 4.1: CKF_ARRAY_ATTRIBUTE marks values that are arrays of attributes, with three exceptions: CKA_ALLOWED_MECHANISMS has

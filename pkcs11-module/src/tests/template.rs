@@ -136,6 +136,26 @@ fn all_attributes_together_are_bounded() {
 }
 
 #[test]
+fn many_values_lie_beside_each_other_and_keep_their_bytes() {
+    let mut values: Vec<Vec<u8>> = (0..100).map(|at| vec![at; usize::from(at) * 7]).collect();
+    let mut attributes: Vec<CK_ATTRIBUTE> = values
+        .iter_mut()
+        .map(|value| {
+            let length = u64::try_from(value.len()).unwrap();
+            attribute(A::VALUE, value.as_mut_ptr(), length)
+        })
+        .collect();
+    let template = copy(&mut attributes).unwrap();
+    for (entry, value) in template.wire().items().iter().zip(&values) {
+        let strongroom_wire::request::Value::Bytes(bytes) = &entry.value else {
+            panic!("not bytes");
+        };
+        assert_eq!(bytes.expose(), value);
+    }
+    assert_eq!(template.wire().items().len(), values.len());
+}
+
+#[test]
 fn an_array_within_an_array_is_refused() {
     let mut inner = [attribute::<u8>(A::WRAP_TEMPLATE, ptr::null_mut(), 0)];
     let outer = attribute(A::WRAP_TEMPLATE, inner.as_mut_ptr(), 24);

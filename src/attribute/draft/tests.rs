@@ -8,7 +8,7 @@ use super::*;
 use crate::attribute::samples::{
     GENERATED, SHAPES, class_and_type, created, generated, identity, some,
 };
-use crate::attribute::table::Form;
+use crate::attribute::table::{Form, Preset};
 use crate::attribute::template::{Copy, Create, Generate, Set, Unwrap};
 use crate::service::rig::{bytes, inner, no, number, sending, start, with, without, yes};
 

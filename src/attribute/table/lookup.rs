@@ -8,7 +8,8 @@ use std::sync::LazyLock;
 
 use strongroom_wire::ck::AttributeType;
 
-use super::{Form, Row, Shape, TABLE};
+use super::{Form, Preset, Row, Shape, TABLE};
+use crate::attribute::{Attributes, Value};
 
 /// The rows of each shape by the place of its bit, ascending by attribute.
 static OF_SHAPE: LazyLock<Vec<Vec<&'static Row>>> = LazyLock::new(|| {
@@ -31,6 +32,36 @@ static FORMS: LazyLock<Vec<(AttributeType, Form)>> = LazyLock::new(|| {
     forms.dedup_by_key(|(kind, _)| *kind);
     forms
 });
+
+/// What an object of each shape says when nobody says anything, by the place of the shape's bit. A preset of what is material would
+/// stand before the material itself; it is filled in when the object is completed.
+static PRESETS: LazyLock<Vec<Attributes>> = LazyLock::new(|| {
+    let of_rows = |rows: &Vec<&Row>| {
+        let open = rows.iter().filter(|row| !row.is_material());
+        let presets = open.filter_map(|row| Some((row.kind, value(row.preset)?)));
+        Attributes::new(presets.collect())
+    };
+    OF_SHAPE.iter().map(of_rows).collect()
+});
+static NO_PRESETS: LazyLock<Attributes> = LazyLock::new(Attributes::default);
+
+fn value(preset: Preset) -> Option<Value> {
+    match preset {
+        Preset::Absent => None,
+        Preset::False => Some(Value::Flag(false)),
+        Preset::True => Some(Value::Flag(true)),
+        Preset::Empty => Some(Value::Bytes(Box::default())),
+        Preset::Number(number) => Some(Value::Number(number)),
+    }
+}
+
+/// What an object of a shape says when nobody says anything.
+#[must_use]
+pub fn presets(shape: Shape) -> &'static Attributes {
+    PRESETS
+        .get(shape.bit().trailing_zeros() as usize)
+        .unwrap_or(&NO_PRESETS)
+}
 
 /// All rows of a shape, ascending by attribute.
 #[must_use]
