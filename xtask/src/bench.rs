@@ -5,7 +5,7 @@
 //! Who calls it: people, and `./test benchmarks`.
 
 mod machine;
-mod peers;
+pub(crate) mod peers;
 mod plot;
 mod ratios;
 mod reasons;

@@ -11,8 +11,10 @@
 )]
 
 mod bench;
+mod flame;
 mod source;
 mod support;
+mod svg;
 mod tidy;
 
 use std::path::Path;
@@ -25,7 +27,9 @@ usage: cargo xtask COMMAND
   tidy --lower      the same, and write smaller allowances into xtask/tidy.toml
   support           write SUPPORT.md from the tables
   support --check   say whether SUPPORT.md is what the tables say
-  bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help";
+  bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help
+  flame --case NAME [--seconds S] OUT.svg
+                    draw where the daemon and a client spend the time of one case; see flame --help";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +48,11 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["bench", options @ ..] => bench::run(&root, options),
+        ["flame", "--help"] => {
+            println!("{}", flame::USAGE);
+            Ok(())
+        }
+        ["flame", options @ ..] => flame::run(&root, options),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -2,13 +2,13 @@
 //!
 //! What lives here: building ours, a temporary directory with a daemon and with SoftHSM's tokens, and running the measuring program.
 //! What must never live here: what the numbers mean.
-//! Who calls it: `bench`.
+//! Who calls it: `bench`, and `flame` for ours alone.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -16,15 +16,15 @@ use serde_json::Value;
 
 /// A side of the comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     SoftHsm,
     Ours,
 }
 
 /// A case as the measuring program lists it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Case {
-    pub(super) name: String,
+pub(crate) struct Case {
+    pub(crate) name: String,
     pub(super) group: String,
     /// The token it wants.
     pub(super) token: String,
@@ -35,7 +35,7 @@ pub(super) struct Case {
 
 /// What one run of a case came to.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Measured(Numbers),
     /// The module has no such thing.
     Lacks(String),
@@ -44,7 +44,7 @@ pub(super) enum Outcome {
 
 /// Times in nanoseconds, and operations a second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Numbers {
+pub(crate) struct Numbers {
     pub(super) p10: f64,
     pub(super) p50: f64,
     pub(super) p99: f64,
@@ -52,17 +52,18 @@ pub(super) struct Numbers {
 }
 
 /// Both sides, ready. The daemon ends and the directories go when this does.
-pub(super) struct Peers {
+pub(crate) struct Peers {
     directory: PathBuf,
     /// Tokens of SoftHSM that are only searched: in memory, because filling them on a disk takes it minutes.
     searched: PathBuf,
     programs: PathBuf,
-    softhsm: PathBuf,
+    /// Its module, when it is wanted.
+    softhsm: Option<PathBuf>,
     daemon: Option<Child>,
 }
 
 impl Peers {
-    /// Builds and starts.
+    /// Builds and starts both.
     pub(super) fn start(root: &Path) -> Result<Self, String> {
         let softhsm = std::env::var_os("SOFTHSM2_MODULE")
             .map_or_else(|| PathBuf::from(SOFTHSM), PathBuf::from);
@@ -72,6 +73,18 @@ impl Peers {
                 softhsm.display()
             ));
         }
+        Self::prepare(root, Some(softhsm))
+    }
+
+    /// Builds and starts ours alone.
+    ///
+    /// # Errors
+    /// What does not build or start.
+    pub(crate) fn ours(root: &Path) -> Result<Self, String> {
+        Self::prepare(root, None)
+    }
+
+    fn prepare(root: &Path, softhsm: Option<PathBuf>) -> Result<Self, String> {
         let programs = build(root)?;
         let name = format!("strongroom-bench-{}", std::process::id());
         let memory = Path::new("/dev/shm");
@@ -119,12 +132,22 @@ impl Peers {
         Ok(())
     }
 
+    /// Where files may be put that go when this does.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The number of the daemon's process.
+    pub(crate) fn daemon_process(&self) -> Option<u32> {
+        self.daemon.as_ref().map(Child::id)
+    }
+
     fn home(&self) -> PathBuf {
         self.directory.join("home")
     }
 
     /// All cases.
-    pub(super) fn cases(&self) -> Result<Vec<Case>, String> {
+    pub(crate) fn cases(&self) -> Result<Vec<Case>, String> {
         let mut command = Command::new(self.programs.join("p11measure"));
         let lines = lines(command.arg("--list"))?;
         let case = |line: &String| {
@@ -158,7 +181,7 @@ impl Peers {
                 .arg(self.programs.join("libstrongroom_pkcs11.so"))
                 .env("STRONGROOM_HOME", self.home()),
             Side::SoftHsm => command
-                .arg(&self.softhsm)
+                .arg(self.softhsm.as_ref().ok_or("SoftHSM is not here")?)
                 .env("SOFTHSM2_CONF", self.softhsm_configuration(token)?),
         };
         for variable in [
@@ -231,40 +254,101 @@ impl Peers {
         seconds: f64,
         processes: u32,
     ) -> Result<Outcome, String> {
-        let failed = |error: std::io::Error| format!("p11measure: {error}");
-        let (mut children, mut outputs) = (Vec::new(), Vec::new());
-        for _ in 0..processes {
-            let mut command = self.command(side, &case.token)?;
-            command
-                .args(["--wait", "--seconds", &seconds.to_string(), &case.name])
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped());
-            let mut child = command.spawn().map_err(failed)?;
-            // One after the other: SoftHSM fails now and then when several processes start at the same time.
-            let mut output = BufReader::new(child.stdout.take().ok_or("no output")?);
-            let mut ready = String::new();
-            output.read_line(&mut ready).map_err(failed)?;
-            outputs.push((output, ready));
-            children.push(child);
+        // One after the other: SoftHSM fails now and then when several processes start at the same time.
+        let mut measuring = (0..processes)
+            .map(|_| self.start_waiting(side, case, seconds))
+            .collect::<Result<Vec<_>, _>>()?;
+        for one in &mut measuring {
+            one.begin()?;
         }
-        for child in &mut children {
-            let mut start = child.stdin.take().ok_or("no input")?;
-            // One that could not begin has ended, and says so below.
-            let _ = start.write_all(b"\n");
-        }
-        let mut outcomes = Vec::new();
-        for (mut output, ready) in outputs {
-            let mut line = String::new();
-            output.read_line(&mut line).map_err(failed)?;
-            let told = if ready.trim() == "ready" { line } else { ready };
-            let value: Value = serde_json::from_str(&told).unwrap_or(Value::Null);
-            outcomes.push(outcome(&value));
-        }
-        for mut child in children {
-            child.wait().map_err(failed)?;
-        }
-        Ok(added_up(outcomes))
+        let outcomes = measuring.iter_mut().map(Measuring::outcome);
+        Ok(added_up(outcomes.collect::<Result<_, _>>()?))
     }
+
+    /// Starts a process for a case and answers when it is set up.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub(crate) fn start_waiting(
+        &self,
+        side: Side,
+        case: &Case,
+        seconds: f64,
+    ) -> Result<Measuring, String> {
+        let mut command = self.command(side, &case.token)?;
+        command
+            .args(["--wait", "--seconds", &seconds.to_string(), &case.name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(failed)?;
+        let output = child.stdout.take();
+        let mut measuring = Measuring {
+            child,
+            output: BufReader::new(output.ok_or("no output")?),
+            told: String::new(),
+        };
+        let output = &mut measuring.output;
+        output.read_line(&mut measuring.told).map_err(failed)?;
+        Ok(measuring)
+    }
+}
+
+/// A process that measures one case. It ends when this goes.
+pub(crate) struct Measuring {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    /// Its last line.
+    told: String,
+}
+
+impl Measuring {
+    /// The number of the process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Lets it begin.
+    ///
+    /// # Errors
+    /// When it cannot be told. One that could not be set up has ended, which is no error here: its outcome says so.
+    pub(crate) fn begin(&mut self) -> Result<(), String> {
+        let mut start = self.child.stdin.take().ok_or("no input")?;
+        if self.is_ready() {
+            start.write_all(b"\n").map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Whether it was set up.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.told.trim() == "ready"
+    }
+
+    /// What it came to, when it has ended.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn outcome(&mut self) -> Result<Outcome, String> {
+        if self.is_ready() {
+            self.told.clear();
+            self.output.read_line(&mut self.told).map_err(failed)?;
+        }
+        let value: Value = serde_json::from_str(&self.told).unwrap_or(Value::Null);
+        self.child.wait().map_err(failed)?;
+        Ok(outcome(&value))
+    }
+}
+
+impl Drop for Measuring {
+    fn drop(&mut self) {
+        // One that has ended is not there to be killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn failed(error: std::io::Error) -> String {
+    format!("p11measure: {error}")
 }
 
 impl Drop for Peers {

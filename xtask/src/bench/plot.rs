@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use super::peers::{Numbers, Outcome};
 use super::report::number;
 use super::rounds::{CROWDED, Crowd, Row};
+use crate::svg::{self, escaped};
 
 const SOFTHSM: &str = "#c2571a";
 const OURS: &str = "#1a6fc2";
@@ -87,22 +88,8 @@ impl Drawing {
     }
 
     fn finished(self, title: &str) -> String {
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {w:.0} {h:.0}\" width=\"{w:.0}\" height=\"{h:.0}\" \
-             font-family=\"sans-serif\" font-size=\"11\" role=\"img\">\n<title>{title}</title>\n\
-             <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n{}</svg>\n",
-            self.parts,
-            w = self.width,
-            h = self.height,
-            title = escaped(title),
-        )
+        svg::document((self.width, self.height), title, &self.parts)
     }
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }
 
 const fn numbers(outcome: &Outcome) -> Option<&Numbers> {
