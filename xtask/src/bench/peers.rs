@@ -246,6 +246,12 @@ impl Peers {
         Ok(cases.iter().map(of).collect())
     }
 
+    /// What the measuring program of the primitives prints for these cases, a line each.
+    pub(super) fn primitives(&self, names: &[&str], seconds: f64) -> Result<Vec<String>, String> {
+        let mut command = Command::new(self.programs.join("examples/primitives"));
+        lines(command.arg(seconds.to_string()).args(names))
+    }
+
     /// Runs a case in several processes that begin at the same time. Rates are added up; the times are those of the first.
     pub(super) fn measure_processes(
         &self,
@@ -396,11 +402,13 @@ fn outcome(value: &Value) -> Outcome {
 }
 
 fn lines(command: &mut Command) -> Result<Vec<String>, String> {
+    let name = command.get_program().to_owned();
+    let name = Path::new(&name).file_name().unwrap_or(&name).display();
     let output = command
         .output()
-        .map_err(|error| format!("p11measure: {error}"))?;
+        .map_err(|error| format!("{name}: {error}"))?;
     if !output.status.success() {
-        return Err(format!("p11measure ended with {}", output.status));
+        return Err(format!("{name} ended with {}", output.status));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.lines().map(str::to_owned).collect())
@@ -410,21 +418,34 @@ fn make_directory(path: &Path) -> Result<(), String> {
     fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Builds the product and the measuring program; answers where they are.
+/// Builds the product and the measuring programs; answers where they are.
 fn build(root: &Path) -> Result<PathBuf, String> {
+    let packages = [
+        "--package=strongroomd",
+        "--package=strongroom-pkcs11",
+        "--package=strongroom-cli",
+        "--package=strongroom-benches",
+    ];
+    cargo_build(root, &packages)?;
+    // By itself: naming an example leaves out the programs.
+    cargo_build(
+        root,
+        &["--package=strongroom-crypto", "--example=primitives"],
+    )?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    // Absolute, because of the module: a loader looks for a bare name elsewhere.
+    fs::canonicalize(root.join(target).join("release"))
+        .map_err(|error| format!("the target directory: {error}"))
+}
+
+fn cargo_build(root: &Path, words: &[&str]) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
         .current_dir(root)
-        .args(["build", "--release", "--locked"]);
-    for package in [
-        "strongroomd",
-        "strongroom-pkcs11",
-        "strongroom-cli",
-        "strongroom-benches",
-    ] {
-        command.args(["--package", package]);
-    }
+        .args(["build", "--release", "--locked"])
+        .args(words);
     if !std::io::stderr().is_terminal() {
         command.arg("--quiet");
     }
@@ -434,11 +455,7 @@ fn build(root: &Path) -> Result<PathBuf, String> {
     if !status.success() {
         return Err("the release does not build; see above".to_owned());
     }
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    // Absolute, because of the module: a loader looks for a bare name elsewhere.
-    fs::canonicalize(root.join(target).join("release"))
-        .map_err(|error| format!("the target directory: {error}"))
+    Ok(())
 }
 
 /// Where Debian's package has it.

@@ -56,11 +56,18 @@ pub(super) fn write(
 fn text(recorded: &BTreeMap<String, f64>) -> String {
     let mut text = HEAD.to_owned();
     for (name, ratio) in recorded {
-        // A ratio that rounds to nothing must still be one.
-        let ratio = ratio.max(0.01);
-        let _ = writeln!(text, "\"{name}\" = {ratio:.2}");
+        let ratio = three_digits(*ratio);
+        // With a point even where nothing stands behind it: TOML tells floats from integers.
+        let _ = writeln!(text, "\"{name}\" = {ratio:?}");
     }
     text
+}
+
+/// Rounded to three digits that mean something, however small: a hundredth is most of a ratio of 0.03.
+fn three_digits(ratio: f64) -> f64 {
+    // A rate of nothing must still leave a ratio that can be read.
+    let ratio = ratio.max(0.000_001);
+    format!("{ratio:.2e}").parse().unwrap_or(ratio)
 }
 
 #[cfg(test)]
@@ -69,10 +76,22 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let rows = BTreeMap::from([("a/2-threads".to_owned(), 1.25), ("b".to_owned(), 0.000_1)]);
-        let again = parse(&text(&rows)).unwrap();
-        assert_eq!(again["a/2-threads"], 1.25);
-        assert_eq!(again["b"], 0.01);
+        for (ratio, read) in [
+            (1.25, 1.25),
+            (3.0, 3.0),
+            (0.012_345, 0.012_3),
+            (6_335.4, 6_340.0),
+            (0.0, 0.000_001),
+        ] {
+            let rows = BTreeMap::from([("a/2-threads".to_owned(), ratio)]);
+            assert_eq!(parse(&text(&rows)).unwrap()["a/2-threads"], read);
+        }
+    }
+
+    #[test]
+    fn rows_of_two_decimals_are_read() {
+        let rows = parse("[ratios]\n\"a\" = 4.00\n\"b\" = 0.01\n").unwrap();
+        assert_eq!((rows["a"], rows["b"]), (4.0, 0.01));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::goals::goal;
+use super::limit::Bound;
 use super::peers::Outcome;
 use super::reasons::reason;
 use super::rounds::{Crowd, Plan, Row};
@@ -19,13 +21,25 @@ ends. Keys are durable objects of the token unless the case says otherwise. One 
 Both modules are measured by the same program, `p11measure` in `benches/`, in processes of their own, in alternating rounds: SoftHSM,
 ours, ours, SoftHSM. Times are medians (p50) of the rounds' medians, in microseconds. The ratio says how many times ours does what
 SoftHSM does in the same time: the median of the ratios within each round, so above 1 ours is faster. A `~` marks cases whose rounds
-differ by more than a quarter.
+differ by more than a quarter. The goal is the ratio that we want; a `✗` beside it says that it is not reached.
 
 The daemon runs with its usual settings: the audit records, PINs cost what they cost, keys lie in locked memory. SoftHSM has a token
 directory of its own for each token; those that are only searched lie in memory, because filling them on a disk takes it minutes.";
 
+const LIMIT: &str = "\
+A key in another process costs at least the primitive and the way there and back. The limit of an operation is the primitive of AWS-LC
+called directly with a prepared key, one round trip of 64 bytes between two processes over a Unix socket with blocking reads, and 5 µs for
+all else: PKCS#11, policy, audit. Primitive and round trip are measured in the same run, before and after the rounds; the lower counts. An
+operation can be below its limit where its request travels through shared memory and nobody sleeps. Deriving a key is two requests, for
+the key is destroyed again, and has the limit of one.";
+
 /// The whole document.
-pub(super) fn document(machine: &[(&str, String)], plan: Plan, rows: &[Row]) -> String {
+pub(super) fn document(
+    machine: &[(&str, String)],
+    plan: Plan,
+    rows: &[Row],
+    bounds: &[Bound],
+) -> String {
     let mut text = "\
 # Benchmarks
 
@@ -47,9 +61,11 @@ Strongroom against SoftHSM, measured by `cargo xtask bench`, which writes this p
     );
     text.push_str("\n![Latency by case, both modules](benchmarks/latency.svg)\n");
     text.push_str("\n![Throughput by threads, both modules](benchmarks/throughput.svg)\n");
+    text.push_str(&limits(bounds));
     text.push_str("\n## All cases\n");
     text.push_str(&table(rows));
     text.push_str(&lost(rows));
+    text.push_str(&behind(rows));
     text.push_str(&without_ratio(rows));
     text
 }
@@ -61,26 +77,64 @@ pub(super) fn table(rows: &[Row]) -> String {
         let Some(first) = group.first() else {
             continue;
         };
-        let unit = match first.crowd {
-            Crowd::Alone => "µs",
-            Crowd::Threads(_) | Crowd::Processes(_) => "operations/s",
+        // Goals are for one session.
+        let (unit, goals) = match first.crowd {
+            Crowd::Alone => ("µs", [" goal |", "---:|"]),
+            Crowd::Threads(_) | Crowd::Processes(_) => ("operations/s", ["", ""]),
         };
+        let [title, line] = goals;
         let _ = write!(
             text,
-            "\n### {}\n\n| case | SoftHSM, {unit} | ours, {unit} | ratio |\n|---|---:|---:|---:|\n",
+            "\n### {}\n\n| case | SoftHSM, {unit} | ours, {unit} | ratio |{title}\n|---|---:|---:|---:|{line}\n",
             heading(first)
         );
         for row in group {
             let ratio = row.ratio.map_or_else(|| "–".to_owned(), number);
             let noisy = if row.noisy { "~" } else { "" };
-            let _ = writeln!(
+            let _ = write!(
                 text,
                 "| {} | {} | {} | {noisy}{ratio} |",
                 row.case.name,
                 cell(row, &row.softhsm),
                 cell(row, &row.ours)
             );
+            text.push_str(&match (row.crowd, goal(&row.key())) {
+                (Crowd::Alone, Some(goal)) if is_behind(row, goal) => format!(" {goal} ✗ |\n"),
+                (Crowd::Alone, Some(goal)) => format!(" {goal} |\n"),
+                (Crowd::Alone, None) => " – |\n".to_owned(),
+                (Crowd::Threads(_) | Crowd::Processes(_), _) => "\n".to_owned(),
+            });
         }
+    }
+    text
+}
+
+/// Whether a row was measured and does not reach its goal.
+fn is_behind(row: &Row, goal: f64) -> bool {
+    row.ratio.is_some_and(|ratio| ratio < goal)
+}
+
+/// What each operation may take, and takes; nothing when no row has a limit.
+pub(super) fn limits(bounds: &[Bound]) -> String {
+    if bounds.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\n## Against the limit\n\n{LIMIT}\n\n");
+    text.push_str(
+        "| case | primitive, µs | round trip, µs | limit, µs | ours, µs | holds |\n|---|---:|---:|---:|---:|---|\n",
+    );
+    for bound in bounds {
+        let time = |nanoseconds: f64| number(nanoseconds / 1_000.0);
+        let _ = writeln!(
+            text,
+            "| {} | {} | {} | {} | {} | {} |",
+            bound.case,
+            time(bound.primitive),
+            time(bound.round_trip),
+            time(bound.limit()),
+            time(bound.ours),
+            if bound.holds() { "yes" } else { "no" }
+        );
     }
     text
 }
@@ -116,26 +170,44 @@ fn cell(row: &Row, outcome: &Outcome) -> String {
 
 /// Where ours is slower, by reason.
 fn lost(rows: &[Row]) -> String {
+    let lost = |row: &Row| {
+        let ratio = row.ratio.filter(|ratio| *ratio < 1.0)?;
+        Some(number(ratio))
+    };
+    let text = "\n## Where SoftHSM is faster\n".to_owned();
+    match by_reason(rows, lost) {
+        Some(table) => format!("{text}\n| cases, with their ratios | reason |\n|---|---|\n{table}"),
+        None => text + "\nNowhere in this run.\n",
+    }
+}
+
+/// Where a goal is not reached, by reason; what SoftHSM does faster stands here again, with its goal.
+fn behind(rows: &[Row]) -> String {
+    let behind = |row: &Row| {
+        let goal = goal(&row.key()).filter(|goal| is_behind(row, *goal))?;
+        Some(format!("{} of {goal}", number(row.ratio?)))
+    };
+    let text = "\n## Behind the goals\n".to_owned();
+    match by_reason(rows, behind) {
+        Some(table) => {
+            format!("{text}\n| cases, with their ratios and goals | reason |\n|---|---|\n{table}")
+        }
+        None => text + "\nNowhere in this run.\n",
+    }
+}
+
+/// Rows of a table: the cases that `say` has a word for, together where they have the same reason.
+fn by_reason(rows: &[Row], say: impl Fn(&Row) -> Option<String>) -> Option<String> {
     let mut by_reason: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for row in rows {
-        let key = row.key();
-        if let Some(ratio) = row.ratio.filter(|ratio| *ratio < 1.0) {
-            by_reason
-                .entry(reason(&key))
-                .or_default()
-                .push(format!("{key} ({})", number(ratio)));
+        if let Some(word) = say(row) {
+            let key = row.key();
+            let cases = by_reason.entry(reason(&key)).or_default();
+            cases.push(format!("{key} ({word})"));
         }
     }
-    let mut text = "\n## Where SoftHSM is faster\n".to_owned();
-    if by_reason.is_empty() {
-        text.push_str("\nNowhere in this run.\n");
-        return text;
-    }
-    text.push_str("\n| cases, with their ratios | reason |\n|---|---|\n");
-    for (why, cases) in by_reason {
-        let _ = writeln!(text, "| {} | {why} |", cases.join(", "));
-    }
-    text
+    let line = |(why, cases): (&&str, &Vec<String>)| format!("| {} | {why} |\n", cases.join(", "));
+    (!by_reason.is_empty()).then(|| by_reason.iter().map(line).collect())
 }
 
 fn without_ratio(rows: &[Row]) -> String {
@@ -203,11 +275,49 @@ mod tests {
     #[test]
     fn a_row_has_both_times_and_the_ratio() {
         let text = table(&[row("sha256-1m", Crowd::Alone, Some(2.0))]);
-        let line = "| sha256-1m | 2,000 (500 MiB/s) | 1,000 (1,000 MiB/s) | ~2.00 |";
+        let line = "| sha256-1m | 2,000 (500 MiB/s) | 1,000 (1,000 MiB/s) | ~2.00 | 1.2 |\n";
         assert!(text.contains(line), "{text}");
         let text = table(&[row("sha256-1m", Crowd::Threads(2), Some(2.0))]);
         assert!(text.contains("### 2 threads of one process"), "{text}");
-        assert!(text.contains("| 1,234,567 | 1,234,567 |"), "{text}");
+        assert!(
+            text.contains("| 1,234,567 | 1,234,567 | ~2.00 |\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_goal_that_is_not_reached_is_marked_and_has_a_reason() {
+        let rows = [
+            row("random-32", Crowd::Alone, Some(7.9)),
+            row("random-4k", Crowd::Alone, Some(7.9)),
+            row("rsa2048-sign-pkcs", Crowd::Threads(2), Some(0.5)),
+            row("find-10", Crowd::Alone, Some(0.5)),
+        ];
+        let text = table(&rows);
+        assert!(text.contains("| ~7.90 | 8 ✗ |\n"), "{text}");
+        assert!(text.contains("| ~7.90 | 1 |\n"), "{text}");
+        assert!(text.contains("| ~0.50 | – |\n"), "{text}");
+        let text = behind(&rows);
+        assert!(text.contains("| random-32 (7.90 of 8) | "), "{text}");
+        for other in ["random-4k", "rsa2048", "find-10"] {
+            assert!(!text.contains(other), "{text}");
+        }
+        assert!(behind(&rows[1..]).contains("Nowhere"));
+    }
+
+    #[test]
+    fn a_bound_says_whether_it_holds() {
+        let mut bound = Bound {
+            case: "ed25519-sign".to_owned(),
+            primitive: 15_000.0,
+            round_trip: 10_000.0,
+            ours: 29_900.0,
+        };
+        let line = "| ed25519-sign | 15.0 | 10.0 | 30.0 | 29.9 | yes |";
+        assert!(limits(std::slice::from_ref(&bound)).contains(line));
+        bound.ours = 31_000.0;
+        assert!(limits(&[bound]).contains("| 31.0 | no |"));
+        assert_eq!(limits(&[]), "");
     }
 
     #[test]
@@ -217,7 +327,7 @@ mod tests {
             row("sha256-1m", Crowd::Alone, Some(2.0)),
         ];
         let text = lost(&rows);
-        assert!(text.contains("| random-32 (0.50) | Random bytes"), "{text}");
+        assert!(text.contains("| random-32 (0.50) | The module"), "{text}");
         assert!(!text.contains("sha256-1m"), "{text}");
         assert!(lost(&rows[1..]).contains("Nowhere"));
     }
