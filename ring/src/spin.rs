@@ -24,7 +24,7 @@ const USUAL_MIN: Duration = Duration::from_micros(15);
 /// Whoever gets the processor back only after this long has given it to somebody else.
 const TAKEN_AWAY: Duration = Duration::from_micros(100);
 /// So many waits after the processor was taken away are not spun for longer than [`SHORT`].
-const BUSY_WAITS: u16 = 32;
+const BUSY_WAITS: u16 = 128;
 /// Looks at the memory before the clock is asked: one or two microseconds.
 const FIRST_LOOKS: u32 = 64;
 /// Looks at the memory between two looks at the clock.
