@@ -13,7 +13,8 @@ use super::rounds::Row;
 const FILE: &str = "benches/ratios.toml";
 const HEAD: &str = "\
 # How many times ours does what SoftHSM does in the same time, one row a case. `cargo xtask bench --check` fails when a measured ratio
-# falls under 80 % of its row. Written by `cargo xtask bench --record`; a row that goes down needs a reason in the commit.
+# falls under 80 % of its row. Written by `cargo xtask bench --record`, and then lowered by hand where a busy machine or another processor
+# shows less; docs/benchmarks.md has what a quiet one shows. A row that goes down needs a reason in the commit.
 
 [ratios]
 ";
