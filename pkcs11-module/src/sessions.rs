@@ -29,7 +29,7 @@ pub(crate) struct Sessions {
     opened_at: Mutex<Vec<(SlotId, Stamp)>>,
     untold: AtomicUsize,
     /// Operations begun here that the daemon has not been told of.
-    begun: AtomicUsize,
+    begun: Arc<AtomicUsize>,
     /// Once an officer has logged in, read-only sessions may be refused.
     officer: AtomicBool,
 }
@@ -46,6 +46,17 @@ pub(crate) struct Session {
     known: AtomicBool,
     told: Mutex<Told>,
     operations: Mutex<Operations>,
+    /// The count of all sessions, which what it has begun leaves with it.
+    all_begun: Arc<AtomicUsize>,
+}
+
+impl Drop for Session {
+    /// Not when it is taken out of the table: whoever takes it out may be in the middle of one of its operations.
+    fn drop(&mut self) {
+        let operations = self.operations.get_mut();
+        let begun = operations.unwrap_or_else(PoisonError::into_inner).forget();
+        self.all_begun.fetch_sub(begun, Ordering::Relaxed);
+    }
 }
 
 /// What the daemon knows of a session.
@@ -58,7 +69,12 @@ enum Told {
 }
 
 impl Session {
-    fn new(handle: SessionHandle, slot: SlotId, flags: u64, told: Told) -> Self {
+    fn new(
+        handle: SessionHandle,
+        (slot, flags): (SlotId, u64),
+        told: Told,
+        all_begun: Arc<AtomicUsize>,
+    ) -> Self {
         Self {
             handle,
             slot,
@@ -66,6 +82,7 @@ impl Session {
             known: AtomicBool::new(told == Told::Open),
             told: Mutex::new(told),
             operations: Mutex::new(Operations::default()),
+            all_begun,
         }
     }
 
@@ -90,7 +107,7 @@ impl Sessions {
             next: AtomicU64::new(start + 1),
             opened_at: Mutex::default(),
             untold: AtomicUsize::new(0),
-            begun: AtomicUsize::new(0),
+            begun: Arc::default(),
             officer: AtomicBool::new(false),
         }
     }
@@ -141,7 +158,7 @@ impl Sessions {
         self.untold.fetch_add(1, Ordering::Relaxed);
         table.insert(
             handle.0,
-            Arc::new(Session::new(handle, slot, flags, Told::Nothing)),
+            Arc::new(self.session(handle, (slot, flags), Told::Nothing)),
         );
         Some(handle)
     }
@@ -153,7 +170,7 @@ impl Sessions {
             opened_at.retain(|(known, _)| *known != slot);
             opened_at.push((slot, at));
         }
-        let session = Session::new(handle, slot, flags, Told::Open);
+        let session = self.session(handle, (slot, flags), Told::Open);
         self.write().insert(handle.0, Arc::new(session));
     }
 
@@ -198,12 +215,14 @@ impl Sessions {
         }
     }
 
+    fn session(&self, handle: SessionHandle, at: (SlotId, u64), told: Told) -> Session {
+        Session::new(handle, at, told, Arc::clone(&self.begun))
+    }
+
     fn ended(&self, session: &Session) -> bool {
         let before = std::mem::replace(&mut *lock(&session.told), Told::Closed);
         self.untold
             .fetch_sub(usize::from(before == Told::Nothing), Ordering::Relaxed);
-        let begun = session.operations().forget();
-        self.begun.fetch_sub(begun, Ordering::Relaxed);
         before == Told::Open
     }
 

@@ -127,6 +127,17 @@ impl Mechanism {
         }
     }
 
+    /// One without a parameter.
+    #[cfg(test)]
+    pub(crate) const fn plain() -> Self {
+        Self {
+            kind: MechanismType::ECDSA,
+            shape: Shape::None,
+            first: Run::EMPTY,
+            second: Run::EMPTY,
+        }
+    }
+
     /// Which mechanism.
     pub(crate) const fn kind(&self) -> MechanismType {
         self.kind

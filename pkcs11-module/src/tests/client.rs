@@ -9,12 +9,13 @@ use std::time::Instant;
 use strongroom_wire::ck::{MechanismType, Rv};
 use strongroom_wire::codec::List;
 use strongroom_wire::paths;
-use strongroom_wire::request::{SessionHandle, SlotId};
+use strongroom_wire::request::{ObjectHandle, SessionHandle, SlotId};
 use strongroom_wire::response::{Body, MechanismEntry, SlotEntry};
 use strongroom_wire::secret::Secret;
 
 use super::*;
-use crate::entry::{general, objects, random, sessions, slots};
+use crate::abi::Mechanism;
+use crate::entry::{digest, general, objects, once, random, sessions, sign, slots};
 use crate::fake::{Action, Fake, answer, directory, plain};
 use crate::locate::Environment;
 use crate::prefetched::RUN_BYTES_MAX;
@@ -390,4 +391,22 @@ fn sockets_are_known_by_number_until_they_close() {
     descriptors.register(number).unwrap();
     descriptors.close_copies();
     assert_eq!(system::inode_of(number), None, "closed by its number");
+}
+
+/// A daemon that was restarted does not know the session. Each of these functions holds what the session has begun while it learns that.
+#[test]
+fn a_session_that_the_daemon_does_not_know_is_gone_and_nobody_waits_for_ever() {
+    let init =
+        |at: &Instance| sign::verify_init(at, SESSION, Some(Mechanism::plain()), ObjectHandle(3));
+    let digest = |at: &Instance| digest::init(at, SESSION, None);
+    let verify = |at: &Instance| once::verify(at, SESSION, Secret::new(b"data"), b"signature");
+    let calls: [&dyn Fn(&Instance) -> Result<(), Rv>; 3] = [&init, &digest, &verify];
+    for call in calls {
+        let fake = Fake::start(|_| plain(Rv::SESSION_HANDLE_INVALID));
+        let at = instance_at(fake.socket());
+        assert_eq!(call(&at), Err(Rv::SESSION_HANDLE_INVALID));
+        assert_eq!(fake.seen().len(), 1);
+        assert_eq!(call(&at), Err(Rv::SESSION_HANDLE_INVALID));
+        assert_eq!(fake.seen().len(), 1, "the module knows by now");
+    }
 }
