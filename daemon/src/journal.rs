@@ -4,9 +4,9 @@
 //! What must never live here: what a line says, and the hash chain over them; that is the audit of the token.
 //! Who calls it: the token, through its port.
 //!
-//! A line is first copied into the [`spool`], a mapped file beside the journal, where it survives the end of this process. It is saved
+//! A line is first copied into the `spool`, a mapped file beside the journal, where it survives the end of this process. It is saved
 //! into the journal when the spool is full, when somebody reads through this module, when the daemon stops, and at the latest after
-//! [`SAVE_WITHIN`]. So the journal's file always ends with a whole line, and who follows it from outside sees a line at most that much
+//! `SAVE_WITHIN`. So the journal's file always ends with a whole line, and who follows it from outside sees a line at most that much
 //! later. Room for a line is reserved before the line is accepted, so that a full disk refuses it, rather than losing it later.
 //! Where the file system does not suit the spool, each line goes to the file at once, which costs a system call.
 //!

@@ -393,6 +393,8 @@ fn sockets_are_known_by_number_until_they_close() {
     assert_eq!(system::inode_of(number), None, "closed by its number");
 }
 
+type Call = dyn Fn(&Instance) -> Result<(), Rv>;
+
 /// A daemon that was restarted does not know the session. Each of these functions holds what the session has begun while it learns that.
 #[test]
 fn a_session_that_the_daemon_does_not_know_is_gone_and_nobody_waits_for_ever() {
@@ -400,7 +402,7 @@ fn a_session_that_the_daemon_does_not_know_is_gone_and_nobody_waits_for_ever() {
         |at: &Instance| sign::verify_init(at, SESSION, Some(Mechanism::plain()), ObjectHandle(3));
     let digest = |at: &Instance| digest::init(at, SESSION, None);
     let verify = |at: &Instance| once::verify(at, SESSION, Secret::new(b"data"), b"signature");
-    let calls: [&dyn Fn(&Instance) -> Result<(), Rv>; 3] = [&init, &digest, &verify];
+    let calls: [&Call; 3] = [&init, &digest, &verify];
     for call in calls {
         let fake = Fake::start(|_| plain(Rv::SESSION_HANDLE_INVALID));
         let at = instance_at(fake.socket());
