@@ -21,10 +21,19 @@ const OBJECTS_MAX: usize = 1024;
 const ATTRIBUTES_MAX: usize = 64;
 /// Longest value that is kept, in bytes: the numbers of an RSA key of 16,384 bits, and most certificates.
 const VALUE_BYTES_MAX: usize = 4096;
+/// Most bytes of values in all: a guest takes no more of its host's memory.
+const BYTES_MAX: usize = 4 << 20;
 
 /// What is kept.
 #[derive(Default)]
-pub(crate) struct Kept(RwLock<HashMap<(u64, u64), Object, BuildHasherDefault<Mixed>>>);
+pub(crate) struct Kept(RwLock<Table>);
+
+#[derive(Default)]
+struct Table {
+    objects: HashMap<(u64, u64), Object, BuildHasherDefault<Mixed>>,
+    /// Bytes of all values, those that hold no longer included.
+    bytes: usize,
+}
 
 struct Object {
     at: Stamp,
@@ -51,6 +60,13 @@ impl Answer {
         }
     }
 
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Open(bytes) => bytes.len(),
+            Self::Sensitive | Self::TypeInvalid => 0,
+        }
+    }
+
     const fn told(&self) -> AttributeAnswer<'_> {
         match self {
             Self::Open(bytes) => AttributeAnswer::Open(bytes),
@@ -69,8 +85,9 @@ impl Kept {
         kinds: &[AttributeType],
         see: impl FnOnce(&[AttributeAnswer<'_>]) -> R,
     ) -> Option<R> {
-        let objects = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let known = objects
+        let table = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let known = table
+            .objects
             .get(&(slot.0, object.0))
             .filter(|known| known.at == now)?;
         let mut answers = Vec::with_capacity(kinds.len());
@@ -89,10 +106,13 @@ impl Kept {
         kinds: &[AttributeType],
         told: &[AttributeAnswer<'_>],
     ) {
-        let mut objects = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if objects.len() >= OBJECTS_MAX {
-            objects.clear();
+        let mut table = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let answers: Vec<_> = told.iter().map(Answer::of).collect();
+        let more: usize = answers.iter().flatten().map(Answer::bytes).sum();
+        if table.objects.len() >= OBJECTS_MAX || table.bytes.saturating_add(more) > BYTES_MAX {
+            *table = Table::default();
         }
+        let Table { objects, bytes } = &mut *table;
         let known = objects.entry((slot.0, object.0)).or_insert_with(|| Object {
             at,
             answers: Vec::new(),
@@ -101,13 +121,63 @@ impl Kept {
             known.at = at;
             known.answers.clear();
         }
-        for (kind, told) in kinds.iter().zip(told) {
+        for (kind, answer) in kinds.iter().zip(answers) {
             if known.answers.len() < ATTRIBUTES_MAX
                 && !known.answers.iter().any(|(known, _)| known == kind)
-                && let Some(answer) = Answer::of(told)
+                && let Some(answer) = answer
             {
+                *bytes = bytes.saturating_add(answer.bytes());
                 known.answers.push((*kind, answer));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strongroom_ring::changes::Announcer;
+    use strongroom_wire::secret::Secret;
+
+    use super::*;
+    use crate::stamp::Stamps;
+
+    const LABEL: &[AttributeType] = &[AttributeType::LABEL];
+
+    fn place(object: u64) -> (SlotId, ObjectHandle) {
+        (SlotId(0), ObjectHandle(object))
+    }
+
+    fn shown(kept: &Kept, object: u64, now: Stamp) -> Option<usize> {
+        kept.show(place(object), now, LABEL, |answers| {
+            let AttributeAnswer::Open(bytes) = answers[0] else {
+                panic!("{answers:?}")
+            };
+            bytes.len()
+        })
+    }
+
+    #[test]
+    fn what_is_kept_holds_until_a_change_is_no_secret_and_is_bounded() {
+        let (stamps, daemon) = (Stamps::new(), Announcer::create().unwrap());
+        stamps.watch(Some(daemon.descriptor()));
+        let now = stamps.now().unwrap();
+        let kept = Kept::default();
+        let keep =
+            |object, told: AttributeAnswer<'_>| kept.keep(place(object), now, LABEL, &[told]);
+        keep(1, AttributeAnswer::Open(b"label"));
+        assert_eq!(shown(&kept, 1, now), Some(5));
+        assert_eq!(shown(&kept, 2, now), None);
+        stamps.change();
+        assert_eq!(shown(&kept, 1, stamps.now().unwrap()), None);
+        keep(2, AttributeAnswer::Secret(Secret::new(b"secret")));
+        keep(3, AttributeAnswer::Open(&[0; VALUE_BYTES_MAX + 1]));
+        assert_eq!((shown(&kept, 2, now), shown(&kept, 3, now)), (None, None));
+        // Whatever comes, the last fits, and all of them never take more than they may.
+        for object in 10..5000 {
+            keep(object, AttributeAnswer::Open(&[7; VALUE_BYTES_MAX]));
+            assert_eq!(shown(&kept, object, now), Some(VALUE_BYTES_MAX));
+            let table = kept.0.read().unwrap();
+            assert!(table.bytes <= BYTES_MAX && table.objects.len() <= OBJECTS_MAX);
         }
     }
 }
