@@ -291,53 +291,6 @@ impl In {
     }
 }
 
-/// Bytes that the caller passed in, seen piece by piece: for what reads each of them once, and would be slower than its own copy.
-#[derive(Clone, Copy)]
-pub(crate) struct Pieces {
-    start: Alleged<u8>,
-    length: CK_ULONG,
-    over: Rv,
-}
-
-impl Pieces {
-    /// Takes both in; more than one request carries are refused with `over`.
-    pub(crate) fn new(start: Alleged<u8>, length: CK_ULONG, over: Rv) -> Result<Self, Rv> {
-        if start.refuse_hostile(length)? > DATA_BYTES_MAX {
-            return Err(over);
-        }
-        Ok(Self {
-            start,
-            length,
-            over,
-        })
-    }
-
-    /// All of them, copied.
-    pub(crate) fn whole(self) -> Result<In, Rv> {
-        In::copy(self.start, self.length, self.over)
-    }
-
-    /// Shows a copy of each piece, in order, and wipes it.
-    pub(crate) fn each(self, mut see: impl FnMut(&[u8]) -> Result<(), Rv>) -> Result<(), Rv> {
-        const PIECE_BYTES: usize = 4 << 10;
-        let bytes = self.start.refuse_hostile(self.length)?;
-        let mut room = [0_u8; PIECE_BYTES];
-        let (mut done, mut used, mut outcome) = (0_usize, 0_usize, Ok(()));
-        while done < bytes && outcome.is_ok() {
-            let piece = bytes.saturating_sub(done).min(PIECE_BYTES);
-            let target = room.as_mut_ptr();
-            // SAFETY: the source is not NULL where there are bytes, so `Alleged::new` promises memory of the length told beside it; the
-            // piece fits the room, which is memory of our own.
-            unsafe { target.copy_from_nonoverlapping(self.start.element(done).0, piece) };
-            outcome = see(room.get(..piece).unwrap_or_default());
-            done = done.saturating_add(piece);
-            used = used.max(piece);
-        }
-        super::system::wipe(room.get_mut(..used).unwrap_or_default());
-        outcome
-    }
-}
-
 /// The buffer and the length of an output of variable length.
 #[derive(Clone, Copy)]
 pub(crate) struct Out {

@@ -22,7 +22,7 @@ use cryptoki_sys::{
 use strongroom_wire::ck::{MechanismType, Rv, UserType};
 use strongroom_wire::request::{Dual, ObjectHandle, SessionHandle, SlotId};
 
-use super::caller::{Alleged, Argument, Array, In, Out, Pieces, Place};
+use super::caller::{Alleged, Argument, Array, In, Out, Place};
 use super::params::Mechanism;
 use super::template::{Template, Wanted};
 use super::{arguments, guard, interfaces, layout};
@@ -187,8 +187,7 @@ macro_rules! functions {
     served C_Digest(session: CK_SESSION_HANDLE, data: *mut CK_BYTE, data_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let out = Out::new(output, output_bytes)?;
-        let data = Pieces::new(data, data_bytes, Rv::DATA_LEN_RANGE)?;
-        digest::digest(at, SessionHandle(session), data, out)
+        digest::digest(at, SessionHandle(session), &data_beside(data, data_bytes, &out)?, out)
     };
     served C_DigestUpdate(session: CK_SESSION_HANDLE, part: *mut CK_BYTE, part_bytes: CK_ULONG) =>
         digest::update(at, SessionHandle(session), &data_of(part, part_bytes)?);

@@ -4,14 +4,14 @@
 //! What must never live here: the digest of a key, or one in parts, which a key may follow; the daemon computes those.
 //! Who calls it: the table of functions.
 
-use strongroom_crypto::digest::{Digest as Running, Hash};
+use strongroom_crypto::digest::{self as hashing, Hash};
 use strongroom_wire::ck::{MechanismType, Rv};
 use strongroom_wire::request::{
     Mechanism as WireMechanism, ObjectHandle, Parameter, Request, SessionHandle,
 };
 
 use super::{ask_known, done, output, output_known, tell};
-use crate::abi::{In, Mechanism, Out, Pieces};
+use crate::abi::{In, Mechanism, Out};
 use crate::operations::Digest;
 use crate::process::Instance;
 use crate::sessions::Session;
@@ -68,12 +68,7 @@ pub(super) fn ask_init(
 }
 
 /// C_Digest.
-pub(crate) fn digest(
-    at: &Instance,
-    session: SessionHandle,
-    data: Pieces,
-    out: Out,
-) -> Result<(), Rv> {
+pub(crate) fn digest(at: &Instance, session: SessionHandle, data: &In, out: Out) -> Result<(), Rv> {
     let session = at.sessions.get(session)?;
     let mut operations = session.operations();
     if let Digest::Begun(kind) = operations.digest
@@ -86,13 +81,10 @@ pub(crate) fn digest(
         // Whatever comes of it, the operation has ended.
         operations.digest = Digest::Nothing;
         at.sessions.count_begun(-1);
-        let mut running = Running::new(hash).map_err(|_| Rv::HOST_MEMORY)?;
-        data.each(|piece| running.update(piece).map_err(|_| Rv::GENERAL_ERROR))?;
-        let value = running.finish().map_err(|_| Rv::GENERAL_ERROR)?;
+        let value = hashing::digest(hash, data.public()).map_err(|_| Rv::HOST_MEMORY)?;
         return out.deliver(Rv::OK, length, value.as_ref());
     }
     tell(at, &session)?;
-    let data = data.whole()?;
     let request = Request::Digest {
         session: session.handle,
         data: data.secret(),
