@@ -171,15 +171,6 @@ enum Concern {
 
 const fn concern(request: &Request<'_>) -> Concern {
     use Request as R;
-    // They end operations, or what operations need.
-    let ends_operations = matches!(
-        request,
-        R::Login { .. }
-            | R::LoginUser { .. }
-            | R::Logout { .. }
-            | R::DestroyObject { .. }
-            | R::SetAttributeValue { .. }
-    );
     // They go on with operations.
     let goes_on = matches!(
         request,
@@ -197,7 +188,7 @@ const fn concern(request: &Request<'_>) -> Concern {
             | R::DualUpdate { .. }
             | R::SessionCancel { .. }
     );
-    if ends_operations {
+    if changes_login_or_object(request) {
         Concern::AllSessions
     } else if goes_on {
         Concern::ItsSession
@@ -206,8 +197,8 @@ const fn concern(request: &Request<'_>) -> Concern {
     }
 }
 
-/// Whether a request changes what this process may have kept, other than by what the daemon counts.
-const fn changes_something(request: &Request<'_>) -> bool {
+/// Whether a request ends operations, or changes what they need.
+const fn changes_login_or_object(request: &Request<'_>) -> bool {
     use Request as R;
     matches!(
         request,
@@ -216,10 +207,17 @@ const fn changes_something(request: &Request<'_>) -> bool {
             | R::Logout { .. }
             | R::DestroyObject { .. }
             | R::SetAttributeValue { .. }
-            | R::CloseSession { .. }
-            | R::CloseAllSessions { .. }
-            | R::InitToken { .. }
     )
+}
+
+/// Whether a request changes what this process may have kept, other than by what the daemon counts.
+const fn changes_something(request: &Request<'_>) -> bool {
+    use Request as R;
+    changes_login_or_object(request)
+        || matches!(
+            request,
+            R::CloseSession { .. } | R::CloseAllSessions { .. } | R::InitToken { .. }
+        )
 }
 
 /// The return value of a request that was not answered. Without a daemon it depends on what was asked.

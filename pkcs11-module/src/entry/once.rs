@@ -39,6 +39,15 @@ impl<'d> Whole<'d> {
         }
     }
 
+    /// The data of a cipher, and whether it encrypts.
+    const fn cipher(self) -> Option<(Secret<'d>, bool)> {
+        match self {
+            Self::Encrypt(data) => Some((data, true)),
+            Self::Decrypt(data) => Some((data, false)),
+            Self::Sign(_) | Self::Verify(..) => None,
+        }
+    }
+
     /// The request where the daemon has the operation.
     const fn alone(self, session: SessionHandle, output: Output) -> Request<'d> {
         match self {
@@ -222,11 +231,9 @@ fn known_length(place: &Place, whole: Whole<'_>) -> Option<u64> {
     let Active::Begun(mechanism, _) = &place.active else {
         return None;
     };
-    match whole {
-        Whole::Sign(_) => place.signature_bytes(),
-        Whole::Encrypt(data) => mechanism.cipher_output(true, bytes_of(data)),
-        Whole::Decrypt(data) => mechanism.cipher_output(false, bytes_of(data)),
-        Whole::Verify(..) => None,
+    match whole.cipher() {
+        Some((data, encrypts)) => mechanism.cipher_output(encrypts, bytes_of(data)),
+        None => place.signature_bytes(),
     }
 }
 
@@ -240,10 +247,8 @@ const PART_BYTES: usize = 1 << 20;
 
 /// Whether data go in parts: where an output comes with each part and there is room for all of it, so that nothing can be too short half way.
 fn goes_in_parts(whole: Whole<'_>, mechanism: &Mechanism, wanted: Output) -> bool {
-    let (data, encrypts) = match whole {
-        Whole::Encrypt(data) => (data, true),
-        Whole::Decrypt(data) => (data, false),
-        Whole::Sign(_) | Whole::Verify(..) => return false,
+    let Some((data, encrypts)) = whole.cipher() else {
+        return false;
     };
     let bytes = bytes_of(data);
     // What padding takes away is not known before; there is room enough if it took nothing.
@@ -264,11 +269,7 @@ fn in_parts(
     out: Out,
 ) -> Result<u64, Rv> {
     let kind = whole.kind();
-    let (data, encrypts) = match whole {
-        Whole::Encrypt(data) => (data, true),
-        Whole::Decrypt(data) => (data, false),
-        Whole::Sign(_) | Whole::Verify(..) => return Err(Rv::GENERAL_ERROR),
-    };
+    let (data, encrypts) = whole.cipher().ok_or(Rv::GENERAL_ERROR)?;
     ask_init(at, session, kind, Some(mechanism.wire()), key)?;
     let session = session.handle;
     let mut done = 0_u64;
