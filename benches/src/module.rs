@@ -78,6 +78,34 @@ macro_rules! call {
     }};
 }
 
+/// Makes the function of an operation that turns data into an output; it answers the bytes written.
+macro_rules! transformation {
+    ($name:ident: $init:ident, $run:ident) => {
+        #[doc = concat!("`", stringify!($init), "` and `", stringify!($run), "`; answers the bytes written.")]
+        pub(crate) fn $name(
+            &self,
+            kind: &Mechanism,
+            key: CK_ULONG,
+            data: &[u8],
+            out: &mut [u8],
+        ) -> Outcome<usize> {
+            kind.laid_out(|mechanism| call!(self.module, $init(self.handle, mechanism, key)))?;
+            let mut written = length(out);
+            call!(
+                self.module,
+                $run(
+                    self.handle,
+                    input(data),
+                    length(data),
+                    out.as_mut_ptr(),
+                    &raw mut written
+                )
+            )?;
+            Ok(usize::try_from(written).unwrap_or(0))
+        }
+    };
+}
+
 /// A loaded module; never unloaded.
 #[derive(Clone, Copy)]
 pub(crate) struct Module {
@@ -353,28 +381,7 @@ impl<'m> Session<'m> {
         })
     }
 
-    /// `C_SignInit` and `C_Sign`; answers the bytes of the signature.
-    pub(crate) fn sign(
-        &self,
-        kind: &Mechanism,
-        key: CK_ULONG,
-        data: &[u8],
-        out: &mut [u8],
-    ) -> Outcome<usize> {
-        kind.laid_out(|mechanism| call!(self.module, C_SignInit(self.handle, mechanism, key)))?;
-        let mut written = length(out);
-        call!(
-            self.module,
-            C_Sign(
-                self.handle,
-                input(data),
-                length(data),
-                out.as_mut_ptr(),
-                &raw mut written
-            )
-        )?;
-        Ok(usize::try_from(written).unwrap_or(0))
-    }
+    transformation!(sign: C_SignInit, C_Sign);
 
     /// `C_VerifyInit` and `C_Verify`.
     pub(crate) fn verify(
@@ -397,51 +404,9 @@ impl<'m> Session<'m> {
         )
     }
 
-    /// `C_EncryptInit` and `C_Encrypt`; answers the bytes written.
-    pub(crate) fn encrypt(
-        &self,
-        kind: &Mechanism,
-        key: CK_ULONG,
-        data: &[u8],
-        out: &mut [u8],
-    ) -> Outcome<usize> {
-        kind.laid_out(|mechanism| call!(self.module, C_EncryptInit(self.handle, mechanism, key)))?;
-        let mut written = length(out);
-        call!(
-            self.module,
-            C_Encrypt(
-                self.handle,
-                input(data),
-                length(data),
-                out.as_mut_ptr(),
-                &raw mut written
-            )
-        )?;
-        Ok(usize::try_from(written).unwrap_or(0))
-    }
+    transformation!(encrypt: C_EncryptInit, C_Encrypt);
 
-    /// `C_DecryptInit` and `C_Decrypt`; answers the bytes written.
-    pub(crate) fn decrypt(
-        &self,
-        kind: &Mechanism,
-        key: CK_ULONG,
-        data: &[u8],
-        out: &mut [u8],
-    ) -> Outcome<usize> {
-        kind.laid_out(|mechanism| call!(self.module, C_DecryptInit(self.handle, mechanism, key)))?;
-        let mut written = length(out);
-        call!(
-            self.module,
-            C_Decrypt(
-                self.handle,
-                input(data),
-                length(data),
-                out.as_mut_ptr(),
-                &raw mut written
-            )
-        )?;
-        Ok(usize::try_from(written).unwrap_or(0))
-    }
+    transformation!(decrypt: C_DecryptInit, C_Decrypt);
 
     /// `C_DigestInit` and `C_Digest`.
     pub(crate) fn digest(&self, kind: &Mechanism, data: &[u8], out: &mut [u8]) -> Outcome<usize> {
