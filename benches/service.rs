@@ -86,6 +86,7 @@ impl Guest {
             gid: 1000,
             pid: 1000,
             executable: "/usr/bin/guest".into(),
+            started: Some(77),
         };
         let hello = encoded(&Request::Hello {
             instance: [0; 16],

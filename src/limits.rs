@@ -21,6 +21,27 @@ pub struct Limits {
     pub so_tries_max: u32,
     /// Keys kept open in locked memory at most; beyond it the ones used longest ago are closed and opened again when used.
     pub open_keys_max: usize,
+    /// By what a login outlives the daemon.
+    pub tickets: Tickets,
+}
+
+/// Tickets: what an application shows to a daemon that was started anew, to be logged in as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tickets {
+    /// How long one is good, in seconds; with 0 none is given. A week: over a long weekend somebody notices a machine that came back without
+    /// its logins, and what leaked from a memory is worthless after it.
+    pub seconds_max: u64,
+    /// Whether they are good for the children of the process that logged in as well.
+    pub heritable: bool,
+}
+
+impl Default for Tickets {
+    fn default() -> Self {
+        Self {
+            seconds_max: 7 * 24 * 60 * 60,
+            heritable: false,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -33,6 +54,7 @@ impl Default for Limits {
             user_tries_max: 10,
             so_tries_max: 15,
             open_keys_max: 4_096,
+            tickets: Tickets::default(),
         }
     }
 }

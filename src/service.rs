@@ -8,6 +8,7 @@ mod admin;
 mod answer;
 mod dispatch;
 mod event;
+mod tickets;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -290,6 +291,7 @@ impl Service {
             .find(|known| {
                 known.principal.pid == principal.pid
                     && known.principal.uid == principal.uid
+                    && known.principal.started == principal.started
                     && known.instance == instance
             })
             .cloned();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
-use strongroom_keymem as keymem;
+use strongroom_keymem::{self as keymem, SecretVec};
 use strongroom_wire::ck::AttributeType;
 use strongroom_wire::codec;
 use strongroom_wire::request::ObjectHandle;
@@ -20,7 +20,10 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::object::index::Index;
 use crate::object::{Material, Object, OpenKey, Place};
-use crate::vault::{MaterialChange, ObjectChange, Realm, TokenState, TokenVault, User, VaultError};
+use crate::ports::Time;
+use crate::vault::{
+    Holder, MaterialChange, ObjectChange, Realm, TicketError, TokenState, TokenVault, User, VaultError,
+};
 
 /// A token object to be: its attributes and its secret values.
 #[derive(Debug)]
@@ -137,7 +140,36 @@ impl Token {
         self.load_private()
     }
 
-    fn load_private(&self) -> Result<()> {
+    /// A ticket for a login that has just been made; none where there is to be none.
+    ///
+    /// # Errors
+    /// Memory.
+    pub fn ticket(
+        &self,
+        user: User,
+        holder: &Holder<'_>,
+        now: Time,
+        limits: &Limits,
+    ) -> std::result::Result<Option<SecretVec>, VaultError> {
+        self.vault.ticket(user, holder, now, limits)
+    }
+
+    /// Opens the private realm by a ticket.
+    ///
+    /// # Errors
+    /// [`TicketError`].
+    pub fn redeem(
+        &self,
+        ticket: &[u8],
+        holder: &Holder<'_>,
+        now: Time,
+        limits: &Limits,
+    ) -> std::result::Result<(), TicketError> {
+        self.vault.redeem(ticket, holder, now, limits)?;
+        self.load_private()
+    }
+
+    fn load_private<E: From<VaultError>>(&self) -> std::result::Result<(), E> {
         let mut loaded = self.private_loaded.lock();
         if !*loaded {
             let _change = self.change.lock();

@@ -21,7 +21,7 @@ use crate::command_line::Arguments;
 use crate::log;
 use crate::seal::{PASSPHRASE_COST, SealProvider};
 
-pub use file::{FileError, Settings as FileSettings};
+pub use file::{AfterFork, FileError, Settings as FileSettings};
 
 /// The environment as it was at start; it is scrubbed afterwards.
 #[derive(Clone, Debug, Default)]
@@ -252,7 +252,7 @@ impl Configuration {
                 .file
                 .clone()
                 .unwrap_or_else(|| paths.data.join("strongroomd.log")),
-            limits: settings.limits.limits(),
+            limits: combined.limits(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
             file,
@@ -407,6 +407,12 @@ impl Combined<'_> {
                 format!("\"{text}\" is no mode of a socket; write \"0600\", \"0660\" or \"0666\""),
             )),
         }
+    }
+
+    fn limits(&self) -> Limits {
+        let mut limits = self.settings.limits.limits();
+        limits.tickets.heritable = self.settings.after_fork == Some(AfterFork::Inherit);
+        limits
     }
 
     fn pin_cost(&self) -> PinCost {

@@ -14,6 +14,7 @@ use crate::changes::ChangesPage;
 use crate::command_line::Arguments;
 use crate::config::{ConfigError, Configuration, Environment};
 use crate::connections::Connections;
+use crate::handover::Handover;
 use crate::log;
 use crate::notify::Notifier;
 use crate::system;
@@ -31,6 +32,8 @@ pub struct Daemon {
     pub connections: Arc<Connections>,
     /// The service manager.
     pub notifier: Notifier,
+    /// The way out for the benefit of a new daemon.
+    pub handover: Arc<Handover>,
     /// Where the configuration comes from, for reading it again.
     arguments: Arguments,
     environment: Environment,
@@ -55,6 +58,7 @@ impl Daemon {
             changes,
             connections: Arc::default(),
             notifier: Notifier::new(environment.value("NOTIFY_SOCKET")),
+            handover: Arc::default(),
             arguments,
             environment,
             in_force: Mutex::new(Arc::new(configuration)),

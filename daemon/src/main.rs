@@ -20,9 +20,10 @@ use strongroomd::config::{Configuration, Environment};
 use strongroomd::daemon::{self, Daemon};
 use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
 use strongroomd::directories::{self, DirectoryError, StoreLock};
+use strongroomd::handover::{Predecessor, Successor};
 use strongroomd::harden::harden;
 use strongroomd::journal::FileJournal;
-use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
+use strongroomd::listener::{Acceptor, ListenError, Listeners, SocketFiles, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::take_activated;
 use strongroomd::seal::StoreState;
@@ -94,39 +95,116 @@ fn run(
     harden().map_err(Failure::other)?;
 
     directories::prepare(&configuration)?;
-    let _lock = StoreLock::take(configuration.data_directory())
-        .map_err(|error| lost_race(&arguments, &configuration, error))?;
-
+    let mut lock = match arguments.replace {
+        true => None,
+        false => Some(take_lock(&arguments, &configuration)?),
+    };
     start_memory_and_crypto(&arguments, &configuration)?;
-    let changes = ChangesPage::create();
-    let (service, journal) = open(&configuration, changes.as_ref())?;
+    // Whatever may fail is tried before the running daemon steps down.
+    let mut predecessor = predecessor(&arguments, &configuration)?;
+    if lock.is_none() {
+        lock = Some(take_lock(&arguments, &configuration)?);
+    }
 
-    let listeners = Listeners::open(&configuration, activated)?;
-    let line = ready_line(&configuration);
-    let daemon = Arc::new(Daemon::new(
-        service,
-        changes,
-        configuration,
-        arguments,
-        environment,
-        started,
-    ));
-    let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
+    let mut changes = ChangesPage::create();
+    let (mut service, mut journal) = open(&configuration, changes.as_ref())?;
+    let mut listeners = match &mut predecessor {
+        Some(old) => taken_over(old, &configuration)?,
+        None => Listeners::open(&configuration, activated)?,
+    };
+    loop {
+        let spare = listeners.duplicate().map_err(Failure::other)?;
+        let daemon = Arc::new(Daemon::new(
+            service,
+            changes,
+            configuration.clone(),
+            arguments.clone(),
+            environment.clone(),
+            started,
+        ));
+        daemon.handover.prepare(&listeners).map_err(Failure::other)?;
+        let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
 
-    tracing::info!(
-        microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "{line}"
-    );
-    daemon.notifier.ready("ready");
-    readiness.tell(&Outcome {
-        code: 0,
-        message: String::new(),
-    });
+        tracing::info!(
+            microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            "{}",
+            ready_line(&configuration)
+        );
+        daemon.notifier.ready("ready");
+        readiness.tell(&Outcome {
+            code: 0,
+            message: String::new(),
+        });
+        if let Some(old) = predecessor.take() {
+            old.taken_over();
+        }
 
-    serve(&daemon, &signals);
+        serve(&daemon, &signals);
 
+        let Some(successor) = daemon.handover.asked() else {
+            return stop(&daemon, acceptor, &journal);
+        };
+        let Some(files) = step_down(daemon, acceptor, journal, &mut lock, successor)? else {
+            return Ok(());
+        };
+        tracing::error!("the new daemon did not come up; this one goes on");
+        lock = Some(take_lock(&arguments, &configuration)?);
+        changes = ChangesPage::create();
+        (service, journal) = open(&configuration, changes.as_ref())?;
+        listeners = spare.with_files(files);
+    }
+}
+
+/// The running daemon, if this one is to take its place and there is one; it goes on serving. That the root key is at hand is seen here.
+fn predecessor(
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> Result<Option<Predecessor>, Failure> {
+    if !arguments.replace {
+        return Ok(None);
+    }
+    let goes_on = |what: String| Failure::other(format!("{what}; nothing has changed"));
+    let found = Predecessor::ask(&configuration.admin_socket, &configuration.socket);
+    let Some(mut old) = found.map_err(goes_on)? else {
+        return Ok(None);
+    };
+    let root_key = configuration.seal.root_key(StoreState::Present);
+    root_key.map_err(|error| goes_on(error.to_string()))?;
+    tracing::info!("taking over from the running daemon");
+    old.step_down().map_err(Failure::other)?;
+    Ok(Some(old))
+}
+
+fn taken_over(
+    old: &mut Predecessor,
+    configuration: &Configuration,
+) -> Result<Listeners, Failure> {
+    let (application, admin) = old
+        .take_sockets()
+        .ok_or_else(|| Failure::other("the running daemon sent no sockets"))?;
+    let listeners = Listeners::taken_over(configuration, application, admin, old.owns_files);
+    Ok(listeners?)
+}
+
+/// The right to be the only daemon on the store. One that steps down has let go of it before it said so.
+fn take_lock(arguments: &Arguments, configuration: &Configuration) -> Result<StoreLock, Failure> {
+    StoreLock::take(configuration.data_directory())
+        .map_err(|error| lost_race(arguments, configuration, error))
+}
+
+/// Ends for good.
+fn stop(daemon: &Daemon, acceptor: Acceptor, journal: &FileJournal) -> Result<(), Failure> {
     daemon.notifier.stopping();
     acceptor.stop();
+    finish(daemon);
+    // A request that was cut off may still hold the journal, so do not count on its being dropped.
+    journal.save().map_err(Failure::other)?;
+    tracing::info!("strongroomd stopped");
+    Ok(())
+}
+
+/// Lets running requests finish.
+fn finish(daemon: &Daemon) {
     let left = daemon.connections.stop(FINISH_WITHIN);
     if left > 0 {
         tracing::warn!(
@@ -134,10 +212,43 @@ fn run(
             "requests that did not finish in time are cut off"
         );
     }
-    // A request that was cut off may still hold the journal, so do not count on its being dropped.
+}
+
+/// Lets go of everything for the new daemon. Answers None when that has taken over, and the files of the sockets when it has failed.
+fn step_down(
+    daemon: Arc<Daemon>,
+    acceptor: Acceptor,
+    journal: Arc<FileJournal>,
+    lock: &mut Option<StoreLock>,
+    successor: Successor,
+) -> Result<Option<SocketFiles>, Failure> {
+    let files = acceptor.pause();
+    finish(&daemon);
     journal.save().map_err(Failure::other)?;
-    tracing::info!("strongroomd stopped");
-    Ok(())
+    drop(journal);
+    let notifier = daemon.notifier.clone();
+    let pid = successor.pid;
+    // Threads that have answered their last request let go of the daemon a moment later.
+    let deadline = Instant::now() + LOCK_WITHIN;
+    while Arc::strong_count(&daemon) > 1 && Instant::now() < deadline {
+        std::thread::sleep(LOCK_LOOK);
+    }
+    let Ok(daemon) = Arc::try_unwrap(daemon) else {
+        // A request that was cut off holds the store until this process ends.
+        files.leave();
+        notifier.replaced_by(pid);
+        return Ok(None);
+    };
+    // The new one must not find the store or its lock held.
+    drop(daemon);
+    *lock = None;
+    if !successor.has_taken_over() {
+        return Ok(Some(files));
+    }
+    files.leave();
+    notifier.replaced_by(pid);
+    tracing::info!(pid, "replaced by a new daemon");
+    Ok(None)
 }
 
 fn start_memory_and_crypto(
@@ -320,5 +431,9 @@ const CODE_CONFIG: u8 = 2;
 const CODE_ALREADY_RUNNING: u8 = 3;
 /// How long running requests may take after a stop was asked for.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// How long the lock of the store may be held on after its daemon has let go.
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
+/// Time between two looks at it.
+const LOCK_LOOK: Duration = Duration::from_millis(2);
 /// How long an autostarted daemon waits for the faster one.
 const OTHER_READY_WITHIN: Duration = Duration::from_secs(8);

@@ -5,6 +5,7 @@
 //! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`).
 
 mod mapping;
+mod passing;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -12,6 +13,8 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
+
+pub use passing::receive_with_descriptors;
 
 pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
 
@@ -363,16 +366,16 @@ pub fn inherited_listener(descriptor: RawFd) -> Option<OwnedFd> {
 }
 
 /// Most descriptors that go with one message.
-const DESCRIPTORS_MAX: usize = 2;
+const DESCRIPTORS_MAX: usize = 3;
 
 /// Room for the control message of that many (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
 #[repr(C, align(8))]
 struct Descriptors([u8; 16 + 8 * DESCRIPTORS_MAX]);
 
-/// Sends bytes with descriptors, two at most; answers how many bytes went.
+/// Sends bytes with descriptors, three at most; answers how many bytes went.
 ///
 /// # Errors
-/// What the system says; [`io::ErrorKind::InvalidInput`] for none or more than two.
+/// What the system says; [`io::ErrorKind::InvalidInput`] for none or more than three.
 pub fn send_with_descriptors(
     socket: BorrowedFd<'_>,
     bytes: &[u8],

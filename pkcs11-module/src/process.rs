@@ -15,6 +15,7 @@ use crate::abi::system::{self, Latest, WipedByFork};
 use crate::client::{Client, Descriptors};
 use crate::kept::Kept;
 use crate::locate::{Environment, Locator};
+use crate::logins::Logins;
 use crate::prefetched::Prefetched;
 use crate::sessions::Sessions;
 
@@ -35,6 +36,8 @@ pub(crate) struct Instance {
     pub(crate) client: Client,
     /// Its sessions.
     pub(crate) sessions: Sessions,
+    /// Its logins.
+    pub(crate) logins: Logins,
     /// Attributes that still hold.
     pub(crate) kept: Kept,
     /// Random bytes that are ready.
@@ -51,6 +54,7 @@ impl Instance {
         Self {
             client,
             sessions: Sessions::new(random),
+            logins: Logins::default(),
             kept: Kept::default(),
             prefetched: Prefetched::default(),
             mechanisms: Mutex::new(Vec::new()),
@@ -90,6 +94,7 @@ impl Instance {
     pub(crate) fn end(&self) {
         *lock(&self.ended) = true;
         self.ending.notify_all();
+        self.logins.forget_all();
         self.client.end();
     }
 }

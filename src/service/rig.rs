@@ -117,12 +117,11 @@ impl House {
 
     /// A connection of a process.
     pub(crate) fn guest_of(self: &Arc<Self>, pid: i32, instance: u8) -> Guest {
-        let principal = Principal {
-            uid: 1000,
-            gid: 1000,
-            pid,
-            executable: "/usr/bin/guest".into(),
-        };
+        self.guest_as(principal(pid), instance)
+    }
+
+    /// A connection of a process of which everything is told.
+    pub(crate) fn guest_as(self: &Arc<Self>, principal: Principal, instance: u8) -> Guest {
         let mut hello = Vec::new();
         let request = Request::Hello {
             instance: [instance; 16],
@@ -155,6 +154,17 @@ impl House {
     pub(crate) fn audit_lines(&self) -> Vec<String> {
         let text = |line| String::from_utf8(line).unwrap();
         self.journal.lines().into_iter().map(text).collect()
+    }
+}
+
+/// A process.
+pub(crate) fn principal(pid: i32) -> Principal {
+    Principal {
+        uid: 1000,
+        gid: 1000,
+        pid,
+        executable: "/usr/bin/guest".into(),
+        started: Some(77),
     }
 }
 
@@ -265,6 +275,22 @@ impl Talk {
     pub(crate) fn login(&self, user: UserType, pin: &[u8]) -> Rv {
         let (session, pin) = (self.session, Secret::new(pin));
         self.rv(&Request::Login { session, user, pin })
+    }
+
+    /// A login with all that it is answered: the ticket, if there is one.
+    pub(crate) fn login_for_ticket(&self, user: UserType, pin: &[u8]) -> Option<Vec<u8>> {
+        let (session, pin) = (self.session, Secret::new(pin));
+        let told = self.ask(&Request::Login { session, user, pin });
+        assert_eq!(told.rv(), Rv::OK);
+        match told.body() {
+            Body::Output { data, .. } => Some(data.expose().to_vec()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn restore(&self, ticket: &[u8]) -> Rv {
+        let (session, ticket) = (self.session, Secret::new(ticket));
+        self.rv(&Request::RestoreLogin { session, ticket })
     }
 
     pub(crate) fn logout(&self) -> Rv {

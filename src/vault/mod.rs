@@ -14,6 +14,7 @@ mod draft;
 
 mod change;
 mod pin;
+mod ticket;
 mod token;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ use strongroom_keymem::{OutOfMemory, SecretBytes, SecretVec};
 pub use self::change::{MaterialChange, ObjectChange};
 pub use self::hierarchy::PinCost;
 pub use self::pin::{LoginError, PinTries};
+pub use self::ticket::{Holder, TicketError, claimed_user};
 pub use self::token::{TokenState, TokenVault};
 
 use self::draft::{decoded, encoded};

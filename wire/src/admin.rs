@@ -56,6 +56,8 @@ pub enum AdminRequest<'a> {
     Reload,
     /// Stops the daemon, as SIGTERM does.
     Stop,
+    /// A new daemon asks for the listening sockets, to take over. The old one serves on until it is told on the line that comes with them.
+    Replace,
 }
 
 /// An administrative answer: what was asked for, or why not.
@@ -91,6 +93,11 @@ pub enum AdminAnswer {
         rv: Rv,
         /// What was tried, what is wrong, what to do.
         reason: String,
+    },
+    /// Answers `Replace`; with it come three descriptors: the socket for applications, that for administration, and the line.
+    Handover {
+        /// Whether the daemon has made the files of the sockets, and not a service manager: then the new one removes them some day.
+        owns_files: bool,
     },
 }
 

@@ -4,13 +4,13 @@
 //! What must never live here: defaults of the daemon; a key that is not written is None.
 //! Who calls it: the configuration.
 //!
-//! `socket`, `autostart` and `daemon` are shared with the PKCS#11 module, which reads only these.
+//! `socket`, `autostart`, `daemon`, `reconnect_seconds` and `after-fork` are shared with the PKCS#11 module, which reads only these.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use strongroom::limits::Limits;
+use strongroom::limits::{Limits, Tickets};
 
 use super::Bounds;
 
@@ -42,6 +42,22 @@ pub struct Settings {
     pub log: LogSection,
     /// `[limits]`
     pub limits: LimitsSection,
+    /// How long calls wait for a daemon that has gone; read by the module.
+    #[serde(alias = "reconnect-seconds")]
+    pub reconnect_seconds: Option<u64>,
+    /// What a forked child is that does not call C_Initialize; read by the module, and by the daemon for the tickets of logins.
+    #[serde(rename = "after-fork", alias = "after_fork")]
+    pub after_fork: Option<AfterFork>,
+}
+
+/// What a forked child is that does not call C_Initialize.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterFork {
+    /// It must call C_Initialize, as the standard says.
+    Uninitialized,
+    /// It goes on with the sessions and logins of its parent.
+    Inherit,
 }
 
 /// `[store]`
@@ -108,6 +124,7 @@ pub struct LimitsSection {
     pub user_tries_max: Option<u32>,
     pub so_tries_max: Option<u32>,
     pub open_keys_max: Option<usize>,
+    pub ticket_seconds_max: Option<u64>,
 }
 
 impl LimitsSection {
@@ -127,6 +144,12 @@ impl LimitsSection {
             user_tries_max: self.user_tries_max.unwrap_or(usual.user_tries_max),
             so_tries_max: self.so_tries_max.unwrap_or(usual.so_tries_max),
             open_keys_max: self.open_keys_max.unwrap_or(usual.open_keys_max),
+            tickets: Tickets {
+                seconds_max: self
+                    .ticket_seconds_max
+                    .unwrap_or(usual.tickets.seconds_max),
+                ..usual.tickets
+            },
         }
     }
 

@@ -16,7 +16,7 @@ use strongroom_wire::frame::{self, Door, HEADER_BYTES};
 use strongroom_wire::request::Request;
 use strongroom_wire::response::Answer;
 
-use super::{Descriptors, Failure};
+use super::{Descriptors, Era, Failure};
 use crate::abi::system;
 use crate::buffer::WipedBuffer;
 
@@ -38,6 +38,10 @@ pub(super) struct Connection {
     descriptors_received: Vec<OwnedFd>,
     greeted: bool,
     ring: Option<Ring>,
+    /// In which era it was opened.
+    pub(super) era: Era,
+    /// When it was last given back, as [`system::tick`] tells it.
+    pub(super) used_at: u64,
 }
 
 /// The shared memory, once the daemon has given some.
@@ -89,6 +93,8 @@ impl Connection {
             descriptors_received: Vec::new(),
             greeted: false,
             ring: None,
+            era: Era::FIRST,
+            used_at: 0,
         })
     }
 

@@ -25,12 +25,17 @@ const SESSION: SessionHandle = SessionHandle(1);
 
 /// An instance of the module that knows one socket and starts no daemon.
 fn instance_at(socket: &Path) -> Instance {
-    let environment =
-        Environment::of(&|name| (name == paths::ENV_SOCKET).then(|| socket.as_os_str().to_owned()));
+    let config = directory().join("strongroom.toml");
+    std::fs::write(&config, "reconnect_seconds = 0\n").unwrap();
+    let environment = Environment::of(&|name| match name {
+        paths::ENV_SOCKET => Some(socket.as_os_str().to_owned()),
+        paths::ENV_CONFIG => Some(config.clone().into_os_string()),
+        _ => None,
+    });
     let descriptors = Box::leak(Box::new(Descriptors::new()));
     let client = Client::new(Locator::new(environment), [7; 16], descriptors);
     let at = Instance::new(client, [1; 16]);
-    at.sessions.add(SESSION, SlotId(0), 6, None);
+    at.sessions.add(SESSION, (SlotId(0), 6), Era::FIRST, None);
     at
 }
 

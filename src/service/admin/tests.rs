@@ -17,6 +17,7 @@ fn operator() -> Principal {
         gid: 0,
         pid: 1,
         executable: "/usr/bin/strongroom".into(),
+        started: Some(77),
     }
 }
 

@@ -23,6 +23,7 @@ mod abi;
 mod cryptoki;
 mod keys;
 mod mechanisms;
+mod restart;
 mod robustness;
 mod scale;
 mod second;
