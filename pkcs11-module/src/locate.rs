@@ -35,6 +35,7 @@ const VARIABLES: [&str; 9] = [
 ];
 
 /// What the environment said when it was asked.
+#[derive(Clone)]
 pub(crate) struct Environment {
     values: Vec<(&'static str, OsString)>,
     /// Whether a daemon may be started with what it says.
@@ -85,6 +86,8 @@ struct Settings {
     daemon: Option<PathBuf>,
     #[serde(alias = "reconnect-seconds")]
     reconnect_seconds: Option<u64>,
+    #[serde(rename = "after-fork", alias = "after_fork")]
+    after_fork: Option<String>,
 }
 
 /// How long calls wait for a daemon that has gone, unless the file says otherwise: a service manager has started it again by then.
@@ -152,6 +155,13 @@ impl Locator {
         let told = self.settings(user.as_ref());
         let told = told.and_then(|(settings, _)| settings.reconnect_seconds);
         Duration::from_secs(told.unwrap_or(PATIENCE_SECONDS).min(PATIENCE_SECONDS_MAX))
+    }
+
+    /// Whether a forked child goes on with what its parent had, without C_Initialize. The daemon says what is wrong with another word.
+    pub(crate) fn children_inherit(&self) -> bool {
+        let user = Paths::user(&|name| self.environment.value(name));
+        let told = self.settings(user.as_ref());
+        told.is_some_and(|(settings, _)| settings.after_fork.as_deref() == Some("inherit"))
     }
 
     fn socket(&self, settings: &Settings, of: Owner, user: Option<&Paths>) -> (PathBuf, Owner) {

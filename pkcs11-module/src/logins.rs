@@ -4,7 +4,8 @@
 //! What must never live here: a PIN; what a ticket holds, which only the daemon can open.
 //! Who calls it: the entries of logins, and whoever tells the daemon of a session again.
 //!
-//! A ticket lies in memory that a forked child finds empty and that no core dump shows. It is wiped when the login ends.
+//! A ticket lies in memory that a forked child finds empty and that no core dump shows. It is wiped when the login ends. Where the operator
+//! chose that children go on with what they inherit, it is handed down to them as well.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,7 @@ use strongroom_wire::request::SlotId;
 
 use crate::abi::system::WipedByFork;
 use crate::client::Era;
+use crate::heritage::Heritage;
 
 /// Longest ticket that is kept, in bytes. The daemon's are shorter; the rest is for those to come.
 const TICKET_BYTES_MAX: usize = 1024;
@@ -21,7 +23,11 @@ const LOGINS_MAX: usize = 256;
 
 /// The logins of one instance.
 #[derive(Default)]
-pub(crate) struct Logins(Mutex<Vec<Login>>);
+pub(crate) struct Logins {
+    all: Mutex<Vec<Login>>,
+    /// Where children find them, if they shall.
+    heritage: Option<&'static Heritage>,
+}
 
 struct Login {
     slot: SlotId,
@@ -42,10 +48,21 @@ pub(crate) enum Shown {
 }
 
 impl Logins {
+    /// None yet.
+    pub(crate) fn new(heritage: Option<&'static Heritage>) -> Self {
+        Self {
+            all: Mutex::default(),
+            heritage,
+        }
+    }
+
     /// A login was made in `era`, and this is its ticket.
     pub(crate) fn keep(&self, slot: SlotId, era: Era, ticket: &[u8]) {
         let mut logins = self.lock();
         logins.retain(|login| login.slot != slot);
+        if let Some(heritage) = self.heritage {
+            heritage.keep(slot, ticket);
+        }
         if ticket.is_empty() || ticket.len() > TICKET_BYTES_MAX || logins.len() >= LOGINS_MAX {
             return;
         }
@@ -69,12 +86,19 @@ impl Logins {
         let mut logins = self.lock();
         let before = logins.len();
         logins.retain(|login| login.slot != slot);
+        if let Some(heritage) = self.heritage {
+            heritage.forget(slot);
+        }
         logins.len() < before
     }
 
     /// All logins have ended.
     pub(crate) fn forget_all(&self) {
-        self.lock().clear();
+        let mut logins = self.lock();
+        logins.clear();
+        if let Some(heritage) = self.heritage {
+            heritage.forget_all();
+        }
     }
 
     /// Sees to it that the login of a slot is in force in an era; `show` shows the daemon the ticket. Whoever comes meanwhile waits, so that
@@ -98,7 +122,12 @@ impl Logins {
         let ticket = login.memory.bytes_mut().get(..login.bytes);
         match show(ticket.unwrap_or_default())? {
             Shown::InForce => login.era = era,
-            Shown::Worthless => drop(logins.swap_remove(index)),
+            Shown::Worthless => {
+                drop(logins.swap_remove(index));
+                if let Some(heritage) = self.heritage {
+                    heritage.forget(slot);
+                }
+            }
             Shown::NotNow(rv) => return Ok(Err(rv)),
         }
         Ok(Ok(()))
@@ -106,7 +135,7 @@ impl Logins {
 
     fn lock(&self) -> MutexGuard<'_, Vec<Login>> {
         // Nothing under this lock can leave a login half changed.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

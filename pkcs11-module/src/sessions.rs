@@ -17,6 +17,7 @@ use strongroom_wire::ck::{Rv, flag};
 use strongroom_wire::request::{SessionHandle, SlotId};
 
 use crate::client::Era;
+use crate::heritage::{Entry, Heritage};
 use crate::operations::Operations;
 use crate::remote::Remote;
 use crate::stamp::Stamp;
@@ -37,6 +38,8 @@ pub(crate) struct Sessions {
     begun: Arc<AtomicUsize>,
     /// Once an officer has logged in, read-only sessions may be refused.
     officer: AtomicBool,
+    /// Where children find the sessions, if they shall.
+    heritage: Option<&'static Heritage>,
 }
 
 /// One session.
@@ -55,6 +58,8 @@ pub(crate) struct Session {
     operations: Mutex<Operations>,
     /// What the daemon has begun for it.
     pub(crate) remote: Remote,
+    /// Where children find it.
+    entry: Option<&'static Entry>,
     /// The count of all sessions, which what it has begun leaves with it.
     all_begun: Arc<AtomicUsize>,
 }
@@ -84,7 +89,7 @@ impl Session {
         handle: SessionHandle,
         (slot, flags, born): (SlotId, u64, Era),
         told: Told,
-        all_begun: Arc<AtomicUsize>,
+        (all_begun, heritage): (Arc<AtomicUsize>, Option<&'static Heritage>),
     ) -> Self {
         Self {
             handle,
@@ -95,6 +100,7 @@ impl Session {
             told: Mutex::new(told),
             operations: Mutex::new(Operations::default()),
             remote: Remote::default(),
+            entry: heritage.map(|heritage| heritage.enter(handle, slot, flags)),
             all_begun,
         }
     }
@@ -117,7 +123,7 @@ impl Session {
 
 impl Sessions {
     /// None yet; the first handle comes from `random`, so that a handle from before means nothing.
-    pub(crate) fn new(random: [u8; 16]) -> Self {
+    pub(crate) fn new(random: [u8; 16], heritage: Option<&'static Heritage>) -> Self {
         let [a, b, c, d, ..] = random;
         let start = u64::from(u32::from_le_bytes([a, b, c, d]) & 0x3fff_ffff);
         Self {
@@ -128,7 +134,19 @@ impl Sessions {
             all_retold_in: AtomicU64::new(Era::FIRST.0),
             begun: Arc::default(),
             officer: AtomicBool::new(false),
+            heritage,
         }
+    }
+
+    /// Takes over the sessions of the parent: this process's own daemon connection knows none of them yet.
+    pub(crate) fn inherit(&self, sessions: Vec<(SessionHandle, SlotId, u64)>) {
+        let (before, mut table) = (Era(0), self.write());
+        for (handle, slot, flags) in sessions {
+            self.next.fetch_max(handle.0.saturating_add(1), Ordering::Relaxed);
+            let session = self.session(handle, (slot, flags, before), Told::Open(before));
+            table.insert(handle.0, Arc::new(session));
+        }
+        self.all_retold_in.store(0, Ordering::Relaxed);
     }
 
     /// A session.
@@ -227,11 +245,14 @@ impl Sessions {
     }
 
     fn session(&self, handle: SessionHandle, at: (SlotId, u64, Era), told: Told) -> Session {
-        Session::new(handle, at, told, Arc::clone(&self.begun))
+        Session::new(handle, at, told, (Arc::clone(&self.begun), self.heritage))
     }
 
     fn ended(&self, session: &Session) -> Option<Era> {
         let before = std::mem::replace(&mut *lock(&session.told), Told::Closed);
+        if let Some(entry) = session.entry {
+            entry.leave();
+        }
         self.untold
             .fetch_sub(usize::from(before == Told::Nothing), Ordering::Relaxed);
         match before {

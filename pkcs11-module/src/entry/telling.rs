@@ -20,7 +20,7 @@ enum Untold {
     /// It is not there, or was replaced meanwhile.
     Failed(Failure),
     /// It said no.
-    Refused(Rv),
+    Refused,
 }
 
 impl From<Failure> for Untold {
@@ -61,11 +61,11 @@ fn tell_anew(at: &Instance, session: &Session) -> Result<Era, Rv> {
             Err(Untold::Failed(Failure::Again | Failure::Lost | Failure::UnknownSession)) => {}
             Err(Untold::Failed(failure)) => return Err(rv_of(failure, Rv::DEVICE_REMOVED)),
             // It was opened when it could be, and this very daemon now refuses: the session is no more.
-            Err(Untold::Refused(_)) if before == Told::Nothing && session.born == era => {
+            Err(Untold::Refused) if before == Told::Nothing && session.born == era => {
                 return Err(Rv::SESSION_HANDLE_INVALID);
             }
             // A daemon that was started anew refuses: it may be sealed, or full. Some day it will not.
-            Err(Untold::Refused(_)) => return Err(Rv::DEVICE_ERROR),
+            Err(Untold::Refused) => return Err(Rv::DEVICE_ERROR),
         }
     }
     Err(Rv::DEVICE_ERROR)
@@ -83,9 +83,9 @@ fn tell_in(at: &Instance, session: &Session, era: Era) -> Result<(), Untold> {
     )?;
     // A handle that is taken: the answer to an earlier try was lost, the session was not.
     if opened != Rv::OK && opened != Rv::ARGUMENTS_BAD {
-        return Err(Untold::Refused(opened));
+        return Err(Untold::Refused);
     }
-    restore_login(at, session, era)?.map_err(Untold::Refused)?;
+    restore_login(at, session, era)?.map_err(|_| Untold::Refused)?;
     let begin = |begun: &Request<'_>| Ok::<_, Failure>(ask(at, era, begun)? == Rv::OK);
     Ok(session.remote.begin_again(begin)?)
 }

@@ -21,8 +21,10 @@
 
 mod abi;
 mod cryptoki;
+mod forks;
 mod keys;
 mod mechanisms;
+mod replace;
 mod restart;
 mod robustness;
 mod scale;

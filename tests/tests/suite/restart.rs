@@ -108,8 +108,7 @@ fn a_daemon_killed_under_load_costs_each_thread_at_most_the_call_in_flight() {
             work(stop, |round| {
                 let hash = pattern(round as u64, 32);
                 let signature = session.run(Way::Sign, CKM_ECDSA, private, &hash)?;
-                session.verify_init(CKM_ECDSA, public)?;
-                session.verify(&hash, &signature)
+                session.verify(CKM_ECDSA, public, &hash, &signature)
             })
         });
         let finding = scope.spawn(move || {
@@ -192,8 +191,8 @@ fn sessions_logins_and_handles_go_on_without_a_word() {
         };
         let hash = pattern(round, 32);
         let signature = session.run(Way::Sign, CKM_ECDSA, private, &hash).unwrap();
-        session.verify_init(CKM_ECDSA, public).unwrap();
-        session.verify(&hash, &signature).unwrap();
+        let verified = session.verify(CKM_ECDSA, public, &hash, &signature);
+        assert_eq!(verified, Ok(()));
         assert_eq!(session.state().unwrap(), CKS_RW_USER_FUNCTIONS);
         // A session that is opened now is logged in as well, and so is one that was never used before.
         assert_eq!(place.public().state().unwrap(), CKS_RW_USER_FUNCTIONS);
@@ -315,11 +314,11 @@ fn a_login_that_has_ended_stays_ended() {
     session.close().unwrap();
     restart(&mut place.hsm);
     assert_eq!(place.public().state(), Ok(CKS_RW_PUBLIC_SESSION));
-    place.user();
+    let _ = place.user();
     place.module.close_all(place.slot).unwrap();
     restart(&mut place.hsm);
     assert_eq!(place.public().state(), Ok(CKS_RW_PUBLIC_SESSION));
-    place.user();
+    let _ = place.user();
     place.module.finalize().unwrap();
     place.hsm.initialize(&place.module);
     assert_eq!(place.public().state(), Ok(CKS_RW_PUBLIC_SESSION));
