@@ -8,7 +8,6 @@ mod admin;
 mod answer;
 mod dispatch;
 mod event;
-mod tickets;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -17,6 +16,7 @@ mod model_test;
 pub(crate) mod rig;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -22,7 +22,8 @@ use crate::object::index::Index;
 use crate::object::{Material, Object, OpenKey, Place};
 use crate::ports::Time;
 use crate::vault::{
-    Holder, MaterialChange, ObjectChange, Realm, TicketError, TokenState, TokenVault, User, VaultError,
+    Holder, MaterialChange, ObjectChange, Realm, TicketError, TokenState, TokenVault, User,
+    VaultError,
 };
 
 /// A token object to be: its attributes and its secret values.

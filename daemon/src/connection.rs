@@ -227,11 +227,7 @@ fn administer(
 }
 
 /// The answer goes with the sockets. From then on the new daemon speaks on the line.
-fn hand_over(
-    daemon: &Daemon,
-    socket: &UnixStream,
-    outgoing: &mut Outgoing,
-) -> Result<(), End> {
+fn hand_over(daemon: &Daemon, socket: &UnixStream, outgoing: &mut Outgoing) -> Result<(), End> {
     let Some(offer) = daemon.handover.take_offer() else {
         return Err(End::Refused);
     };

@@ -202,7 +202,9 @@ impl Predecessor {
         let [application, admin, line] = <[OwnedFd; 3]>::try_from(descriptors)
             .map_err(|_| "the running daemon sent no sockets".to_owned())?;
         let application = UnixListener::from(application);
-        let served = application.local_addr().map_err(|error| error.to_string())?;
+        let served = application
+            .local_addr()
+            .map_err(|error| error.to_string())?;
         if served.as_pathname() != Some(socket) {
             return Err(format!(
                 "the running daemon serves another socket than {}; a new socket needs a stop and a start",
@@ -266,8 +268,7 @@ fn converse(mut stream: &UnixStream) -> io::Result<(AdminAnswer, Vec<OwnedFd>)> 
         let Some(header) = frame.get(..filled).and_then(|frame| frame.first_chunk()) else {
             continue;
         };
-        let payload_bytes =
-            frame::parse_header(Door::Admin, *header).map_err(io::Error::other)?;
+        let payload_bytes = frame::parse_header(Door::Admin, *header).map_err(io::Error::other)?;
         if filled >= HEADER_BYTES + payload_bytes {
             let payload = frame.get(HEADER_BYTES..HEADER_BYTES + payload_bytes);
             let answer = codec::decode(payload.unwrap_or_default()).map_err(io::Error::other)?;

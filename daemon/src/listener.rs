@@ -437,7 +437,10 @@ impl Seen {
                 Ok(path) if runs => path.to_string_lossy().into_owned(),
                 _ => "?".into(),
             },
-            started: state.ok().filter(|_| runs).and_then(|state| start_in(&state)),
+            started: state
+                .ok()
+                .filter(|_| runs)
+                .and_then(|state| start_in(&state)),
         }
     }
 }

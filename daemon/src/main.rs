@@ -122,7 +122,10 @@ fn run(
             environment.clone(),
             started,
         ));
-        daemon.handover.prepare(&listeners).map_err(Failure::other)?;
+        daemon
+            .handover
+            .prepare(&listeners)
+            .map_err(Failure::other)?;
         let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
 
         tracing::info!(
@@ -148,7 +151,7 @@ fn run(
             return Ok(());
         };
         tracing::error!("the new daemon did not come up; this one goes on");
-        lock = Some(take_lock(&arguments, &configuration)?);
+        lock = Some(take_lock_again(&configuration)?);
         changes = ChangesPage::create();
         (service, journal) = open(&configuration, changes.as_ref())?;
         listeners = spare.with_files(files);
@@ -175,10 +178,7 @@ fn predecessor(
     Ok(Some(old))
 }
 
-fn taken_over(
-    old: &mut Predecessor,
-    configuration: &Configuration,
-) -> Result<Listeners, Failure> {
+fn taken_over(old: &mut Predecessor, configuration: &Configuration) -> Result<Listeners, Failure> {
     let (application, admin) = old
         .take_sockets()
         .ok_or_else(|| Failure::other("the running daemon sent no sockets"))?;
@@ -190,6 +190,19 @@ fn taken_over(
 fn take_lock(arguments: &Arguments, configuration: &Configuration) -> Result<StoreLock, Failure> {
     StoreLock::take(configuration.data_directory())
         .map_err(|error| lost_race(arguments, configuration, error))
+}
+
+/// The same right for a daemon that goes on: the new one, which has failed, may be on its way out still.
+fn take_lock_again(configuration: &Configuration) -> Result<StoreLock, Failure> {
+    let deadline = Instant::now() + LOCK_WITHIN;
+    loop {
+        match StoreLock::take(configuration.data_directory()) {
+            Err(DirectoryError::InUse { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_LOOK);
+            }
+            taken => return Ok(taken?),
+        }
+    }
 }
 
 /// Ends for good.

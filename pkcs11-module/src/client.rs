@@ -35,6 +35,12 @@ const GREETING: Duration = Duration::from_secs(5);
 /// Shortest time between two tries to reach a daemon that is gone.
 const RETRY: Duration = Duration::from_millis(10);
 
+/// So long after a lost answer each idle connection is waited for a moment, in ticks (nanoseconds), and so long looked at.
+const LOSS_FRESH: u64 = 20_000_000;
+const LOSS_OLD: u64 = 1_000_000_000;
+/// That moment.
+const LOSS_LOOK: Duration = Duration::from_millis(2);
+
 /// How often a request is handed over anew where nothing was carried out: a daemon that was restarted that often while one call was under
 /// way will not come to rest.
 pub(crate) const TRIES_MAX: usize = 32;
@@ -85,6 +91,8 @@ pub(crate) struct Client {
     alive_at: AtomicU64,
     /// The era of now. Written with the pool locked.
     era: AtomicU64,
+    /// When an answer was last lost, as [`system::tick`] tells it.
+    lost_at: AtomicU64,
     /// Until when calls wait for a daemon that has gone; none while there is one.
     outage_until: Mutex<Option<Instant>>,
     /// Held while a new connection finds out into which era it leads.
@@ -123,6 +131,7 @@ impl Client {
             sessions_max: AtomicU64::new(0),
             alive_at: AtomicU64::new(0),
             era: AtomicU64::new(Era::FIRST.0),
+            lost_at: AtomicU64::new(0),
             outage_until: Mutex::new(None),
             entering: Mutex::new(()),
             pool: Mutex::new(Pool {
@@ -196,12 +205,10 @@ impl Client {
         let outcome = connection.receive(|answer| match answer.rv {
             NOT_CARRIED_OUT => Err(Failure::Again),
             Rv::SESSION_HANDLE_INVALID if era.is_some() => Err(Failure::UnknownSession),
-            _ => read
-                .take()
-                .map(|read| read(answer))
-                .ok_or(Failure::Lost),
+            _ => read.take().map(|read| read(answer)).ok_or(Failure::Lost),
         });
         if matches!(outcome, Ok(Err(Failure::Again)) | Err(_)) {
+            self.lost_at.store(system::tick(), Ordering::Relaxed);
             lease.connection = None;
             drop(lease);
             // The others may have died with it.
@@ -244,8 +251,7 @@ impl Client {
         loop {
             let mut lease = self.idle_or_place()?;
             if let Some(idle) = &lease.connection {
-                // A daemon that died in the middle of a spin has left nothing by which a request handed over would find out.
-                if idle.used_at == system::tick() || idle.is_open() {
+                if self.seems_alive(idle) {
                     return Ok(lease);
                 }
                 lease.connection = None;
@@ -273,6 +279,19 @@ impl Client {
                 return Err(Failure::Absent);
             }
         }
+    }
+
+    /// Whether the daemon is at the other end of an idle connection. One that died in the middle of a spin has left nothing by which a request
+    /// that is handed over would find out, so it is looked once a tick. After a loss it is looked each time, and waited for a moment: the
+    /// system closes the sockets of a process one after the other.
+    fn seems_alive(&self, idle: &Connection) -> bool {
+        let tick = system::tick();
+        let since_loss = tick.wrapping_sub(self.lost_at.load(Ordering::Relaxed));
+        if since_loss < LOSS_FRESH {
+            return idle.is_open_after(LOSS_LOOK);
+        }
+        let looked = idle.used_at == tick && since_loss > LOSS_OLD;
+        looked || idle.is_open()
     }
 
     /// Waits a moment for a daemon that was there before, and answers false where that makes no sense, or no sense any more: an outage is

@@ -83,12 +83,7 @@ impl Heritage {
     }
 
     /// Notes a session; the entry is left when it closes.
-    pub(crate) fn enter(
-        &self,
-        handle: SessionHandle,
-        slot: SlotId,
-        flags: u64,
-    ) -> &'static Entry {
+    pub(crate) fn enter(&self, handle: SessionHandle, slot: SlotId, flags: u64) -> &'static Entry {
         let mut entry = self.sessions.load();
         while let Some(place) = entry {
             let swap =
@@ -283,7 +278,10 @@ mod tests {
         heritage.forget_all();
         assert!(seen().is_empty());
         assert!(heritage.logins.iter().all(|place| {
-            place.words.iter().all(|word| word.load(Ordering::SeqCst) == 0)
+            place
+                .words
+                .iter()
+                .all(|word| word.load(Ordering::SeqCst) == 0)
         }));
     }
 }

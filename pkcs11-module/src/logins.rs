@@ -172,6 +172,9 @@ mod tests {
         assert!(logins.forget(SLOT) && !logins.forget(SLOT));
         logins.keep(SLOT, Era(4), b"");
         logins.keep(SLOT, Era(4), &[7; TICKET_BYTES_MAX + 1]);
-        assert!(!logins.forget(SLOT), "none is none, and no daemon makes such");
+        assert!(
+            !logins.forget(SLOT),
+            "none is none, and no daemon makes such"
+        );
     }
 }

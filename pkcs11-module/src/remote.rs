@@ -142,7 +142,8 @@ impl Remote {
             _ => return None,
         };
         let mut entries = self.lock();
-        let lost = |entry: &(What, State)| needed.contains(&entry.0) && matches!(entry.1, State::Lost);
+        let lost =
+            |entry: &(What, State)| needed.contains(&entry.0) && matches!(entry.1, State::Lost);
         if !entries.iter().any(lost) {
             return None;
         }

@@ -142,7 +142,8 @@ impl Sessions {
     pub(crate) fn inherit(&self, sessions: Vec<(SessionHandle, SlotId, u64)>) {
         let (before, mut table) = (Era(0), self.write());
         for (handle, slot, flags) in sessions {
-            self.next.fetch_max(handle.0.saturating_add(1), Ordering::Relaxed);
+            self.next
+                .fetch_max(handle.0.saturating_add(1), Ordering::Relaxed);
             let session = self.session(handle, (slot, flags, before), Told::Open(before));
             table.insert(handle.0, Arc::new(session));
         }

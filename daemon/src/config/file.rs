@@ -145,9 +145,7 @@ impl LimitsSection {
             so_tries_max: self.so_tries_max.unwrap_or(usual.so_tries_max),
             open_keys_max: self.open_keys_max.unwrap_or(usual.open_keys_max),
             tickets: Tickets {
-                seconds_max: self
-                    .ticket_seconds_max
-                    .unwrap_or(usual.tickets.seconds_max),
+                seconds_max: self.ticket_seconds_max.unwrap_or(usual.tickets.seconds_max),
                 ..usual.tickets
             },
         }

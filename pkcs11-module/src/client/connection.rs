@@ -115,7 +115,12 @@ impl Connection {
 
     /// Whether the daemon is still at the other end.
     pub(super) fn is_open(&self) -> bool {
-        system::is_open(self.stream.as_fd())
+        self.is_open_after(Duration::ZERO)
+    }
+
+    /// As [`Self::is_open`], unless its end comes within a moment.
+    pub(super) fn is_open_after(&self, moment: Duration) -> bool {
+        system::is_open(self.stream.as_fd(), moment)
     }
 
     /// Bounds each wait for the daemon, or lifts the bound.

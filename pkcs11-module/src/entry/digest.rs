@@ -47,7 +47,9 @@ pub(crate) fn init(
         session: session.handle,
         mechanism: Some(mechanism.wire()),
     };
-    ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| Some(()))
+    ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| {
+        Some(())
+    })
 }
 
 /// Asks the daemon to begin a digest, or to cancel one.
@@ -64,7 +66,13 @@ pub(super) fn ask_init(
         session: session.handle,
         mechanism,
     };
-    ask_known(at, Some(session), &request, Rv::DEVICE_REMOVED, |_| Some(()))
+    ask_known(
+        at,
+        Some(session),
+        &request,
+        Rv::DEVICE_REMOVED,
+        |_| Some(()),
+    )
 }
 
 /// C_Digest.

@@ -215,7 +215,12 @@ pub(crate) fn output(
             output_known(at, Some(&session), &request, out)
         }
     } else {
-        output_known(at, Some(&session), &whole.alone(session.handle, wanted), out)
+        output_known(
+            at,
+            Some(&session),
+            &whole.alone(session.handle, wanted),
+            out,
+        )
     };
     match asked {
         Ok(_) if wanted == Output::Size => {}
@@ -323,10 +328,14 @@ pub(crate) fn verify(
     let asked = if let Active::Begun(mechanism, key) = &begun {
         at.sessions.count_begun(-1);
         let request = whole.with(session.handle, mechanism.wire(), *key, none);
-        ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| Some(()))
+        ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| {
+            Some(())
+        })
     } else {
         let request = whole.alone(session.handle, none);
-        ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| Some(()))
+        ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| {
+            Some(())
+        })
     };
     match asked {
         // A signature that is wrong ends the operation as well.

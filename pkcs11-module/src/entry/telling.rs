@@ -44,6 +44,7 @@ pub(super) fn tell(at: &Instance, session: &Session) -> Result<Era, Rv> {
 
 fn tell_anew(at: &Instance, session: &Session) -> Result<Era, Rv> {
     let mut told = session.told();
+    let mut anew = false;
     // A daemon that loses its answer has not lost anything of the application's: what is told here can be told again.
     for _ in 0..TRIES_MAX {
         let era = at.client.era();
@@ -53,12 +54,13 @@ fn tell_anew(at: &Instance, session: &Session) -> Result<Era, Rv> {
             Told::Closed => return Err(Rv::SESSION_HANDLE_INVALID),
             Told::Open(_) | Told::Nothing => {}
         }
-        match tell_in(at, session, era) {
+        match tell_in(at, session, era, &mut anew) {
             Ok(()) => {
                 at.sessions.note_told(session, &mut told, era);
                 return Ok(era);
             }
-            Err(Untold::Failed(Failure::Again | Failure::Lost | Failure::UnknownSession)) => {}
+            Err(Untold::Failed(Failure::Lost)) => anew = true,
+            Err(Untold::Failed(Failure::Again | Failure::UnknownSession)) => {}
             Err(Untold::Failed(failure)) => return Err(rv_of(failure, Rv::DEVICE_REMOVED)),
             // It was opened when it could be, and this very daemon now refuses: the session is no more.
             Err(Untold::Refused) if before == Told::Nothing && session.born == era => {
@@ -71,7 +73,8 @@ fn tell_anew(at: &Instance, session: &Session) -> Result<Era, Rv> {
     Err(Rv::DEVICE_ERROR)
 }
 
-fn tell_in(at: &Instance, session: &Session, era: Era) -> Result<(), Untold> {
+/// `anew` says whether the daemon may have opened it within this telling, and so knows of nothing that it had begun.
+fn tell_in(at: &Instance, session: &Session, era: Era, anew: &mut bool) -> Result<(), Untold> {
     let opened = ask(
         at,
         era,
@@ -81,12 +84,22 @@ fn tell_in(at: &Instance, session: &Session, era: Era) -> Result<(), Untold> {
             session: session.handle,
         },
     )?;
-    // A handle that is taken: the answer to an earlier try was lost, the session was not.
-    if opened != Rv::OK && opened != Rv::ARGUMENTS_BAD {
-        return Err(Untold::Refused);
+    match opened {
+        Rv::OK => *anew = true,
+        // The handle is taken: the session is there.
+        Rv::ARGUMENTS_BAD => {}
+        _ => return Err(Untold::Refused),
     }
     restore_login(at, session, era)?.map_err(|_| Untold::Refused)?;
-    let begin = |begun: &Request<'_>| Ok::<_, Failure>(ask(at, era, begun)? == Rv::OK);
+    if !*anew {
+        // It was there before, with all that it had begun: the era was a mistake.
+        return Ok(());
+    }
+    let begin = |begun: &Request<'_>| -> Result<bool, Failure> {
+        let rv = ask(at, era, begun)?;
+        // Active already: begun by an earlier try whose answer was lost.
+        Ok(rv == Rv::OK || rv == Rv::OPERATION_ACTIVE)
+    };
     Ok(session.remote.begin_again(begin)?)
 }
 
@@ -113,6 +126,9 @@ pub(super) fn restore_login(
 
 /// Asks in one era only; answers the return value.
 fn ask(at: &Instance, era: Era, request: &Request<'_>) -> Result<Rv, Failure> {
-    at.client
-        .ask(request, Some(era), &mut Some(|answer: &Answer<'_>| answer.rv))
+    at.client.ask(
+        request,
+        Some(era),
+        &mut Some(|answer: &Answer<'_>| answer.rv),
+    )
 }

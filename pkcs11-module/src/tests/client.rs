@@ -130,7 +130,10 @@ fn after_a_restart_the_request_goes_over_a_new_connection() {
     assert_eq!(fake.greeted(), 2);
     // The daemon of now is told of the session first.
     let seen = fake.seen();
-    let names: Vec<_> = seen.iter().filter_map(|one| one.split(' ').next()).collect();
+    let names: Vec<_> = seen
+        .iter()
+        .filter_map(|one| one.split(' ').next())
+        .collect();
     assert_eq!(names, ["Logout", "OpenSession", "Logout"]);
     drop(fake);
     assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_REMOVED));
@@ -469,7 +472,10 @@ fn a_ticket_is_shown_to_the_next_daemon_before_anything_else_goes() {
     fake.drop_connections();
     sessions::cancel(&at, SESSION, 0).unwrap();
     let seen = fake.seen();
-    let names: Vec<_> = seen.iter().filter_map(|one| one.split(' ').next()).collect();
+    let names: Vec<_> = seen
+        .iter()
+        .filter_map(|one| one.split(' ').next())
+        .collect();
     let expected = [
         "Login",
         "OpenSession",

@@ -61,7 +61,10 @@ fn a_login_goes_on_in_a_daemon_that_was_started_anew() {
         .iter()
         .find(|line| line.contains("\"login.restored\""))
         .unwrap();
-    assert!(line.contains("\"pid\":5000") && line.contains("CKR_OK"), "{line}");
+    assert!(
+        line.contains("\"pid\":5000") && line.contains("CKR_OK"),
+        "{line}"
+    );
     assert_eq!(talk.restore(&ticket), Rv::USER_ALREADY_LOGGED_IN);
     // And it is as good in the next one: the same login goes on.
     let talk = session_of(&later.restarted(), principal(5000), 3);
@@ -93,9 +96,20 @@ fn a_ticket_is_good_for_the_very_process_and_instance_only() {
     let others = [
         ("another number", principal(5003), 3),
         ("another instance", one.clone(), 4),
-        ("a later process with the same number", started(&one, Some(78)), 3),
+        (
+            "a later process with the same number",
+            started(&one, Some(78)),
+            3,
+        ),
         ("a process of unknown age", started(&one, None), 3),
-        ("another user", crate::audit::Principal { uid: 1001, ..one.clone() }, 3),
+        (
+            "another user",
+            crate::audit::Principal {
+                uid: 1001,
+                ..one.clone()
+            },
+            3,
+        ),
     ];
     for (who, principal, instance) in others {
         let talk = session_of(&later, principal, instance);
@@ -141,7 +155,11 @@ fn a_ticket_that_was_altered_anywhere_is_refused() {
 fn a_changed_pin_makes_older_tickets_worthless_and_gives_a_new_one() {
     let house = House::new();
     let (talk, before) = ticket_of_process(&house, 5006);
-    let (session, old, new) = (talk.session, Secret::new(USER_PIN), Secret::new(b"the-new-one"));
+    let (session, old, new) = (
+        talk.session,
+        Secret::new(USER_PIN),
+        Secret::new(b"the-new-one"),
+    );
     let told = talk.ask(&Request::SetPin { session, old, new });
     let strongroom_wire::response::Body::Output { data, .. } = told.body() else {
         panic!("no ticket")

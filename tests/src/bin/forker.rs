@@ -37,9 +37,17 @@ fn main() {
     let (session, key) = ready(&module, &order).expect("a session");
     match way.as_str() {
         "anew" => siblings(3, |_| anew(&module, &order), || work(session, key, &order)),
-        "without" => siblings(1, |_| work(session, key, &order), || work(session, key, &order)),
+        "without" => siblings(
+            1,
+            |_| work(session, key, &order),
+            || work(session, key, &order),
+        ),
         "never" => siblings(3, |_| Ok(()), || work(session, key, &order)),
-        "inherit" => siblings(3, |_| work(session, key, &order), || work(session, key, &order)),
+        "inherit" => siblings(
+            3,
+            |_| work(session, key, &order),
+            || work(session, key, &order),
+        ),
         "logout" => siblings(
             1,
             |_| session.logout().and_then(|()| Err(Rv(session.state()?))),
@@ -53,10 +61,7 @@ fn main() {
 }
 
 /// A session with the user logged in, and the key.
-fn ready<'m>(
-    module: &'m Module,
-    order: &Order,
-) -> Result<(Session<'m>, CK_OBJECT_HANDLE), Rv> {
+fn ready<'m>(module: &'m Module, order: &Order) -> Result<(Session<'m>, CK_OBJECT_HANDLE), Rv> {
     let slot = module.slot_labelled(&order.label).expect("the token");
     let session = Session::open_rw(module, slot)?;
     session.login(CKU_USER, &order.pin)?;

@@ -68,7 +68,9 @@ fn all_saw(lines: &[Line], who: &str, count: usize, saw: &str) {
 }
 
 /// How many encryptions the daemon saw of which process: the kernel tells it who is at the other end of a connection.
-fn encryptions(place: &Workplace) -> BTreeMap<u32, usize> {
+fn encryptions(place: &mut Workplace) -> BTreeMap<u32, usize> {
+    // With its end the daemon has written all lines into the file.
+    place.hsm.stop_daemon();
     let journal = std::fs::read_to_string(place.hsm.home.join("audit.jsonl")).unwrap();
     let mut all = BTreeMap::new();
     let ended = journal
@@ -85,14 +87,14 @@ fn encryptions(place: &Workplace) -> BTreeMap<u32, usize> {
 #[test]
 fn children_that_initialise_work_beside_their_parent_each_on_connections_of_its_own() {
     const ROUNDS: usize = 2_500;
-    let place = place();
+    let mut place = place();
     let lines = run(&place, "anew", ROUNDS);
     all_saw(&lines, "child", 3, "CKR_OK");
     all_saw(&lines, "parent", 2, "CKR_OK");
     if not_on_softhsm("no journal") {
         return;
     }
-    let seen = encryptions(&place);
+    let seen = encryptions(&mut place);
     for line in lines.iter().filter(|line| line.who == "child") {
         assert_eq!(seen[&line.process], ROUNDS, "{seen:?}");
     }
@@ -126,14 +128,15 @@ fn where_the_operator_chose_it_children_go_on_with_sessions_and_login() {
         return;
     }
     drop(place);
-    let place = inheriting();
+    let mut place = inheriting();
     let lines = run(&place, "inherit", ROUNDS);
     all_saw(&lines, "child", 3, "CKR_OK");
     all_saw(&lines, "parent", 2, "CKR_OK");
-    let seen = encryptions(&place);
+    let seen = encryptions(&mut place);
     for line in lines.iter().filter(|line| line.who == "child") {
         assert_eq!(seen[&line.process], ROUNDS, "{seen:?}");
     }
+    place.hsm.start_daemon();
     // The standard's way stands open all the same.
     let lines = run(&place, "anew", 20);
     all_saw(&lines, "child", 3, "CKR_OK");
