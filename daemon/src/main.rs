@@ -128,16 +128,7 @@ fn run(
             .map_err(Failure::other)?;
         let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
 
-        tracing::info!(
-            microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-            "{}",
-            ready_line(&configuration)
-        );
-        daemon.notifier.ready("ready");
-        readiness.tell(&Outcome {
-            code: 0,
-            message: String::new(),
-        });
+        announce(&daemon, started, readiness);
         if let Some(old) = predecessor.take() {
             old.taken_over();
         }
@@ -156,6 +147,20 @@ fn run(
         (service, journal) = open(&configuration, changes.as_ref())?;
         listeners = spare.with_files(files);
     }
+}
+
+/// Tells everybody who waits for it that requests are answered from now on.
+fn announce(daemon: &Daemon, started: Instant, readiness: &mut Readiness) {
+    tracing::info!(
+        microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
+        "{}",
+        ready_line(&daemon.configuration())
+    );
+    daemon.notifier.ready("ready");
+    readiness.tell(&Outcome {
+        code: 0,
+        message: String::new(),
+    });
 }
 
 /// The running daemon, if this one is to take its place and there is one; it goes on serving. That the root key is at hand is seen here.
