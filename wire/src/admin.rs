@@ -190,4 +190,7 @@ pub struct AuditReport {
     pub head: String,
     /// The first line that does not fit, counted from 1, and why; none when the chain is whole.
     pub broken: Option<(u64, String)>,
+    /// How far the store was at the newest line that says it. Kept elsewhere with `head`, it shows a store and a journal that were put
+    /// back together.
+    pub generation: Option<u64>,
 }
