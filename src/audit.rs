@@ -383,12 +383,12 @@ pub fn verify(journal: &dyn Journal) -> Result<AuditReport, StoreError> {
     })
 }
 
-/// The newest generation of the store that a journal has seen.
+/// Compares a store of this generation with what a journal has seen of it.
 ///
 /// # Errors
-/// [`StoreError`] when it cannot be read.
-pub fn newest_generation(journal: &dyn Journal) -> Result<Option<u64>, StoreError> {
-    Ok(freshness::newest(journal)?.map(|(_, generation)| generation))
+/// [`StoreError`] when the journal cannot be read.
+pub fn compare(journal: &dyn Journal, store: u64) -> Result<Freshness, StoreError> {
+    freshness::compare(journal, store)
 }
 
 /// The last lines, oldest first.

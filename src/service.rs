@@ -19,6 +19,7 @@ pub(crate) mod rig;
 mod rollback_tests;
 #[cfg(test)]
 mod tests;
+pub mod verify;
 
 pub use self::opening::{OlderStore, StartError};
 

@@ -87,6 +87,7 @@ impl Service {
                 Ok(report) => AdminAnswer::Audit(report),
                 Err(error) => refused(Rv::DEVICE_ERROR, error.to_string()),
             },
+            AdminRequest::Verify { part } => AdminAnswer::Verified(self.verify(*part)),
             AdminRequest::Status | AdminRequest::Reload | AdminRequest::Stop => refused(
                 Rv::GENERAL_ERROR,
                 "the daemon answers this itself".to_owned(),
@@ -288,6 +289,7 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::AuditVerify => ("admin.audit_verify", false),
         AdminRequest::Reload => ("admin.reload", true),
         AdminRequest::Stop => ("admin.stop", true),
+        AdminRequest::Verify { .. } => ("admin.verify", false),
     }
 }
 

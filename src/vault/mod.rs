@@ -14,6 +14,7 @@ mod draft;
 mod generation;
 
 mod change;
+mod inspect;
 mod pin;
 mod token;
 
@@ -32,6 +33,7 @@ use strongroom_keymem::{OutOfMemory, SecretBytes, SecretVec};
 pub use self::change::{MaterialChange, ObjectChange};
 pub use self::generation::Generation;
 pub use self::hierarchy::PinCost;
+pub use self::inspect::{ClosedVault, Inspected};
 pub use self::pin::{LoginError, PinTries};
 pub use self::token::{TokenState, TokenVault};
 
@@ -306,8 +308,7 @@ fn only_known_tokens(store: &Arc<dyn Store>, register: &RegisterBody) -> Result<
                 }
             };
             if !known {
-                let what = format!("token {token} was added, or the vault record was rolled back");
-                return Err(VaultError::Tampered { what });
+                return Err(unknown_token(token));
             }
         }
     }
@@ -421,6 +422,27 @@ fn name(key: RecordKey) -> String {
         RecordKind::Census => format!("the census of token {token}"),
         RecordKind::Metadata => format!("object {object} of token {token} (metadata)"),
         RecordKind::Material => format!("object {object} of token {token} (material)"),
+    }
+}
+
+fn unknown_token(token: u64) -> VaultError {
+    VaultError::Tampered {
+        what: format!("token {token} was added, or the vault record was rolled back"),
+    }
+}
+
+fn removed(key: RecordKey) -> VaultError {
+    VaultError::Tampered {
+        what: format!("{} was removed", name(key)),
+    }
+}
+
+fn misfit(key: RecordKey) -> VaultError {
+    VaultError::Tampered {
+        what: format!(
+            "{} does not fit the rest of its object: one of them was changed, removed or added",
+            name(key)
+        ),
     }
 }
 

@@ -15,7 +15,7 @@ use super::generation::Generation;
 use super::hierarchy::{self, KeySlot, PinCost, TokenKeys};
 use super::pin::{Gate, PinTries, Tries};
 use super::seal::{self, Stamp};
-use super::{Realm, User, VaultError, name, tampered};
+use super::{Realm, User, VaultError, misfit, removed, tampered};
 use crate::limits::Limits;
 use crate::ports::{Change, RecordKey, RecordKind, Store};
 
@@ -476,11 +476,7 @@ fn each_stamp(
         };
         let stamp = Stamp::of(key, sealed)?;
         if object == 0 || stamp.version == 0 || !fits(object, &stamp) {
-            let what = format!(
-                "{} does not fit the rest of its object: one of them was changed, removed or added",
-                name(key)
-            );
-            return Err(VaultError::Tampered { what });
+            return Err(misfit(key));
         }
         sums.add(key, keys.term(key, &stamp)?);
         Ok(())
@@ -490,10 +486,4 @@ fn each_stamp(
         outcome.is_ok()
     })?;
     outcome
-}
-
-pub(super) fn removed(key: RecordKey) -> VaultError {
-    VaultError::Tampered {
-        what: format!("{} was removed", name(key)),
-    }
 }
