@@ -64,6 +64,15 @@ pub struct Arguments {
     /// Read the configuration, say whether it is right, and end
     #[arg(long)]
     pub check_config: bool,
+    /// As root: become this user before anything is opened
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Stay root although others may connect
+    #[arg(long, conflicts_with = "user")]
+    pub allow_root: bool,
+    /// Danger: no filter of system calls, no rules for files (for debuggers)
+    #[arg(long)]
+    pub danger_no_jail: bool,
     /// Danger, for tests: PINs that cost an attacker nothing
     #[arg(long, value_name = "COST", hide = true)]
     pub pin_cost: Option<PinCostName>,
