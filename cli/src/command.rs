@@ -12,6 +12,7 @@ mod measure;
 mod object;
 mod status;
 mod token;
+mod walls;
 
 use std::path::Path;
 

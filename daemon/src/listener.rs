@@ -206,11 +206,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(
-        daemon: &Arc<Daemon>,
-        listeners: Listeners,
-        witness: Witness,
-    ) -> io::Result<Self> {
+    pub fn start(daemon: &Arc<Daemon>, listeners: Listeners, witness: Witness) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
         let Listeners {
             application,

@@ -91,10 +91,7 @@ impl Identity {
     ///
     /// # Errors
     /// [`RootError`].
-    pub fn settle(
-        configuration: &Configuration,
-        activated: &Activated,
-    ) -> Result<Self, RootError> {
+    pub fn settle(configuration: &Configuration, activated: &Activated) -> Result<Self, RootError> {
         let me = system::effective_user();
         let becomes = match &configuration.user {
             None => None,
@@ -114,11 +111,7 @@ impl Identity {
         let group = |name: &String| {
             system::group_number(name).map_err(|_| RootError::NoGroup(name.clone()))
         };
-        let socket_group = configuration
-            .socket_group
-            .as_ref()
-            .map(group)
-            .transpose()?;
+        let socket_group = configuration.socket_group.as_ref().map(group).transpose()?;
         Ok(Self {
             becomes,
             socket_group,
@@ -141,9 +134,9 @@ impl Identity {
             return Ok(());
         };
         for directory in made {
-            std::os::unix::fs::chown(directory, Some(user.uid), Some(user.gid)).map_err(|error| {
-                failed(&format!("give {} to {name}", directory.display()), error)
-            })?;
+            std::os::unix::fs::chown(directory, Some(user.uid), Some(user.gid)).map_err(
+                |error| failed(&format!("give {} to {name}", directory.display()), error),
+            )?;
         }
         // As root it would have been without limit.
         let _ = system::lift_memory_lock_limit();
@@ -151,7 +144,11 @@ impl Identity {
         // The change has set this back.
         system::forbid_dumps().map_err(|error| failed("forbid core dumps", error))?;
         refuse_foreign(configuration.data_directory(), name)?;
-        tracing::info!(user = name, uid = user.uid, "started as root, runs as this user");
+        tracing::info!(
+            user = name,
+            uid = user.uid,
+            "started as root, runs as this user"
+        );
         Ok(())
     }
 }
@@ -183,10 +180,7 @@ fn lets_others_in(configuration: &Configuration, activated: &Activated) -> Optio
         return Some("--system serves the users of this machine".into());
     }
     if configuration.socket_mode & OTHERS != 0 {
-        return Some(format!(
-            "socket_mode is {:04o}",
-            configuration.socket_mode
-        ));
+        return Some(format!("socket_mode is {:04o}", configuration.socket_mode));
     }
     let address = activated.application.as_ref()?.local_addr().ok()?;
     let path = address.as_pathname()?;
@@ -208,5 +202,5 @@ fn refuse_foreign(directory: &Path, user: &str) -> Result<(), RootError> {
     }
 }
 
-/// The bits of group and others.
-const OTHERS: u32 = 0o077;
+/// Whoever may write a socket file may connect (unix(7)): group and others.
+const OTHERS: u32 = 0o022;

@@ -18,10 +18,14 @@ mod bench;
 mod config;
 #[path = "daemon/hostile.rs"]
 mod hostile;
+#[path = "daemon/jail.rs"]
+mod jail;
 #[path = "daemon/journal.rs"]
 mod journal;
 #[path = "daemon/process.rs"]
 mod process;
+#[path = "daemon/root.rs"]
+mod root;
 #[path = "daemon/seal.rs"]
 mod seal;
 #[path = "daemon/service_manager.rs"]

@@ -61,7 +61,10 @@ const fn one(index: u32, mask: u64, values: &'static [Value]) -> Argument {
     }
 }
 
-#[allow(clippy::cast_sign_loss, reason = "constants of the kernel, bit for bit")]
+#[allow(
+    clippy::cast_sign_loss,
+    reason = "constants of the kernel, bit for bit"
+)]
 const fn int(value: c_int) -> Value {
     Value::Number(value as u64 & INT)
 }
@@ -94,6 +97,9 @@ const DESCRIPTOR_CONTROLS: &[Argument] = &[one(
         int(libc::F_SETFL),
         int(libc::F_ADD_SEALS),
         int(libc::F_GET_SEALS),
+        int(libc::F_OFD_SETLK),
+        int(libc::F_OFD_SETLKW),
+        int(libc::F_OFD_GETLK),
     ],
 )];
 const DEVICE_CONTROLS: &[Argument] = &[one(
@@ -136,7 +142,7 @@ const CONVERSATION: &[Call] = &[
     allow(libc::SYS_getpeername, "getpeername", "what kind of socket it is"),
     allow(libc::SYS_close, "close", "whatever was opened"),
     allow(libc::SYS_dup, "dup", "a second owner of a descriptor"),
-    allow_if(libc::SYS_fcntl, "fcntl", DESCRIPTOR_CONTROLS, PERMISSION, "flags of descriptors, and the seals of shared memory"),
+    allow_if(libc::SYS_fcntl, "fcntl", DESCRIPTOR_CONTROLS, PERMISSION, "flags of descriptors, the seals of shared memory, the store's lock"),
     allow_if(libc::SYS_ioctl, "ioctl", DEVICE_CONTROLS, PERMISSION, "whether a socket blocks, whether the log is a terminal; never input for a terminal"),
     allow(libc::SYS_pidfd_open, "pidfd_open", "the process at the other end, where the socket does not name it"),
 ];

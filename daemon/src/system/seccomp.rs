@@ -22,8 +22,8 @@ pub fn install_filter(program: &[Instruction], reach: Reach) -> io::Result<()> {
         filter: program.as_ptr().cast_mut(),
     };
     let flags = match reach {
-        Reach::AllThreads => libc::SECCOMP_FILTER_FLAG_TSYNC | libc::SECCOMP_FILTER_FLAG_LOG,
-        Reach::ThisThread => libc::SECCOMP_FILTER_FLAG_LOG,
+        Reach::AllThreads => libc::SECCOMP_FILTER_FLAG_TSYNC,
+        Reach::ThisThread => 0,
     };
     // SAFETY: the kernel reads the program, which lives until the call returns.
     let result = unsafe {

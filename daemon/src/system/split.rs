@@ -42,8 +42,14 @@ pub fn end_now() -> ! {
 
 fn close_from(first: libc::c_uint) {
     // SAFETY: closes descriptors that nobody in this process uses any more: it has one thread, and that is here.
-    let closed =
-        unsafe { libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, 0 as libc::c_uint) };
+    let closed = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            first,
+            libc::c_uint::MAX,
+            0 as libc::c_uint,
+        )
+    };
     if closed != 0 {
         // Kernels before 5.9. The process is young: it has a dozen descriptors.
         for number in 1..1024 {
