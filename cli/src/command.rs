@@ -13,6 +13,7 @@ mod object;
 mod status;
 mod token;
 mod verify;
+mod walls;
 
 use std::path::Path;
 

@@ -108,5 +108,6 @@ fn status(daemon: &Daemon) -> Status {
         tokens: counts.tokens,
         objects: counts.objects,
         requests: counts.requests,
+        jail: crate::jail::standing(),
     }
 }

@@ -72,6 +72,16 @@ impl Environment {
 pub struct Configuration {
     /// The file it came from, if there is one.
     pub file: Option<PathBuf>,
+    /// Where that file is, or would be looked for at a reload.
+    pub file_place: PathBuf,
+    /// Whether it is the installation of the whole machine.
+    pub system: bool,
+    /// The user that root becomes.
+    pub user: Option<String>,
+    /// Whether root may let others in.
+    pub allow_root: bool,
+    /// Whether the jail is built.
+    pub walls: Walls,
     /// The socket for applications.
     pub socket: PathBuf,
     /// The socket for administration.
@@ -124,6 +134,15 @@ impl MemoryLocking {
             Self::DangerUnlocked => Locking::DangerUnlockedAllowed,
         }
     }
+}
+
+/// Whether the jail is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Walls {
+    /// All that this kernel can.
+    All,
+    /// The operator said by name that there shall be none.
+    DangerNone,
 }
 
 /// Bounds of the sockets.
@@ -215,6 +234,7 @@ impl Configuration {
             .config
             .clone()
             .or_else(|| variable(paths::ENV_CONFIG));
+        let file_place = named.clone().unwrap_or_else(|| paths.config.clone());
         let (file, settings) = read_file(named, &paths.config)?;
         let combined = Combined {
             arguments,
@@ -255,7 +275,12 @@ impl Configuration {
             limits: settings.limits.limits(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
+            system: arguments.system,
+            user: arguments.user.clone().or_else(|| settings.user.clone()),
+            allow_root: arguments.allow_root || settings.allow_root,
+            walls: combined.walls(),
             file,
+            file_place,
         };
         for path in [&configuration.socket, &configuration.admin_socket] {
             if !paths::fits_socket_address(path) {
@@ -393,6 +418,14 @@ impl Combined<'_> {
             MemoryLocking::DangerUnlocked
         } else {
             MemoryLocking::Required
+        }
+    }
+
+    fn walls(&self) -> Walls {
+        if self.arguments.danger_no_jail || self.settings.jail.danger_none {
+            Walls::DangerNone
+        } else {
+            Walls::All
         }
     }
 

@@ -190,6 +190,9 @@ fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> 
             old.memory_bytes != new.memory_bytes || old.locking != new.locking,
             "memory",
         ),
+        (old.user != new.user, "user"),
+        (old.allow_root != new.allow_root, "allow_root"),
+        (old.walls != new.walls, "jail"),
         (old.log_format != new.log_format, "log.format"),
         (old.log_file != new.log_file, "log.file"),
     ];

@@ -21,6 +21,7 @@ use crate::config::Configuration;
 use crate::connection;
 use crate::daemon::Daemon;
 use crate::directories::may_administer;
+use crate::jail::witness::Witness;
 use crate::notify::Activated;
 use crate::system::{self, Peer};
 
@@ -31,8 +32,6 @@ pub enum ListenError {
     InUse(PathBuf),
     /// Something else stands at its place.
     NotASocket(PathBuf),
-    /// The group is not known.
-    Group(String),
     /// The system says.
     Io {
         /// The socket.
@@ -55,12 +54,6 @@ impl fmt::Display for ListenError {
                 "{} is there and is no socket; move it away, or choose another path",
                 path.display()
             ),
-            Self::Group(name) => {
-                write!(
-                    out,
-                    "socket_group: there is no group \"{name}\" on this machine"
-                )
-            }
             Self::Io { path, error } => write!(out, "cannot listen on {}: {error}", path.display()),
         }
     }
@@ -111,13 +104,17 @@ impl Listeners {
     ///
     /// # Errors
     /// [`ListenError`] names the socket.
-    pub fn open(configuration: &Configuration, activated: Activated) -> Result<Self, ListenError> {
+    pub fn open(
+        configuration: &Configuration,
+        activated: Activated,
+        group: Option<u32>,
+    ) -> Result<Self, ListenError> {
         let mut files = Vec::new();
         let application = match activated.application {
             Some(listener) => listener,
             None => {
                 let listener = listen(&configuration.socket, &mut files)?;
-                widen(configuration)?;
+                widen(configuration, group)?;
                 listener
             }
         };
@@ -182,14 +179,13 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
 }
 
 /// Gives group and mode of the configuration to the socket for applications; before this only the owner could connect.
-fn widen(configuration: &Configuration) -> Result<(), ListenError> {
+fn widen(configuration: &Configuration, group: Option<u32>) -> Result<(), ListenError> {
     let path = &configuration.socket;
     let failed = |error| ListenError::Io {
         path: path.clone(),
         error,
     };
-    if let Some(name) = &configuration.socket_group {
-        let group = system::group_number(name).map_err(|_| ListenError::Group(name.clone()))?;
+    if let Some(group) = group {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
     }
     let mode = std::fs::Permissions::from_mode(configuration.socket_mode);
@@ -210,7 +206,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(daemon: &Arc<Daemon>, listeners: Listeners) -> io::Result<Self> {
+    pub fn start(daemon: &Arc<Daemon>, listeners: Listeners, witness: Witness) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
         let Listeners {
             application,
@@ -220,7 +216,7 @@ impl Acceptor {
         let daemon = Arc::clone(daemon);
         let thread = thread::Builder::new()
             .name("listener".into())
-            .spawn(move || accept_until(&woken, &daemon, &application, &admin))?;
+            .spawn(move || accept_until(&woken, &daemon, &application, &admin, witness))?;
         Ok(Self {
             thread,
             wake,
@@ -245,6 +241,7 @@ fn accept_until(
     daemon: &Arc<Daemon>,
     application: &UnixListener,
     admin: &UnixListener,
+    mut witness: Witness,
 ) {
     loop {
         let processes = daemon.connections.processes();
@@ -271,18 +268,18 @@ fn accept_until(
             daemon.connections.process_ended(*id);
         }
         if *new_application {
-            accept(daemon, Door::Application, application);
+            accept(daemon, Door::Application, application, &mut witness);
         }
         if *new_admin {
-            accept(daemon, Door::Admin, admin);
+            accept(daemon, Door::Admin, admin, &mut witness);
         }
     }
 }
 
-fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener) {
+fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener, witness: &mut Witness) {
     match listener.accept() {
         Ok((socket, _)) => {
-            if let Err(why) = admit(daemon, door, socket)
+            if let Err(why) = admit(daemon, door, socket, witness)
                 && daemon.allow_log_line()
             {
                 tracing::warn!("connection refused: {why}");
@@ -300,7 +297,12 @@ fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener) {
 }
 
 /// Looks who it is and starts the conversation; the text of an error is for the log.
-fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), String> {
+fn admit(
+    daemon: &Arc<Daemon>,
+    door: Door,
+    socket: UnixStream,
+    witness: &mut Witness,
+) -> Result<(), String> {
     let peer = system::peer(socket.as_fd()).map_err(|error| format!("no credentials: {error}"))?;
     let who = format!("user {}, process {}", peer.uid, peer.pid);
     if door == Door::Admin && !may_administer(peer.uid) {
@@ -318,7 +320,7 @@ fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), Str
         uid: peer.uid,
         gid: peer.gid,
         pid: peer.pid,
-        executable: executable(peer, process.as_ref()),
+        executable: executable(peer, process.as_ref(), witness),
     };
     socket
         .set_nonblocking(false)
@@ -334,14 +336,17 @@ fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), Str
 
 /// The program of the process, as far as it may be seen. Read first and trusted only when the process still runs afterwards, so
 /// that it is never the program of another process with the same number.
-fn executable(peer: Peer, process: Option<&OwnedFd>) -> String {
-    let path = std::fs::read_link(format!("/proc/{}/exe", peer.pid));
+fn executable(peer: Peer, process: Option<&OwnedFd>, witness: &mut Witness) -> String {
+    let path = match u32::try_from(peer.pid) {
+        Ok(pid) if pid != 0 => witness.program(pid),
+        _ => None,
+    };
     let runs = process.is_some_and(|process| {
         system::wait_readable(&[process.as_fd()], Some(Duration::ZERO))
             .is_ok_and(|ended| ended == [false])
     });
     match path {
-        Ok(path) if runs => path.to_string_lossy().into_owned(),
+        Some(path) if runs => path.to_string_lossy().into_owned(),
         _ => "?".into(),
     }
 }

@@ -22,10 +22,13 @@ use strongroomd::daemon::{self, Daemon};
 use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
 use strongroomd::directories::{self, DirectoryError, StoreLock};
 use strongroomd::harden::harden;
+use strongroomd::jail::witness::Witness;
+use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::take_activated;
+use strongroomd::root::{Identity, RootError};
 use strongroomd::seal::StoreState;
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
@@ -99,15 +102,19 @@ fn run(
     let activated = take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
     harden().map_err(Failure::other)?;
 
-    directories::prepare(&configuration)?;
+    let identity = Identity::settle(&configuration, &activated)?;
+    let witness = Witness::split_off(&configuration).map_err(Failure::other)?;
+    let made = directories::prepare(&configuration)?;
+    identity.assume(&configuration, &made)?;
     let _lock = StoreLock::take(configuration.data_directory())
         .map_err(|error| lost_race(&arguments, &configuration, error))?;
 
     start_memory_and_crypto(&arguments, &configuration)?;
+    jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
     let (service, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
-    let listeners = Listeners::open(&configuration, activated)?;
+    let listeners = Listeners::open(&configuration, activated, identity.socket_group)?;
     let line = ready_line(&configuration);
     let daemon = Arc::new(Daemon::new(
         service,
@@ -117,7 +124,8 @@ fn run(
         environment,
         started,
     ));
-    let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
+    jail::close(&daemon.configuration()).map_err(Failure::other)?;
+    let acceptor = Acceptor::start(&daemon, listeners, witness).map_err(Failure::other)?;
 
     tracing::info!(
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -144,6 +152,15 @@ fn run(
     journal.save().map_err(Failure::other)?;
     tracing::info!("strongroomd stopped");
     Ok(())
+}
+
+fn notified_by(environment: &Environment) -> Notify {
+    let address = environment.value("NOTIFY_SOCKET");
+    if address.is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")) {
+        Notify::Abstract
+    } else {
+        Notify::Path
+    }
 }
 
 fn start_memory_and_crypto(
@@ -321,6 +338,15 @@ impl From<DirectoryError> for Failure {
         };
         Self {
             code,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<RootError> for Failure {
+    fn from(error: RootError) -> Self {
+        Self {
+            code: CODE_CONFIG,
             message: error.to_string(),
         }
     }

@@ -2,9 +2,14 @@
 //!
 //! What lives here: every `unsafe` block of the daemon, each behind a safe function of a few lines.
 //! What must never live here: a decision. What to call, and what follows from an error, is up to the caller.
-//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`).
+//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`); the jail (`landlock`, `privileges`, `seccomp`,
+//! `split`).
 
+mod landlock;
 mod mapping;
+mod privileges;
+mod seccomp;
+mod split;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -13,7 +18,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+pub use landlock::{Handled, Rules, landlock_version, right};
 pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
+pub use privileges::{
+    Capabilities, User, become_user, capabilities, forbid_unused_resources, keep_capabilities,
+    lift_memory_lock_limit, set_groups, user,
+};
+pub use seccomp::{Instruction, Reach, install_filter};
+pub use split::{end_now, split_off};
 
 fn outcome(result: c_int) -> io::Result<c_int> {
     if result < 0 {

@@ -20,12 +20,16 @@ mod config;
 mod film;
 #[path = "daemon/hostile.rs"]
 mod hostile;
+#[path = "daemon/jail.rs"]
+mod jail;
 #[path = "daemon/journal.rs"]
 mod journal;
 #[path = "daemon/power_cut.rs"]
 mod power_cut;
 #[path = "daemon/process.rs"]
 mod process;
+#[path = "daemon/root.rs"]
+mod root;
 #[path = "daemon/seal.rs"]
 mod seal;
 #[path = "daemon/service_manager.rs"]

@@ -218,6 +218,21 @@ pub struct Status {
     pub objects: u64,
     /// Requests answered since start.
     pub requests: u64,
+    /// What fences the daemon in.
+    pub jail: Jail,
+}
+
+/// The walls around the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jail {
+    /// Whether its system calls are filtered.
+    pub seccomp: bool,
+    /// The version of Landlock that limits its files; 0 when the kernel has none.
+    pub landlock: u32,
+    /// The capabilities that it has, one bit each (capabilities(7)).
+    pub capabilities: u64,
+    /// Whether it is root.
+    pub root: bool,
 }
 
 /// A token.

@@ -6,7 +6,7 @@
 
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Status};
 
-use super::Bench;
+use super::{Bench, walls};
 use crate::client::unexpected;
 use crate::failure::Failure;
 use crate::output::{self, Format, duration, size};
@@ -67,6 +67,7 @@ fn text(status: &Status) -> String {
             format!("{}, with {} objects", status.tokens, status.objects),
         ),
         ("requests", status.requests.to_string()),
+        ("jail", walls::shown(&status.jail)),
     ];
     lines
         .iter()

@@ -30,6 +30,10 @@ pub struct Settings {
     pub socket_mode: Option<String>,
     /// Group of the socket for applications.
     pub socket_group: Option<String>,
+    /// The user that root becomes.
+    pub user: Option<String>,
+    /// Whether root may let others in.
+    pub allow_root: bool,
     /// `[store]`
     pub store: StoreSection,
     /// `[seal]`
@@ -38,6 +42,8 @@ pub struct Settings {
     pub audit: AuditSection,
     /// `[memory]`
     pub memory: MemorySection,
+    /// `[jail]`
+    pub jail: JailSection,
     /// `[log]`
     pub log: LogSection,
     /// `[limits]`
@@ -80,6 +86,14 @@ pub struct MemorySection {
     pub bytes: Option<usize>,
     /// Whether the daemon may run without locked memory.
     pub danger_unlocked: bool,
+}
+
+/// `[jail]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JailSection {
+    /// Whether the daemon runs without its jail.
+    pub danger_none: bool,
 }
 
 /// `[log]`
