@@ -28,3 +28,5 @@ mod seal;
 mod service_manager;
 #[path = "daemon/store.rs"]
 mod store;
+#[path = "daemon/tpm.rs"]
+mod tpm;
