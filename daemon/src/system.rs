@@ -6,6 +6,7 @@
 //! `split`).
 
 mod landlock;
+mod connect;
 mod mapping;
 mod privileges;
 mod seccomp;
@@ -19,6 +20,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 pub use landlock::{Handled, Rules, landlock_version, right};
+pub use connect::connect_within;
 pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
 pub use privileges::{
     Capabilities, User, become_user, capabilities, forbid_unused_resources, keep_capabilities,

@@ -8,6 +8,7 @@
 
 mod key_file;
 mod passphrase;
+pub mod tpm;
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
