@@ -24,6 +24,8 @@ pub mod journal;
 pub mod seal;
 pub mod store;
 
+pub mod backup;
+
 pub mod admin;
 pub mod connection;
 pub mod connections;

@@ -87,7 +87,10 @@ impl Service {
                 Ok(report) => AdminAnswer::Audit(report),
                 Err(error) => refused(Rv::DEVICE_ERROR, error.to_string()),
             },
-            AdminRequest::Status | AdminRequest::Reload | AdminRequest::Stop => refused(
+            AdminRequest::Status
+            | AdminRequest::Reload
+            | AdminRequest::Stop
+            | AdminRequest::Backup { .. } => refused(
                 Rv::GENERAL_ERROR,
                 "the daemon answers this itself".to_owned(),
             ),
@@ -288,6 +291,7 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::AuditVerify => ("admin.audit_verify", false),
         AdminRequest::Reload => ("admin.reload", true),
         AdminRequest::Stop => ("admin.stop", true),
+        AdminRequest::Backup { .. } => ("admin.backup", true),
     }
 }
 

@@ -12,6 +12,7 @@ mod seal;
 mod census;
 mod draft;
 
+mod backup;
 mod change;
 mod pin;
 mod token;

@@ -6,6 +6,8 @@
 //!
 //! One table; its key is kind, token and object, big-endian, so that the order of bytes is the order of numbers and a scan is a range.
 
+mod snapshot;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -16,7 +18,9 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::RwLock;
 use redb::{Builder, Database, ReadableDatabase, TableDefinition};
-use strongroom::ports::{Change, RecordKey, RecordKind, Store, StoreError, Visit};
+use strongroom::ports::{Change, RecordKey, RecordKind, Snapshot, Store, StoreError, Visit};
+
+use self::snapshot::RedbSnapshot;
 
 /// The store's file.
 pub struct RedbStore {
@@ -174,6 +178,11 @@ impl Store for RedbStore {
             transaction.commit()?;
             Ok(())
         })
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let snapshot = self.on_database(|database| RedbSnapshot::of(database, &self.path))?;
+        Ok(Box::new(snapshot))
     }
 }
 
