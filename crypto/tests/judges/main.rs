@@ -17,6 +17,7 @@ mod curves;
 mod hashes;
 mod hpke;
 mod rsa_keys;
+mod shamir;
 mod threads;
 mod wycheproof_asymmetric;
 mod wycheproof_rsa;
