@@ -5,9 +5,11 @@
 //! Who calls it: start-up.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
+
+use crate::backup::BackupArguments;
 
 /// strongroomd: the daemon that holds the keys. Without any flag it serves one user from that user's own directories.
 #[derive(Clone, Debug, Default, Parser)]
@@ -67,6 +69,9 @@ pub struct Arguments {
     /// Danger, for tests: PINs that cost an attacker nothing
     #[arg(long, value_name = "COST", hide = true)]
     pub pin_cost: Option<PinCostName>,
+    /// Work that is done instead of serving
+    #[command(flatten)]
+    pub backup: BackupArguments,
 }
 
 /// What a PIN costs, by name.
@@ -94,8 +99,11 @@ impl Arguments {
             &mut self.key_file,
             &mut self.passphrase_file,
         ];
-        for path in all.into_iter().flatten() {
-            *path = std::path::absolute(&*path)?;
+        for path in all.into_iter().chain(self.backup.paths()).flatten() {
+            // A dash is standard input, and no file.
+            if *path != Path::new("-") {
+                *path = std::path::absolute(&*path)?;
+            }
         }
         Ok(self)
     }

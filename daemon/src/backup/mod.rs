@@ -7,11 +7,14 @@
 
 mod arguments;
 mod command;
+mod draft;
 mod files;
 mod identity;
 mod keys;
+mod record;
 mod restore;
 mod serve;
+mod terminal;
 
 pub use arguments::BackupArguments;
 pub use command::{Work, run};

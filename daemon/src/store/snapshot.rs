@@ -8,7 +8,7 @@
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata};
 use strongroom::ports::{RecordKey, RecordKind, Snapshot, StoreError, VisitRecord};
 
 use super::{KEY_BYTES, RECORDS, bytes_of, failure, numbers_of};
