@@ -13,6 +13,7 @@ mod measure;
 mod object;
 mod status;
 mod token;
+mod verify;
 
 use std::path::Path;
 
@@ -72,6 +73,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         }
         Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
         Command::Audit(AuditCommand::Verify) => audit::verify(bench),
+        Command::Verify => verify::run(bench),
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
         Command::Bench(arguments) => bench::run(bench, &arguments),
         Command::Measure(arguments) => measure::run(&arguments),

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use strongroom::service::{Ports, Service};
+use strongroom::audit::Freshness;
+use strongroom::service::{OlderStore, Ports, Service};
 use strongroom_keymem as keymem;
 use strongroomd::backup::{self, Work};
 use strongroomd::changes::ChangesPage;
@@ -29,6 +30,7 @@ use strongroomd::notify::take_activated;
 use strongroomd::seal::StoreState;
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
+use strongroomd::verify;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
             code: 0,
             message: checked(&configuration),
         });
+    }
+    if arguments.verify {
+        return verified(&arguments, &configuration)
+            .unwrap_or_else(|failure| tell(failure.outcome()));
     }
     if let Some(work) = Work::of(&arguments.backup) {
         let done = without_serving(&work, &arguments, &configuration);
@@ -104,7 +110,7 @@ fn run(
 
     start_memory_and_crypto(&arguments, &configuration)?;
     let changes = ChangesPage::create();
-    let (service, journal) = open(&configuration, changes.as_ref())?;
+    let (service, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
     let listeners = Listeners::open(&configuration, activated)?;
     let line = ready_line(&configuration);
@@ -154,7 +160,7 @@ fn without_serving(
     log::start(log::Level::Warn, configuration.log_format);
     harden().map_err(Failure::other)?;
     start_memory_and_crypto(arguments, configuration)?;
-    backup::run(work, &arguments.backup, configuration).map_err(Failure::other)?;
+    backup::run(work, arguments, configuration).map_err(Failure::other)?;
     Ok(Outcome {
         code: 0,
         message: String::new(),
@@ -185,6 +191,7 @@ fn start_memory_and_crypto(
 
 /// Root key, store and journal; then the token over them.
 fn open(
+    arguments: &Arguments,
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
 ) -> Result<(Service, Arc<FileJournal>), Failure> {
@@ -207,9 +214,44 @@ fn open(
         clock: Arc::new(SystemClock),
         changes: ChangesPage::port(changes),
     };
-    let service =
-        Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)?;
+    let older = if arguments.accept_older_store {
+        OlderStore::Accept
+    } else {
+        OlderStore::Refuse
+    };
+    let service = Service::open_with(ports, root_key, daemon::settings(configuration), older)
+        .map_err(Failure::other)?;
+    match service.freshness() {
+        Freshness::Current => {}
+        Freshness::Unknown if state == StoreState::Absent => {}
+        other => tracing::warn!("the store is {other}"),
+    }
     Ok((service, journal))
+}
+
+/// The check instead of a start.
+fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    let _lock = StoreLock::take(configuration.data_directory())?;
+    start_memory_and_crypto(arguments, configuration)?;
+    let root_key = configuration
+        .seal
+        .root_key(StoreState::Present)
+        .map_err(Failure::other)?;
+    let verified = verify::verify(configuration, root_key);
+    let report = if arguments.json {
+        verify::as_json(&verified)
+    } else {
+        verified.report()
+    };
+    let sound = tell(Outcome {
+        code: 0,
+        message: report,
+    });
+    if verified.findings.is_empty() {
+        Ok(sound)
+    } else {
+        Err(Failure::other("the store is not as it was left"))
+    }
 }
 
 /// Until a signal ends it.

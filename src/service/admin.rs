@@ -87,6 +87,7 @@ impl Service {
                 Ok(report) => AdminAnswer::Audit(report),
                 Err(error) => refused(Rv::DEVICE_ERROR, error.to_string()),
             },
+            AdminRequest::Verify { part } => AdminAnswer::Verified(self.verify(*part)),
             AdminRequest::Status
             | AdminRequest::Reload
             | AdminRequest::Stop
@@ -291,6 +292,7 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::AuditVerify => ("admin.audit_verify", false),
         AdminRequest::Reload => ("admin.reload", true),
         AdminRequest::Stop => ("admin.stop", true),
+        AdminRequest::Verify { .. } => ("admin.verify", false),
         AdminRequest::Backup { .. } => ("admin.backup", true),
     }
 }

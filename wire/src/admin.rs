@@ -56,12 +56,28 @@ pub enum AdminRequest<'a> {
     Reload,
     /// Stops the daemon, as SIGTERM does.
     Stop,
+    /// Checks one part of the store, or the journal against it.
+    Verify {
+        /// Which.
+        part: VerifyPart,
+    },
     /// Makes a backup for the holders of these keys. It is answered by more than one answer: `BackupBegun`, then `BackupPart` until all
     /// of the file was sent, then `BackupEnded`; `Refused` ends it anywhere.
     Backup {
         /// The lines of public keys; none asks for the keys of the configuration.
         recipients: List<&'a str, BACKUP_RECIPIENTS_MAX>,
     },
+}
+
+/// A part of a check. The parts follow each other, so that none takes long and somebody can watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VerifyPart {
+    /// The vault record, and which tokens there are.
+    Vault,
+    /// All records of one token, by its number.
+    Token(u64),
+    /// The chain of the journal, and how far it has seen the store.
+    Journal,
 }
 
 /// Most recipients of one backup.
@@ -101,6 +117,8 @@ pub enum AdminAnswer {
         /// What was tried, what is wrong, what to do.
         reason: String,
     },
+    /// Answers `Verify`.
+    Verified(Verified),
     /// Begins the answer to `Backup`.
     BackupBegun {
         /// Random, of this backup alone.
@@ -132,6 +150,70 @@ pub enum AdminAnswer {
 /// As one run: the derived form would go byte by byte, which is the same on the wire and many times slower.
 fn owned_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
+}
+
+
+/// What the check of one part found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Numbers of the tokens; of the part `Vault` only.
+    pub tokens: Vec<u64>,
+    /// Records seen.
+    pub records: u64,
+    /// Records whose seal was opened.
+    pub opened: u64,
+    /// Private records of tokens at which nobody has logged in: compared with their census, not opened.
+    pub closed: u64,
+    /// This part's share of the generation.
+    pub generation: u64,
+    /// What was not checked, and why.
+    pub notes: Vec<String>,
+    /// What is wrong.
+    pub findings: Vec<String>,
+}
+
+impl Verified {
+    /// Takes another part in.
+    pub fn add(&mut self, part: Self) {
+        self.tokens.extend(part.tokens);
+        self.records += part.records;
+        self.opened += part.opened;
+        self.closed += part.closed;
+        self.generation += part.generation;
+        self.notes.extend(part.notes);
+        self.findings.extend(part.findings);
+    }
+
+    /// The report for people.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let Self {
+            records,
+            opened,
+            closed,
+            generation,
+            ..
+        } = self;
+        let mut lines = vec![format!(
+            "{} tokens, {records} records, generation {generation}: {opened} records opened",
+            self.tokens.len()
+        )];
+        if *closed > 0 {
+            lines.push(format!(
+                "{closed} private records were compared with their census and not opened, because their user has not logged in"
+            ));
+        }
+        lines.extend(self.notes.iter().cloned());
+        lines.extend(self.findings.iter().map(|what| format!("WRONG: {what}")));
+        lines.push(match self.findings.len() {
+            0 => "nothing is wrong".into(),
+            1 => "1 thing is wrong; keep the files as evidence, and restore a backup".into(),
+            many => {
+                format!("{many} things are wrong; keep the files as evidence, and restore a backup")
+            }
+        });
+        lines.join("\n")
+    }
 }
 
 /// How the daemon is.
@@ -230,4 +312,7 @@ pub struct AuditReport {
     pub head: String,
     /// The first line that does not fit, counted from 1, and why; none when the chain is whole.
     pub broken: Option<(u64, String)>,
+    /// How far the store was at the newest line that says it. Kept elsewhere with `head`, it shows a store and a journal that were put
+    /// back together.
+    pub generation: Option<u64>,
 }

@@ -36,9 +36,6 @@ pub struct BackupArguments {
     /// Put the backup into the place of a store that is there; that one is kept beside it
     #[arg(long, requires = "restore")]
     pub replace_store: bool,
-    /// Say what was done as JSON
-    #[arg(long)]
-    pub json: bool,
 }
 
 impl BackupArguments {

@@ -17,6 +17,7 @@ use super::files::BackupFile;
 use super::identity::IdentitySource;
 use super::keys;
 use super::restore::{Checked, RestoreError, Target, prepare, rehearse};
+use crate::command_line::Arguments;
 use crate::config::Configuration;
 
 /// What is done instead of serving.
@@ -64,24 +65,25 @@ impl Work {
 /// [`RestoreError`] says what was refused or failed; then nothing has changed, unless it says so.
 pub fn run(
     work: &Work,
-    arguments: &BackupArguments,
+    arguments: &Arguments,
     configuration: &Configuration,
 ) -> Result<(), RestoreError> {
+    let (arguments, json) = (&arguments.backup, json);
     let source = IdentitySource::of(arguments);
     let said = match work {
-        Work::Keygen(path) => keys::make(path, arguments)?,
+        Work::Keygen(path) => keys::make(path, arguments, json)?,
         Work::Verify { file, scratch } => {
             let said = if source.is_named() {
-                verified(file, &source, scratch, configuration, arguments.json)?
+                verified(file, &source, scratch, configuration, json)?
             } else {
-                undamaged(file, arguments.json)?
+                undamaged(file, json)?
             };
             spoken(&said)?
         }
         Work::Restore(file) => {
             let target = Target::of(configuration, arguments.replace_store);
             let prepared = prepare(&target, file, &source)?;
-            let said = restored(&prepared.checked, prepared.kept(), &target, arguments.json);
+            let said = restored(&prepared.checked, prepared.kept(), &target, json);
             prepared.mark()?;
             prepared.seal()?;
             prepared.finish()?;

@@ -20,11 +20,16 @@ use crate::seal::PASSPHRASE_COST;
 use crate::store::io_failure;
 
 /// Makes a key pair; answers what a person must know and keep, which may be secret.
-pub(super) fn make(path: &Path, arguments: &BackupArguments) -> Result<SecretVec, RestoreError> {
+pub(super) fn make(
+    path: &Path,
+    arguments: &BackupArguments,
+    json: bool,
+) -> Result<SecretVec, RestoreError> {
     let identity = Identity::generate()?;
     let public_path = beside(path, ".pub");
     let Some(shares) = &arguments.backup_shares else {
-        return one_file(path, &public_path, &identity, arguments);
+        let passphrase_file = arguments.identity_passphrase_file.as_deref();
+        return one_file(path, &public_path, &identity, passphrase_file, json);
     };
     let (threshold, count) = numbers(shares)?;
     let shares = shamir::split(&identity.secret()?, threshold, count)
@@ -37,16 +42,17 @@ pub(super) fn make(path: &Path, arguments: &BackupArguments) -> Result<SecretVec
     };
     let public = identity.public().clone().with_split(split);
     write_public(&public_path, &public)?;
-    shares_told(&public, &public_path, &shares, arguments.json)
+    shares_told(&public, &public_path, &shares, json)
 }
 
 fn one_file(
     path: &Path,
     public_path: &Path,
     identity: &Identity,
-    arguments: &BackupArguments,
+    passphrase_file: Option<&Path>,
+    json: bool,
 ) -> Result<SecretVec, RestoreError> {
-    let (text, locked) = match &arguments.identity_passphrase_file {
+    let (text, locked) = match passphrase_file {
         Some(file) => {
             let passphrase = read_passphrase(file)?;
             if passphrase.len() < PASSPHRASE_BYTES_MIN {
@@ -67,7 +73,7 @@ fn one_file(
         let _ = std::fs::remove_file(path);
         return Err(error);
     }
-    let told = if arguments.json {
+    let told = if json {
         let told = serde_json::json!({
             "key": identity.public().to_string(), "public_key_file": public_path, "private_key_file": path, "passphrase": locked,
         });

@@ -6,18 +6,27 @@
 
 use std::sync::Arc;
 
-use strongroom::audit::{Audit, Event, Principal};
+use strongroom::audit::{Audit, Event, Freshness, Principal};
+use strongroom::vault::Vault;
+use strongroom_keymem::SecretBytes;
 use strongroom_wire::ck::Rv;
 
 use super::restore::RestoreError;
 use crate::clock::SystemClock;
 use crate::config::Configuration;
 use crate::journal::FileJournal;
-use crate::store::io_failure;
+use crate::store::{RedbStore, io_failure};
 use crate::system;
 
-/// Records that a backup was restored.
-pub(super) fn restored(configuration: &Configuration, backup: &str) -> Result<(), RestoreError> {
+/// Records that a backup was restored. A journal that has seen the store further than it is now is told so: the next start would
+/// refuse the store as an older copy otherwise, and rightly, if nobody had said anything.
+pub(super) fn restored(
+    configuration: &Configuration,
+    root_key: &SecretBytes,
+    backup: &str,
+) -> Result<(), RestoreError> {
+    let store = Arc::new(RedbStore::open(&configuration.store)?);
+    let vault = Vault::open(store, root_key.duplicate()?, configuration.pin_cost)?;
     let path = &configuration.journal;
     let journal = FileJournal::open(path)
         .map_err(|error| io_failure(&format!("open the journal {}", path.display()), &error))?;
@@ -26,7 +35,13 @@ pub(super) fn restored(configuration: &Configuration, backup: &str) -> Result<()
         journal.clone(),
         Arc::new(SystemClock),
         configuration.audit_level,
+        vault.generation().clone(),
     )?;
+    if let Freshness::Older(older) = audit.freshness()? {
+        audit.record_older_accepted(&older)?;
+        // Whoever puts the store back that was set aside has the older one then.
+        vault.outgrow(older.journal)?;
+    }
     let executable = std::env::current_exe().unwrap_or_default();
     let principal = Principal {
         uid: system::effective_user(),

@@ -128,13 +128,13 @@ pub fn prepare<'c>(
     let identity = source.identity(&header)?;
     let whole = draft::check(file, &identity)?;
     let path = draft_path(store);
-    remove(&path)?;
+    remove_draft(store)?;
     let written = Draft::write(&path, file, &identity, &whole);
     let tokens = match written.and_then(|draft| draft.tokens(&whole.root_key, configuration)) {
         Ok(tokens) => tokens,
         Err(error) => {
             // The reason is told; a draft that cannot be removed is removed by the next restore.
-            let _ = remove(&path);
+            let _ = remove_draft(store);
             return Err(error);
         }
     };
@@ -223,7 +223,7 @@ impl Prepared<'_> {
     /// # Errors
     /// [`RestoreError`]; the next start does what is left.
     pub fn finish(self) -> Result<(), RestoreError> {
-        put_in_place(self.configuration, &self.note)
+        put_in_place(self.configuration, &self.root_key, &self.note)
     }
 }
 
@@ -239,7 +239,7 @@ pub fn finish_interrupted(
     let path = note_path(store);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return remove(&draft_path(store)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return remove_draft(store),
         Err(error) => return Err(failed("read", &path, &error)),
     };
     let note: Note = serde_json::from_slice(&text).map_err(|_| {
@@ -266,11 +266,15 @@ pub fn finish_interrupted(
         }
     }
     tracing::warn!(backup = %note.backup, "a restore was interrupted after its root key was sealed; it is finished");
-    put_in_place(configuration, &note)
+    put_in_place(configuration, root_key, &note)
 }
 
 /// Each part may have been done before.
-fn put_in_place(configuration: &Configuration, note: &Note) -> Result<(), RestoreError> {
+fn put_in_place(
+    configuration: &Configuration,
+    root_key: &SecretBytes,
+    note: &Note,
+) -> Result<(), RestoreError> {
     let store = &configuration.store;
     let draft = draft_path(store);
     if draft.exists() {
@@ -283,14 +287,21 @@ fn put_in_place(configuration: &Configuration, note: &Note) -> Result<(), Restor
             .and_then(|()| sync_directory(store))
             .map_err(|error| failed("put in place", store, &error))?;
     }
-    record::restored(configuration, &note.backup)?;
+    record::restored(configuration, root_key, &note.backup)?;
     remove(&note_path(store))
 }
 
 /// Throws away draft and note.
 fn undo(store: &Path) -> Result<(), RestoreError> {
-    remove(&draft_path(store))?;
+    remove_draft(store)?;
     remove(&note_path(store))
+}
+
+/// A store that was not whole yet has another name.
+fn remove_draft(store: &Path) -> Result<(), RestoreError> {
+    let draft = draft_path(store);
+    remove(&beside(&draft, ".new"))?;
+    remove(&draft)
 }
 
 fn remove(path: &Path) -> Result<(), RestoreError> {

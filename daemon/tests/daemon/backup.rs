@@ -210,6 +210,13 @@ fn nothing_is_restored_over_a_store_unless_told() {
         .expect("the old store is kept");
     assert_eq!(kept.1, late);
 
+    // The journal knows of it: the store that was set aside is the older one now, and is refused if somebody puts it back.
+    let restored = fs::read(home.join("store.redb")).unwrap();
+    fs::write(home.join("store.redb"), &late).unwrap();
+    let refused = refusal(&program(&home).output().unwrap());
+    assert!(refused.contains("--accept-older-store"), "{refused}");
+    fs::write(home.join("store.redb"), &restored).unwrap();
+
     // Another home, whose key is another one: its key is kept too.
     let other = origin.path("other");
     fs::create_dir(&other).unwrap();
