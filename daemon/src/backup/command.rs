@@ -68,7 +68,7 @@ pub fn run(
     arguments: &Arguments,
     configuration: &Configuration,
 ) -> Result<(), RestoreError> {
-    let (arguments, json) = (&arguments.backup, json);
+    let (arguments, json) = (&arguments.backup, arguments.json);
     let source = IdentitySource::of(arguments);
     let said = match work {
         Work::Keygen(path) => keys::make(path, arguments, json)?,
