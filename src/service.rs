@@ -6,6 +6,7 @@
 
 mod admin;
 mod answer;
+mod backup;
 mod dispatch;
 mod event;
 #[cfg(test)]
@@ -47,6 +48,8 @@ use crate::ports::{Changes, Clock, Journal, Store, StoreError};
 use crate::sink::Locked;
 use crate::token::Token;
 use crate::vault::{PinCost, Vault};
+
+pub use backup::{BackupEnd, wanted_backup};
 
 /// What the world gives the token.
 #[derive(Clone)]

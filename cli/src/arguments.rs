@@ -11,6 +11,10 @@ use clap_complete::Shell;
 
 use crate::output::Format;
 
+mod backup;
+
+pub use backup::{BackupArguments, BackupCommand, KeyArguments, RestoreArguments};
+
 /// Administers Strongroom, an HSM in software. Asks the daemon, strongroomd, on its administration socket.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -86,6 +90,10 @@ pub enum Command {
     /// What `bench` runs in a process of its own for each module
     #[command(hide = true)]
     Measure(MeasureArguments),
+    /// Back up the whole store while the daemon serves, into one file that only the holder of a private key opens
+    Backup(BackupArguments),
+    /// Restore a backup into an installation whose daemon does not run
+    Restore(RestoreArguments),
     /// Let the daemon read its configuration again
     Reload,
     /// Stop the daemon

@@ -5,6 +5,7 @@
 //! Who calls it: `main.rs`.
 
 mod audit;
+mod backup;
 mod bench;
 mod doctor;
 mod init;
@@ -77,6 +78,8 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
         Command::Bench(arguments) => bench::run(bench, &arguments),
         Command::Measure(arguments) => measure::run(&arguments),
+        Command::Backup(arguments) => backup::run(bench, &arguments),
+        Command::Restore(arguments) => backup::restore(bench, &arguments),
         Command::Reload => done(bench, &AdminRequest::Reload, "configuration reloaded"),
         Command::Stop => done(bench, &AdminRequest::Stop, "the daemon is stopping"),
         Command::Completions { shell } => completions(shell),

@@ -63,7 +63,8 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
     }
 }
 
-fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
+/// Appends an answer; one that does not fit is refused instead.
+pub(crate) fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
     let fits = codec::encode(message, &mut Locked(answer)).is_ok()
         && answer.len() <= HEADER_BYTES + PAYLOAD_BYTES_MAX;
     if fits {

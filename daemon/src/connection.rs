@@ -19,6 +19,7 @@ use strongroom_ring::{ServerEnd, Waited};
 use strongroom_wire::frame::Door;
 
 use crate::admin;
+use crate::backup::{self, Asker};
 use crate::connections::Admitted;
 use crate::daemon::Daemon;
 use crate::frames::{End, Incoming, KEPT_BYTES_MAX, Outgoing, Patience};
@@ -193,6 +194,15 @@ fn administer(
         let payload_bytes = incoming.receive(socket, patience)?;
         socket.set_read_timeout(None).map_err(End::Io)?;
         patience = Patience::Endless;
+        let asker = Asker {
+            daemon,
+            admitted,
+            principal,
+        };
+        if backup::served(&asker, incoming.payload(payload_bytes), &mut outgoing)? {
+            incoming.consume(payload_bytes)?;
+            continue;
+        }
         let answer = outgoing.begin()?;
         let next = admin::answer(daemon, principal, incoming.payload(payload_bytes), answer)
             .map_err(refused)?;

@@ -27,6 +27,8 @@ pub mod seal;
 pub mod store;
 pub mod verify;
 
+pub mod backup;
+
 pub mod admin;
 pub mod connection;
 pub mod connections;

@@ -14,6 +14,7 @@ use clap::Parser;
 use strongroom::audit::Freshness;
 use strongroom::service::{OlderStore, Ports, Service};
 use strongroom_keymem as keymem;
+use strongroomd::backup::{self, Work};
 use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
 use strongroomd::command_line::Arguments;
@@ -50,6 +51,10 @@ fn main() -> ExitCode {
     if arguments.verify {
         return verified(&arguments, &configuration)
             .unwrap_or_else(|failure| tell(failure.outcome()));
+    }
+    if let Some(work) = Work::of(&arguments.backup) {
+        let done = without_serving(&work, &arguments, &configuration);
+        return tell(done.unwrap_or_else(Failure::outcome));
     }
     let mut readiness = Readiness::nobody();
     if arguments.daemonize {
@@ -163,6 +168,22 @@ fn notified_by(environment: &Environment) -> Notify {
     }
 }
 
+/// Backups and restores, which need no daemon.
+fn without_serving(
+    work: &Work,
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> Result<Outcome, Failure> {
+    log::start(log::Level::Warn, configuration.log_format);
+    harden().map_err(Failure::other)?;
+    start_memory_and_crypto(arguments, configuration)?;
+    backup::run(work, arguments, configuration).map_err(Failure::other)?;
+    Ok(Outcome {
+        code: 0,
+        message: String::new(),
+    })
+}
+
 fn start_memory_and_crypto(
     arguments: &Arguments,
     configuration: &Configuration,
@@ -196,6 +217,7 @@ fn open(
         _ => StoreState::Absent,
     };
     let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
+    backup::finish_interrupted(configuration, &root_key).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(

@@ -115,6 +115,13 @@ pub fn effective_user() -> u32 {
     unsafe { libc::geteuid() }
 }
 
+/// The group of this process.
+#[must_use]
+pub fn effective_group() -> u32 {
+    // SAFETY: getegid reads one number and cannot fail.
+    unsafe { libc::getegid() }
+}
+
 /// The number of a group.
 ///
 /// # Errors

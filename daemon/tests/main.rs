@@ -12,6 +12,8 @@
     reason = "a failed unwrap is the failed assertion"
 )]
 
+#[path = "daemon/backup.rs"]
+mod backup;
 #[path = "daemon/bench.rs"]
 mod bench;
 #[path = "daemon/config.rs"]

@@ -88,7 +88,10 @@ impl Service {
                 Err(error) => refused(Rv::DEVICE_ERROR, error.to_string()),
             },
             AdminRequest::Verify { part } => AdminAnswer::Verified(self.verify(*part)),
-            AdminRequest::Status | AdminRequest::Reload | AdminRequest::Stop => refused(
+            AdminRequest::Status
+            | AdminRequest::Reload
+            | AdminRequest::Stop
+            | AdminRequest::Backup { .. } => refused(
                 Rv::GENERAL_ERROR,
                 "the daemon answers this itself".to_owned(),
             ),
@@ -290,6 +293,7 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::Reload => ("admin.reload", true),
         AdminRequest::Stop => ("admin.stop", true),
         AdminRequest::Verify { .. } => ("admin.verify", false),
+        AdminRequest::Backup { .. } => ("admin.backup", true),
     }
 }
 

@@ -13,6 +13,7 @@ mod census;
 mod draft;
 mod generation;
 
+mod backup;
 mod change;
 mod inspect;
 mod pin;

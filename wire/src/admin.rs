@@ -4,7 +4,7 @@
 //! What must never live here: anything an application may ask.
 //! Who calls it: the command line writes requests, the daemon answers them.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::ck::Rv;
 use crate::codec::List;
@@ -61,6 +61,12 @@ pub enum AdminRequest<'a> {
         /// Which.
         part: VerifyPart,
     },
+    /// Makes a backup for the holders of these keys. It is answered by more than one answer: `BackupBegun`, then `BackupPart` until all
+    /// of the file was sent, then `BackupEnded`; `Refused` ends it anywhere.
+    Backup {
+        /// The lines of public keys; none asks for the keys of the configuration.
+        recipients: List<&'a str, BACKUP_RECIPIENTS_MAX>,
+    },
 }
 
 /// A part of a check. The parts follow each other, so that none takes long and somebody can watch.
@@ -73,6 +79,9 @@ pub enum VerifyPart {
     /// The chain of the journal, and how far it has seen the store.
     Journal,
 }
+
+/// Most recipients of one backup.
+pub const BACKUP_RECIPIENTS_MAX: usize = 32;
 
 /// An administrative answer: what was asked for, or why not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -110,7 +119,39 @@ pub enum AdminAnswer {
     },
     /// Answers `Verify`.
     Verified(Verified),
+    /// Begins the answer to `Backup`.
+    BackupBegun {
+        /// Random, of this backup alone.
+        id: String,
+        /// How many records it will hold.
+        records: u64,
+        /// Whom it is made for, in short.
+        recipients: List<String, BACKUP_RECIPIENTS_MAX>,
+    },
+    /// The next bytes of the file.
+    BackupPart {
+        /// How many records are in what was sent so far.
+        records: u64,
+        /// The bytes.
+        #[serde(serialize_with = "owned_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// The file was sent to its end.
+    BackupEnded {
+        /// Records in it.
+        records: u64,
+        /// Length of the file.
+        bytes: u64,
+        /// SHA-256 of the file, in hexadecimal.
+        digest: String,
+    },
 }
+
+/// As one run: the derived form would go byte by byte, which is the same on the wire and many times slower.
+fn owned_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
 
 /// What the check of one part found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
