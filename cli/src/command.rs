@@ -10,6 +10,7 @@ mod doctor;
 mod init;
 mod measure;
 mod object;
+mod rehearse;
 mod status;
 mod token;
 
@@ -75,6 +76,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Bench(arguments) => bench::run(bench, &arguments),
         Command::Measure(arguments) => measure::run(&arguments),
         Command::Reload => done(bench, &AdminRequest::Reload, "configuration reloaded"),
+        Command::Rehearse(arguments) => rehearse::run(bench, &arguments),
         Command::Stop => done(bench, &AdminRequest::Stop, "the daemon is stopping"),
         Command::Completions { shell } => completions(shell),
         Command::Man { directory } => manual(directory.as_deref()),

@@ -59,6 +59,7 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
             },
         }),
         AdminRequest::Stop => Some(AdminAnswer::Done),
+        AdminRequest::Limits => Some(crate::usage::limits(daemon)),
         _ => None,
     }
 }
@@ -108,5 +109,6 @@ fn status(daemon: &Daemon) -> Status {
         tokens: counts.tokens,
         objects: counts.objects,
         requests: counts.requests,
+        rehearsing: counts.rehearsing,
     }
 }

@@ -14,6 +14,8 @@
 
 #[path = "daemon/bench.rs"]
 mod bench;
+#[path = "daemon/bounds.rs"]
+mod bounds;
 #[path = "daemon/config.rs"]
 mod config;
 #[path = "daemon/hostile.rs"]

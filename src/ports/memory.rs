@@ -211,6 +211,8 @@ impl Changes for MemoryChanges {
     fn count(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn ask_always(&self, _: bool) {}
 }
 
 /// A clock that stands still until it is set.

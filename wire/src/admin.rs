@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ck::Rv;
 use crate::codec::List;
+use crate::rehearsal::{Act, State};
 use crate::response::ANSWER_ITEMS_MAX;
 use crate::secret::Secret;
 
@@ -56,6 +57,15 @@ pub enum AdminRequest<'a> {
     Reload,
     /// Stops the daemon, as SIGTERM does.
     Stop,
+    /// Every bound with its value and how much of it is in use.
+    Limits,
+    /// Lets a token imitate hardware, or shows or ends that.
+    Rehearse {
+        /// Label or serial number; must name exactly one token.
+        token: &'a str,
+        /// What to do.
+        act: Act,
+    },
 }
 
 /// An administrative answer: what was asked for, or why not.
@@ -92,6 +102,25 @@ pub enum AdminAnswer {
         /// What was tried, what is wrong, what to do.
         reason: String,
     },
+    /// Answers `Limits`.
+    Limits(List<LimitLine, ANSWER_ITEMS_MAX>),
+    /// Answers `Rehearse`.
+    Rehearsal(Box<State>),
+}
+
+/// One bound.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LimitLine {
+    /// Its key under `[limits]` in the configuration.
+    pub name: String,
+    /// The value in force.
+    pub value: u64,
+    /// How much of it is in use now, by the one who uses most; none where nothing can be counted.
+    pub used: Option<u64>,
+    /// Most ever in use since the daemon's start, where that is counted.
+    pub peak: Option<u64>,
+    /// What it is for.
+    pub reason: String,
 }
 
 /// How the daemon is.
@@ -137,6 +166,8 @@ pub struct Status {
     pub objects: u64,
     /// Requests answered since start.
     pub requests: u64,
+    /// Tokens that imitate hardware for tests.
+    pub rehearsing: u64,
 }
 
 /// A token.
@@ -160,6 +191,8 @@ pub struct Token {
     pub objects: u64,
     /// Sessions open.
     pub sessions: u64,
+    /// Whether it imitates hardware for tests.
+    pub rehearses: bool,
 }
 
 /// A token object in short.

@@ -149,6 +149,7 @@ pub(crate) fn status() -> Status {
         tokens: 4,
         objects: 5,
         requests: 6,
+        rehearsing: 0,
     }
 }
 
@@ -163,6 +164,7 @@ pub(crate) fn token() -> Token {
         open: false,
         objects: 7,
         sessions: 0,
+        rehearses: false,
     }
 }
 
