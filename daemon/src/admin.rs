@@ -59,6 +59,7 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
             },
         }),
         AdminRequest::Stop => Some(AdminAnswer::Done),
+        AdminRequest::Limits => Some(crate::usage::limits(daemon)),
         _ => None,
     }
 }
@@ -110,5 +111,6 @@ fn status(daemon: &Daemon) -> Status {
         objects: counts.objects,
         requests: counts.requests,
         jail: crate::jail::standing(),
+        rehearsing: counts.rehearsing,
     }
 }

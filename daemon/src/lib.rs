@@ -35,3 +35,5 @@ pub mod connections;
 pub mod daemon;
 pub mod frames;
 pub mod listener;
+pub mod turns;
+pub mod usage;

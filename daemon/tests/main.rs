@@ -16,6 +16,8 @@
 mod backup;
 #[path = "daemon/bench.rs"]
 mod bench;
+#[path = "daemon/bounds.rs"]
+mod bounds;
 #[path = "daemon/config.rs"]
 mod config;
 #[path = "daemon/film.rs"]

@@ -44,7 +44,13 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
         Command::new("cargo")
             .current_dir(root)
             .env("CARGO_TARGET_DIR", &stage)
-            .args(["deb", "--package", "strongroomd", "--no-build", "--no-dbgsym"])
+            .args([
+                "deb",
+                "--package",
+                "strongroomd",
+                "--no-build",
+                "--no-dbgsym",
+            ])
             .args(["--multiarch", "same", "--output"])
             .arg(&output),
     )
@@ -60,8 +66,17 @@ fn absolute(path: &str) -> Result<PathBuf, String> {
 
 fn built(root: &Path, target: &Path) -> Result<PathBuf, String> {
     let mut build = Command::new("cargo");
-    build.current_dir(root).args(["build", "--release", "--locked"]);
-    build.args(["-p", "strongroomd", "-p", "strongroom-cli", "-p", "strongroom-pkcs11"]);
+    build
+        .current_dir(root)
+        .args(["build", "--release", "--locked"]);
+    build.args([
+        "-p",
+        "strongroomd",
+        "-p",
+        "strongroom-cli",
+        "-p",
+        "strongroom-pkcs11",
+    ]);
     run_command(&mut build)?;
     Ok(target.join("release"))
 }
@@ -87,7 +102,11 @@ fn gather(programs: &Path, stage: &Path) -> Result<(), String> {
         .render(&mut text)
         .and_then(|()| fs::write(&page, text))
         .map_err(|error| at(&page, &error))?;
-    for (shell, file) in [("bash", "strongroom"), ("zsh", "_strongroom"), ("fish", "strongroom.fish")] {
+    for (shell, file) in [
+        ("bash", "strongroom"),
+        ("zsh", "_strongroom"),
+        ("fish", "strongroom.fish"),
+    ] {
         let output = Command::new(&strongroom)
             .args(["completions", shell])
             .output()

@@ -137,9 +137,8 @@ fn typed_shares(header: &Header) -> Result<Vec<Share>, RestoreError> {
             "the backup opens with {split}, or another private key, and there is no terminal to ask at; use --shares-file or --identity"
         ))
     })?;
-    let lost = |error: io::Error| {
-        RestoreError::Refused(format!("cannot ask at the terminal: {error}"))
-    };
+    let lost =
+        |error: io::Error| RestoreError::Refused(format!("cannot ask at the terminal: {error}"));
     terminal
         .tell(&format!("The backup opens with {split}.\n"))
         .map_err(lost)?;

@@ -388,7 +388,10 @@ impl fmt::Display for RestoreError {
             }
             Self::Directory(error) => fmt::Display::fmt(error, out),
             Self::Refused(what) => out.write_str(what),
-            Self::Seal(error) => write!(out, "the root key cannot be sealed here, nothing was restored: {error}"),
+            Self::Seal(error) => write!(
+                out,
+                "the root key cannot be sealed here, nothing was restored: {error}"
+            ),
             Self::Share(error) => fmt::Display::fmt(error, out),
             Self::ShareInFile { place, error } => write!(out, "share {place} of the file: {error}"),
             Self::Store(error) => fmt::Display::fmt(error, out),
