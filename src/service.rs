@@ -14,6 +14,7 @@ mod model;
 mod model_test;
 #[cfg(test)]
 pub(crate) mod rig;
+mod sealed;
 #[cfg(test)]
 mod tests;
 
@@ -41,6 +42,8 @@ use crate::ports::{Changes, Clock, Journal, Store, StoreError};
 use crate::sink::Locked;
 use crate::token::Token;
 use crate::vault::{PinCost, Vault, VaultError};
+
+pub use self::sealed::SealedDesk;
 
 /// What the world gives the token.
 #[derive(Clone)]
@@ -248,6 +251,11 @@ impl Service {
         *self.settings.write() = Arc::new(settings);
         self.ports.changes.count();
         Ok(())
+    }
+
+    /// Lets the daemon see the root key, to seal it anew.
+    pub fn with_root_key<T>(&self, see: impl FnOnce(&SecretBytes) -> T) -> T {
+        see(self.vault.root_key())
     }
 
     /// How much there is.

@@ -94,7 +94,7 @@ fn status(daemon: &Daemon) -> Status {
         store: shown(&configuration.store),
         journal: shown(&configuration.journal),
         config: configuration.file.as_deref().map(shown),
-        seal: configuration.seal.to_string(),
+        seal: configuration.seal.describe(),
         audit_level: configuration.audit_level.to_string(),
         memory_locking: memory
             .as_ref()

@@ -22,6 +22,7 @@ use crate::admin;
 use crate::connections::Admitted;
 use crate::daemon::Daemon;
 use crate::frames::{End, Incoming, KEPT_BYTES_MAX, Outgoing, Patience};
+use crate::listener::Host;
 
 /// Starts the thread of a connection.
 ///

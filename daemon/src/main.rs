@@ -25,7 +25,7 @@ use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::take_activated;
-use strongroomd::seal::StoreState;
+use strongroomd::seal::{Opening, StoreState};
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
 
@@ -171,7 +171,12 @@ fn open(
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
     };
-    let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
+    let root_key = match configuration.seal.open(state).map_err(Failure::other)? {
+        Opening::Open(root_key) => root_key,
+        Opening::Sealed(unsealing) => {
+            return Err(Failure::other(format!("sealed by {}", unsealing.envelope())));
+        }
+    };
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
@@ -242,7 +247,7 @@ fn checked(configuration: &Configuration) -> String {
         configuration.admin_socket.display(),
         configuration.store.display(),
         configuration.journal.display(),
-        configuration.seal,
+        configuration.seal.describe(),
     )
 }
 

@@ -56,6 +56,63 @@ pub enum AdminRequest<'a> {
     Reload,
     /// Stops the daemon, as SIGTERM does.
     Stop,
+    /// Gives a sealed daemon a secret: the passphrase, or one share.
+    Unseal {
+        /// As it was typed, without a line end.
+        secret: Secret<'a>,
+    },
+    /// Lets a sealed daemon forget the secrets given so far.
+    UnsealReset,
+    /// What the seal is.
+    SealShow,
+    /// Seals the root key anew, for other providers or with other secrets. No object changes.
+    SealRotate {
+        /// One, or two of different kinds.
+        #[serde(borrow)]
+        providers: List<NewProvider<'a>, SEAL_PROVIDERS_MAX>,
+        /// Whether all of them together are needed, instead of each alone.
+        all: bool,
+        /// Whether files that still open the store without the new seal are destroyed afterwards.
+        destroy_old: bool,
+    },
+}
+
+/// Most providers of a seal.
+pub const SEAL_PROVIDERS_MAX: usize = 2;
+/// Most shares of a seal.
+pub const SEAL_SHARES_MAX: usize = 32;
+
+/// What shall open a new seal.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum NewProvider<'a> {
+    /// A key file, made unless it is there.
+    KeyFile {
+        /// Whole path, as the daemon sees it.
+        #[serde(borrow)]
+        path: &'a str,
+    },
+    /// A passphrase.
+    Passphrase {
+        /// At least 12 bytes.
+        secret: Secret<'a>,
+    },
+    /// A credential of the service manager.
+    Credential {
+        /// Its name.
+        name: &'a str,
+    },
+    /// The TPM.
+    Tpm {
+        /// The PCRs whose values it is bound to; without any, those of the configuration.
+        pcrs: List<u8, 24>,
+    },
+    /// Shares of a secret.
+    Shares {
+        /// How many open the seal.
+        threshold: u8,
+        /// How many are made.
+        count: u8,
+    },
 }
 
 /// An administrative answer: what was asked for, or why not.
@@ -92,10 +149,51 @@ pub enum AdminAnswer {
         /// What was tried, what is wrong, what to do.
         reason: String,
     },
+    /// Answers `Unseal`, `UnsealReset` and `SealShow`.
+    Seal(Box<Seal>),
+    /// Answers `SealRotate`.
+    SealRotated {
+        /// The new seal.
+        seal: Box<Seal>,
+        /// Its shares, if it has some: shown this once. Last, so that the daemon appends them from locked memory.
+        shares: List<String, SEAL_SHARES_MAX>,
+    },
+}
+
+/// What a seal is, without its secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seal {
+    /// Whether the daemon waits for secrets.
+    pub sealed: bool,
+    /// The envelope; none where the root key stands in a key file or is derived from a passphrase directly.
+    pub file: Option<String>,
+    /// Tells root keys apart.
+    pub root_key_id: Option<String>,
+    /// Whether all providers together are needed, instead of each alone.
+    pub all: bool,
+    /// The providers.
+    pub providers: List<SealProvider, SEAL_PROVIDERS_MAX>,
+    /// Files that still open the store without this seal.
+    pub left_over: List<String, 8>,
+}
+
+/// One provider of a seal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SealProvider {
+    /// `key_file`, `passphrase`, `credential`, `tpm` or `shares`.
+    pub kind: String,
+    /// In words, with what is no secret.
+    pub shown: String,
+    /// How many secrets of it the sealed daemon has.
+    pub given: u32,
+    /// How many it needs.
+    pub needed: u32,
+    /// How many there are.
+    pub total: u32,
 }
 
 /// How the daemon is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -137,6 +235,10 @@ pub struct Status {
     pub objects: u64,
     /// Requests answered since start.
     pub requests: u64,
+    /// Whether it waits for secrets of its seal, and answers nothing else.
+    pub sealed: bool,
+    /// What it waits for, in words.
+    pub sealed_until: Option<String>,
 }
 
 /// A token.
