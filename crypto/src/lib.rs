@@ -25,6 +25,7 @@ pub mod password;
 pub mod pkcs8;
 pub mod random;
 pub mod rsa;
+pub mod shamir;
 pub mod wrap;
 
 #[allow(

@@ -16,6 +16,7 @@ mod ciphers;
 mod curves;
 mod hashes;
 mod rsa_keys;
+mod shamir;
 mod threads;
 mod wycheproof_asymmetric;
 mod wycheproof_rsa;
