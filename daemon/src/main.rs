@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use strongroom::service::{Ports, Service};
+use strongroom::service::{Ports, SealedDesk, Service};
 use strongroom_keymem as keymem;
 use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
@@ -24,8 +24,9 @@ use strongroomd::harden::harden;
 use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
-use strongroomd::notify::take_activated;
-use strongroomd::seal::{Opening, StoreState};
+use strongroomd::notify::{Notifier, take_activated};
+use strongroomd::seal::{Opening, StoreState, Unsealing};
+use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
 
@@ -89,7 +90,8 @@ fn run(
 ) -> Result<(), Failure> {
     log::start(configuration.log_level, configuration.log_format);
     let signals =
-        Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(Failure::other)?;
+        Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, SIGNAL_OPENED])
+            .map_err(Failure::other)?;
     let activated = take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
     harden().map_err(Failure::other)?;
 
@@ -99,9 +101,27 @@ fn run(
 
     start_memory_and_crypto(&arguments, &configuration)?;
     let changes = ChangesPage::create();
-    let (service, journal) = open(&configuration, changes.as_ref())?;
+    let (start, journal) = open(&configuration, changes.as_ref())?;
 
-    let listeners = Listeners::open(&configuration, activated)?;
+    let mut listeners = Listeners::open(&configuration, activated)?;
+    let service = match start {
+        Start::Open(service) => *service,
+        Start::Sealed(desk, unsealing) => {
+            let notifier = Notifier::new(environment.value("NOTIFY_SOCKET"));
+            let sealed = SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
+            match wait_for_unsealing(sealed, listeners, &signals, readiness)? {
+                Wait::Opened(service, same) => {
+                    listeners = same;
+                    *service
+                }
+                Wait::Stopped => {
+                    journal.save().map_err(Failure::other)?;
+                    tracing::info!("strongroomd stopped, sealed as it was");
+                    return Ok(());
+                }
+            }
+        }
+    };
     let line = ready_line(&configuration);
     let daemon = Arc::new(Daemon::new(
         service,
@@ -162,21 +182,22 @@ fn start_memory_and_crypto(
         .map_err(|error| Failure::other(format!("cannot start the crypto library: {error:?}")))
 }
 
-/// Root key, store and journal; then the token over them.
+/// What a start has come to.
+enum Start {
+    Open(Box<Service>),
+    Sealed(SealedDesk, Box<Unsealing>),
+}
+
+/// Root key, store and journal; then the token over them, or the desk that waits for the root key.
 fn open(
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
-) -> Result<(Service, Arc<FileJournal>), Failure> {
+) -> Result<(Start, Arc<FileJournal>), Failure> {
     let state = match std::fs::metadata(&configuration.store) {
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
     };
-    let root_key = match configuration.seal.open(state).map_err(Failure::other)? {
-        Opening::Open(root_key) => root_key,
-        Opening::Sealed(unsealing) => {
-            return Err(Failure::other(format!("sealed by {}", unsealing.envelope())));
-        }
-    };
+    let opening = configuration.seal.open(state).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
@@ -190,9 +211,38 @@ fn open(
         clock: Arc::new(SystemClock),
         changes: ChangesPage::port(changes),
     };
-    let service =
-        Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)?;
-    Ok((service, journal))
+    let settings = daemon::settings(configuration);
+    let start = match opening {
+        Opening::Open(root_key) => Start::Open(Box::new(
+            Service::open(ports, root_key, settings).map_err(Failure::other)?,
+        )),
+        Opening::Sealed(unsealing) => {
+            let desk = SealedDesk::new(ports, settings).map_err(Failure::other)?;
+            Start::Sealed(desk, unsealing)
+        }
+    };
+    Ok((start, journal))
+}
+
+/// The sockets are open and everybody who waits for the start is told so; nothing but status and unsealing is answered.
+fn wait_for_unsealing(
+    sealed: SealedDaemon,
+    listeners: Listeners,
+    signals: &Signals,
+    readiness: &mut Readiness,
+) -> Result<Wait, Failure> {
+    tracing::warn!(
+        "strongroomd {} sealed: waits for {}; run: strongroom unseal",
+        daemon::VERSION,
+        sealed.waits_for()
+    );
+    readiness.tell(&Outcome {
+        code: 0,
+        message: String::new(),
+    });
+    Arc::new(sealed)
+        .wait(listeners, signals)
+        .map_err(Failure::other)
 }
 
 /// Until a signal ends it.
@@ -203,6 +253,8 @@ fn serve(daemon: &Daemon, signals: &Signals) {
                 // The log has said what was wrong.
                 let _ = daemon.reload();
             }
+            // The seal is open already.
+            Ok(SIGNAL_OPENED) => {}
             Ok(_) => return,
             Err(error) => {
                 tracing::error!(%error, "cannot wait for signals");

@@ -23,7 +23,7 @@ use strongroom_keymem::{SecretBytes, SecretVec};
 use strongroom_wire::admin;
 use strongroom_wire::codec::List;
 
-use super::files::{bytes_of, hexadecimal, put_in_place, read_private, write_draft};
+use super::files::{bytes_of, hexadecimal, read_private, write_draft};
 use super::provider::Provider;
 use super::{ROOT_KEY_BYTES, SealError};
 
@@ -204,12 +204,6 @@ impl Envelope {
         write_draft(path, &self.to_bytes()?)
     }
 
-    /// Writes the file: whole and durable, in the place of one that is there.
-    pub(super) fn write(&self, path: &Path) -> Result<(), SealError> {
-        self.write_draft(path)?;
-        put_in_place(path)
-    }
-
     /// The id of the root key inside.
     #[must_use]
     pub fn root_key_id(&self) -> &str {
@@ -323,14 +317,14 @@ impl Envelope {
         &self,
         path: &Path,
         sealed: bool,
-        given: impl Fn(usize) -> u32,
+        given: impl Fn(usize, &Provider) -> u32,
     ) -> admin::Seal {
         let line = |(index, provider): (usize, &Provider)| {
             let (needed, total) = provider.secrets();
             admin::SealProvider {
                 kind: provider.kind().into(),
                 shown: provider.to_string(),
-                given: given(index),
+                given: given(index, provider),
                 needed,
                 total,
             }

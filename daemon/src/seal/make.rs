@@ -6,13 +6,15 @@
 
 use std::path::{Path, PathBuf};
 
+use strongroom_crypto::shamir::{self, Share};
 use strongroom_keymem::{SecretBytes, SecretVec};
 
 use super::envelope::{Envelope, Need};
+use super::files::hexadecimal;
 use super::passphrase::{Stretch, is_long_enough};
 use super::provider::{Kind, Provider};
 use super::sources::{Sources, credential_key, is_key};
-use super::{SealError, key_file};
+use super::{SealError, key_file, wrong_share};
 
 /// A provider that is asked for.
 #[derive(Debug)]
@@ -23,6 +25,13 @@ pub enum Target {
     Passphrase(SecretVec),
     /// The credential of this name.
     Credential(String),
+    /// New shares.
+    Shares {
+        /// How many give the key.
+        threshold: u8,
+        /// How many are made.
+        count: u8,
+    },
 }
 
 impl Target {
@@ -39,6 +48,11 @@ impl Target {
                     "the seal shall use a credential and none is named; add seal.credential".into(),
                 )
             })?),
+            Kind::Shares => {
+                return Err(SealError::Unfit(
+                    "shares are shown once to whoever asks for them: begin with another provider, and then run: strongroom seal rotate --to shares 2/3".into(),
+                ));
+            }
         })
     }
 
@@ -47,6 +61,7 @@ impl Target {
             Self::KeyFile(_) => Kind::KeyFile,
             Self::Passphrase(_) => Kind::Passphrase,
             Self::Credential(_) => Kind::Credential,
+            Self::Shares { .. } => Kind::Shares,
         }
     }
 }
@@ -63,6 +78,8 @@ enum Proof {
     Source,
     /// The passphrase itself.
     Passphrase(SecretVec),
+    /// The shares as they will be shown.
+    Shares(Vec<SecretVec>),
 }
 
 /// An envelope whose secrets are in place and which is not written yet.
@@ -111,6 +128,28 @@ fn accept(targets: &[Target]) -> Result<(), SealError> {
     Ok(())
 }
 
+fn make_shares(threshold: u8, count: u8) -> Result<Made, SealError> {
+    let key = super::random_key()?;
+    let shares = shamir::split(&key, threshold, count).map_err(|_| {
+        SealError::Unfit(format!(
+            "{threshold}/{count} is no number of shares; from 2 to {} are needed, of at most {}",
+            shamir::THRESHOLD_MAX,
+            shamir::COUNT_MAX
+        ))
+    })?;
+    let group = shares.first().map(Share::group).unwrap_or_default();
+    let texts = shares.iter().map(Share::to_text).collect::<Result<_, _>>()?;
+    Ok(Made {
+        provider: Provider::Shares {
+            group: hexadecimal(&group),
+            threshold,
+            count,
+        },
+        key,
+        proof: Proof::Shares(texts),
+    })
+}
+
 fn make(target: Target, root: &SecretBytes, sources: &Sources) -> Result<Made, SealError> {
     match target {
         Target::KeyFile(path) => {
@@ -155,13 +194,18 @@ fn make(target: Target, root: &SecretBytes, sources: &Sources) -> Result<Made, S
                 proof: Proof::Source,
             })
         }
+        Target::Shares { threshold, count } => make_shares(threshold, count),
     }
 }
 
 impl Prepared {
     /// The shares that were made, as people keep them.
     pub(super) fn into_shares(self) -> Vec<SecretVec> {
-        Vec::new()
+        let shares = |proof| match proof {
+            Proof::Shares(texts) => Some(texts),
+            Proof::Source | Proof::Passphrase(_) => None,
+        };
+        self.proofs.into_iter().find_map(shares).unwrap_or_default()
     }
 
     /// Opens the written envelope with secrets fetched anew, each way that must open it.
@@ -204,6 +248,13 @@ impl Proof {
         match (self, provider) {
             (Self::Passphrase(passphrase), Provider::Passphrase { stretch }) => {
                 stretch.key(passphrase.expose())
+            }
+            // The last ones, so that not only those that come first are proved.
+            (Self::Shares(texts), Provider::Shares { threshold, .. }) => {
+                let last = texts.iter().rev().take(usize::from(*threshold));
+                let parsed = last.map(|text| Share::parse(text.expose()));
+                let shares = parsed.collect::<Result<Vec<_>, _>>().map_err(wrong_share)?;
+                shamir::combine(&shares).map_err(wrong_share)
             }
             _ => {
                 // What was just made is asked for, not what the configuration names until it is changed.

@@ -20,10 +20,11 @@ mod sources;
 mod unsealing;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use strongroom_crypto::password::Argon2Cost;
 use strongroom_crypto::random;
+use strongroom_crypto::shamir::ShareError;
 use strongroom_keymem::SecretBytes;
 
 pub use envelope::{Envelope, Need};
@@ -217,6 +218,22 @@ impl Seal {
         let draft = prepared.envelope.write_draft(&self.envelope)?;
         prepared.verify(&draft, root, &self.sources)?;
         files::put_in_place(&self.envelope)
+    }
+}
+
+/// What is wrong with a share, in its own words.
+fn wrong_share(error: ShareError) -> SealError {
+    match error {
+        ShareError::Crypto(error) => error.into(),
+        other @ (ShareError::NoShare
+        | ShareError::Version
+        | ShareError::Character { .. }
+        | ShareError::Mistyped { .. }
+        | ShareError::Damaged
+        | ShareError::TooFew { .. }
+        | ShareError::OtherGroup { .. }
+        | ShareError::Twice { .. }
+        | ShareError::Forged) => SealError::Wrong(other.to_string()),
     }
 }
 

@@ -21,11 +21,18 @@ pub enum Kind {
     Passphrase,
     /// A credential of the service manager.
     Credential,
+    /// Shares that people hold.
+    Shares,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::KeyFile, Self::Passphrase, Self::Credential];
+    pub const ALL: [Self; 4] = [
+        Self::KeyFile,
+        Self::Passphrase,
+        Self::Credential,
+        Self::Shares,
+    ];
 
     /// Its name, in the configuration and in `root.seal`.
     #[must_use]
@@ -34,6 +41,7 @@ impl Kind {
             Self::KeyFile => "key_file",
             Self::Passphrase => "passphrase",
             Self::Credential => "credential",
+            Self::Shares => "shares",
         }
     }
 }
@@ -72,6 +80,15 @@ pub enum Provider {
         #[serde(skip_serializing_if = "Option::is_none")]
         stretch: Option<Stretch>,
     },
+    /// Shares that people hold.
+    Shares {
+        /// What the shares of this making have in common.
+        group: String,
+        /// How many give the key.
+        threshold: u8,
+        /// How many there are.
+        count: u8,
+    },
 }
 
 impl Provider {
@@ -82,6 +99,7 @@ impl Provider {
             Self::KeyFile { .. } => Kind::KeyFile,
             Self::Passphrase { .. } => Kind::Passphrase,
             Self::Credential { .. } => Kind::Credential,
+            Self::Shares { .. } => Kind::Shares,
         }
     }
 
@@ -107,6 +125,9 @@ impl Provider {
     pub(super) const fn secrets(&self) -> (u32, u32) {
         match self {
             Self::KeyFile { .. } | Self::Passphrase { .. } | Self::Credential { .. } => (1, 1),
+            Self::Shares {
+                threshold, count, ..
+            } => (*threshold as u32, *count as u32),
         }
     }
 
@@ -120,7 +141,9 @@ impl Provider {
             } => stretch
                 .accept()
                 .map_err(|_| "the cost of its passphrase is none that this machine can pay"),
-            Self::KeyFile { .. } | Self::Credential { stretch: None, .. } => Ok(()),
+            Self::KeyFile { .. } | Self::Credential { stretch: None, .. } | Self::Shares { .. } => {
+                Ok(())
+            }
         }
     }
 }
@@ -137,6 +160,9 @@ impl fmt::Display for Provider {
             Self::Credential { name, .. } => {
                 write!(out, "systemd credential {name} (a passphrase)")
             }
+            Self::Shares {
+                threshold, count, ..
+            } => write!(out, "{threshold} of {count} shares"),
         }
     }
 }

@@ -90,7 +90,7 @@ impl Seal {
         let Some(envelope) = Envelope::read(&self.envelope)? else {
             return Ok(self.report_direct());
         };
-        let mut report = envelope.report(&self.envelope, false, |_| 0);
+        let mut report = envelope.report(&self.envelope, false, |_, _| 0);
         let left_over = self.left_over(root)?;
         let shown = left_over.iter().map(|path| path.display().to_string());
         report.left_over = List::new(shown.collect()).unwrap_or_default();

@@ -65,6 +65,7 @@ impl Sources {
                 let source = found.source;
                 Ok(Some(Found { secret, source }))
             }
+            Provider::Shares { .. } => Ok(None),
         }
     }
 

@@ -6,15 +6,17 @@
 
 use std::path::PathBuf;
 
+use strongroom_crypto::shamir::{self, Share, ShareError};
 use strongroom_keymem::SecretBytes;
 use strongroom_wire::admin;
 
-use super::SealError;
 use super::ask::Terminal;
 use super::envelope::{Envelope, Need};
+use super::files::hexadecimal;
 use super::passphrase::without_line_end;
 use super::provider::Provider;
 use super::sources::{Found, Sources};
+use super::{SealError, wrong_share};
 
 /// What a start comes to.
 #[derive(Debug)]
@@ -33,6 +35,8 @@ pub struct Unsealing {
     sources: Sources,
     /// The key of each provider that is there.
     keys: Vec<Option<SecretBytes>>,
+    /// Shares, until there are enough.
+    shares: Vec<Share>,
 }
 
 impl Unsealing {
@@ -43,6 +47,7 @@ impl Unsealing {
             envelope,
             sources,
             keys,
+            shares: Vec::new(),
         }
     }
 
@@ -126,29 +131,76 @@ impl Unsealing {
     /// [`SealError`] says what is wrong with it; what was given before stays.
     pub fn give(&mut self, secret: &[u8]) -> Result<Option<SecretBytes>, SealError> {
         let secret = without_line_end(secret);
-        let Some(index) = self.passphrase_awaited() else {
-            return Err(SealError::Unfit(
-                "this seal waits for no further secret that a person could bring; see: strongroom seal show".into(),
-            ));
-        };
-        self.give_passphrase(index, secret)?;
+        let share = Share::parse(secret);
+        match (self.shares_awaited(), self.passphrase_awaited(), share) {
+            // With a passphrase awaited too, whatever does not begin as a share is that.
+            (Some(_), Some(index), Err(ShareError::NoShare)) | (None, Some(index), _) => {
+                self.give_passphrase(index, secret)?;
+            }
+            (Some(index), _, share) => self.give_share(index, share.map_err(wrong_share)?)?,
+            (None, None, _) => {
+                return Err(SealError::Unfit(
+                    "this seal waits for no further secret that a person could bring; see: strongroom seal show".into(),
+                ));
+            }
+        }
         self.root_key()
+    }
+
+    fn give_share(&mut self, index: usize, share: Share) -> Result<(), SealError> {
+        let provider = self.envelope.providers().nth(index);
+        let Some(Provider::Shares {
+            group, threshold, ..
+        }) = provider
+        else {
+            return Err(SealError::Unfit("this seal has no shares".into()));
+        };
+        let number = share.index();
+        if hexadecimal(&share.group()) != *group || share.threshold() != *threshold {
+            return Err(SealError::Wrong(format!(
+                "share {number} is not one of this seal; it was made for another one, or before the seal was changed"
+            )));
+        }
+        if self.shares.iter().any(|other| other.index() == number) {
+            return Err(wrong_share(ShareError::Twice { index: number }));
+        }
+        let needed = usize::from(*threshold);
+        self.shares.push(share);
+        if self.shares.len() < needed {
+            return Ok(());
+        }
+        // Enough: whatever comes of it, they have done what they were given for.
+        let shares = std::mem::take(&mut self.shares);
+        let secret = shamir::combine(&shares).map_err(wrong_share)?;
+        let source = "what the shares give".into();
+        self.take(index, Found { secret, source })
     }
 
     /// Forgets what persons have brought.
     pub fn reset(&mut self) {
         for (provider, key) in self.envelope.providers().zip(&mut self.keys) {
-            if matches!(provider, Provider::Passphrase { .. }) {
+            if matches!(
+                provider,
+                Provider::Passphrase { .. } | Provider::Shares { .. }
+            ) {
                 *key = None;
             }
         }
+        self.shares.clear();
     }
 
     /// What the seal is, and how much of it is open.
     #[must_use]
     pub fn report(&self) -> admin::Seal {
-        let given = |index: usize| u32::from(self.keys.get(index).is_some_and(Option::is_some));
-        self.envelope.report(&self.path, true, given)
+        let shares = u32::try_from(self.shares.len()).unwrap_or(u32::MAX);
+        self.envelope
+            .report(&self.path, true, |index, provider| {
+                match (self.keys.get(index), provider) {
+                    (Some(Some(_)), provider) => provider.secrets().0,
+                    (_, Provider::Shares { .. }) => shares,
+                    _ => 0,
+                }
+            })
     }
 
     fn give_passphrase(&mut self, index: usize, passphrase: &[u8]) -> Result<(), SealError> {
@@ -191,9 +243,16 @@ impl Unsealing {
             })
     }
 
+    /// The shares that persons could bring.
+    fn shares_awaited(&self) -> Option<usize> {
+        let mut providers = self.envelope.providers().zip(&self.keys);
+        providers
+            .position(|(provider, key)| key.is_none() && matches!(provider, Provider::Shares { .. }))
+    }
+
     /// Whether a person can bring what is missing.
     fn waits_for_person(&self) -> bool {
-        self.passphrase_awaited().is_some()
+        self.passphrase_awaited().is_some() || self.shares_awaited().is_some()
     }
 }
 
