@@ -12,11 +12,17 @@ mod event;
 mod model;
 #[cfg(test)]
 mod model_test;
+mod opening;
 #[cfg(test)]
 pub(crate) mod rig;
 mod sealed;
 #[cfg(test)]
+mod rollback_tests;
+#[cfg(test)]
 mod tests;
+pub mod verify;
+
+pub use self::opening::{OlderStore, StartError};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +37,7 @@ use strongroom_wire::request::{ObjectHandle, Request, SessionHandle, SlotId};
 use strongroom_wire::response::SlotEntry;
 
 use crate::application::Application;
-use crate::audit::{Audit, Level, Principal, Recorded};
+use crate::audit::{Audit, Freshness, Level, Principal, Recorded};
 use crate::calendar::Moment;
 use crate::chapter::{Desk, Reply, sessions, slots};
 use crate::error::{Error, Result};
@@ -41,7 +47,7 @@ use crate::object::{Object, SESSION_OBJECT_FIRST};
 use crate::ports::{Changes, Clock, Journal, Store, StoreError};
 use crate::sink::Locked;
 use crate::token::Token;
-use crate::vault::{PinCost, Vault, VaultError};
+use crate::vault::{PinCost, Vault};
 
 pub use self::sealed::SealedDesk;
 
@@ -70,29 +76,6 @@ pub struct Settings {
     /// Version of the daemon: major, minor, patch.
     pub daemon_version: [u8; 3],
 }
-
-/// Why the service did not open.
-#[derive(Debug)]
-pub enum StartError {
-    /// The store cannot be opened.
-    Vault(VaultError),
-    /// The journal cannot be continued.
-    Journal(StoreError),
-    /// There is no randomness.
-    Random,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Vault(error) => write!(out, "the store was not opened: {error}"),
-            Self::Journal(error) => write!(out, "the audit journal cannot be continued: {error}"),
-            Self::Random => write!(out, "the random generator does not work"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A message that is none, or one whose answer could not be recorded: the connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,6 +168,7 @@ pub struct Service {
     settings: RwLock<Arc<Settings>>,
     numbers: Numbers,
     requests: AtomicU64,
+    freshness: Freshness,
 }
 
 impl fmt::Debug for Service {
@@ -197,11 +181,24 @@ impl Service {
     /// Opens the vault with the root key and loads what may be seen without a PIN.
     ///
     /// # Errors
-    /// [`StartError`]: the wrong key, a damaged store, a journal that cannot be continued.
+    /// [`StartError`]: the wrong key, a damaged store or one older than its journal, a journal that cannot be continued.
     pub fn open(
         ports: Ports,
         root_key: SecretBytes,
         settings: Settings,
+    ) -> std::result::Result<Self, StartError> {
+        Self::open_with(ports, root_key, settings, OlderStore::Refuse)
+    }
+
+    /// As [`Service::open`]; says what becomes of an older store.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open_with(
+        ports: Ports,
+        root_key: SecretBytes,
+        settings: Settings,
+        older: OlderStore,
     ) -> std::result::Result<Self, StartError> {
         let vault = Vault::open(ports.store.clone(), root_key, settings.pin_cost)
             .map_err(StartError::Vault)?;
@@ -218,8 +215,10 @@ impl Service {
             ports.journal.clone(),
             ports.clock.clone(),
             settings.audit_level,
+            vault.generation().clone(),
         )
         .map_err(StartError::Journal)?;
+        let freshness = opening::accepted(&vault, &audit, older)?;
         Ok(Self {
             vault,
             tokens: RwLock::new(tokens),
@@ -229,7 +228,14 @@ impl Service {
             settings: RwLock::new(Arc::new(settings)),
             numbers: Numbers::new().map_err(|_| StartError::Random)?,
             requests: AtomicU64::new(0),
+            freshness,
         })
+    }
+
+    /// What the journal said of the store when it was opened.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
     }
 
     /// Takes new settings: bounds and what is recorded. The cost of PINs holds for those set from now on.
@@ -239,11 +245,17 @@ impl Service {
     pub fn apply(&self, settings: Settings) -> std::result::Result<(), StoreError> {
         let mut audit = self.audit.write();
         if audit.level() != settings.audit_level {
-            *audit = Audit::open(
+            let other = Audit::open(
                 self.ports.journal.clone(),
                 self.ports.clock.clone(),
                 settings.audit_level,
+                self.vault.generation().clone(),
             )?;
+            // It was not compared while nothing was recorded.
+            if let Freshness::Older(older) = other.freshness()? {
+                return Err(StoreError::Failed(StartError::Older(older).to_string()));
+            }
+            *audit = other;
         }
         for token in self.tokens.read().values() {
             token.bound_open_keys(&settings.limits);

@@ -77,6 +77,8 @@ pub enum Command {
     /// Read and check the audit journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Check every record of the store, and the journal; lists all that is wrong (strongroomd --verify does it while no daemon runs)
+    Verify,
     /// Check the installation and say how to mend it
     Doctor(DoctorArguments),
     /// Measure what an application pays, through the installed PKCS#11 module

@@ -12,6 +12,7 @@ mod measure;
 mod object;
 mod status;
 mod token;
+mod verify;
 
 use std::path::Path;
 
@@ -71,6 +72,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         }
         Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
         Command::Audit(AuditCommand::Verify) => audit::verify(bench),
+        Command::Verify => verify::run(bench),
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
         Command::Bench(arguments) => bench::run(bench, &arguments),
         Command::Measure(arguments) => measure::run(&arguments),

@@ -67,6 +67,15 @@ pub struct Arguments {
     /// Read the configuration, say whether it is right, and end
     #[arg(long)]
     pub check_config: bool,
+    /// Check every record of the store, and the journal, change nothing, list all that is wrong, and end: 0 when nothing is
+    #[arg(long, conflicts_with_all = ["daemonize", "check_config"])]
+    pub verify: bool,
+    /// With --verify: the report as JSON
+    #[arg(long, requires = "verify")]
+    pub json: bool,
+    /// Start although the store is older than its journal has seen it: after a backup was restored. The journal will say so
+    #[arg(long)]
+    pub accept_older_store: bool,
     /// Danger, for tests: PINs that cost an attacker nothing
     #[arg(long, value_name = "COST", hide = true)]
     pub pin_cost: Option<PinCostName>,

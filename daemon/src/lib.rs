@@ -23,6 +23,7 @@ pub mod clock;
 pub mod journal;
 pub mod seal;
 pub mod store;
+pub mod verify;
 
 pub mod admin;
 pub mod connection;

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use strongroom::service::{Ports, SealedDesk, Service};
+use strongroom::audit::Freshness;
+use strongroom::service::{OlderStore, Ports, SealedDesk, Service};
 use strongroom_keymem as keymem;
 use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
@@ -29,6 +30,7 @@ use strongroomd::seal::{Opening, StoreState, Unsealing};
 use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
+use strongroomd::verify;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -42,6 +44,10 @@ fn main() -> ExitCode {
             code: 0,
             message: checked(&configuration),
         });
+    }
+    if arguments.verify {
+        return verified(&arguments, &configuration)
+            .unwrap_or_else(|failure| tell(failure.outcome()));
     }
     let mut readiness = Readiness::nobody();
     if arguments.daemonize {
@@ -101,7 +107,7 @@ fn run(
 
     start_memory_and_crypto(&arguments, &configuration)?;
     let changes = ChangesPage::create();
-    let (start, journal) = open(&configuration, changes.as_ref())?;
+    let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
     let mut listeners = Listeners::open(&configuration, activated)?;
     let service = match start {
@@ -111,6 +117,7 @@ fn run(
             let sealed = SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
             match wait_for_unsealing(sealed, listeners, &signals, readiness)? {
                 Wait::Opened(service, same) => {
+                    warn_of_age(&service, StoreState::Present);
                     listeners = same;
                     *service
                 }
@@ -190,6 +197,7 @@ enum Start {
 
 /// Root key, store and journal; then the token over them, or the desk that waits for the root key.
 fn open(
+    arguments: &Arguments,
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
 ) -> Result<(Start, Arc<FileJournal>), Failure> {
@@ -212,16 +220,32 @@ fn open(
         changes: ChangesPage::port(changes),
     };
     let settings = daemon::settings(configuration);
+    let older = if arguments.accept_older_store {
+        OlderStore::Accept
+    } else {
+        OlderStore::Refuse
+    };
     let start = match opening {
-        Opening::Open(root_key) => Start::Open(Box::new(
-            Service::open(ports, root_key, settings).map_err(Failure::other)?,
-        )),
+        Opening::Open(root_key) => {
+            let service = Service::open_with(ports, root_key, settings, older);
+            let service = service.map_err(Failure::other)?;
+            warn_of_age(&service, state);
+            Start::Open(Box::new(service))
+        }
         Opening::Sealed(unsealing) => {
-            let desk = SealedDesk::new(ports, settings).map_err(Failure::other)?;
+            let desk = SealedDesk::new(ports, settings, older).map_err(Failure::other)?;
             Start::Sealed(desk, unsealing)
         }
     };
     Ok((start, journal))
+}
+
+fn warn_of_age(service: &Service, state: StoreState) {
+    match service.freshness() {
+        Freshness::Current => {}
+        Freshness::Unknown if state == StoreState::Absent => {}
+        other => tracing::warn!("the store is {other}"),
+    }
 }
 
 /// The sockets are open and everybody who waits for the start is told so; nothing but status and unsealing is answered.
@@ -243,6 +267,31 @@ fn wait_for_unsealing(
     Arc::new(sealed)
         .wait(listeners, signals)
         .map_err(Failure::other)
+}
+
+/// The check instead of a start.
+fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    let _lock = StoreLock::take(configuration.data_directory())?;
+    start_memory_and_crypto(arguments, configuration)?;
+    let root_key = configuration
+        .seal
+        .root_key(StoreState::Present)
+        .map_err(Failure::other)?;
+    let verified = verify::verify(configuration, root_key);
+    let report = if arguments.json {
+        verify::as_json(&verified)
+    } else {
+        verified.report()
+    };
+    let sound = tell(Outcome {
+        code: 0,
+        message: report,
+    });
+    if verified.findings.is_empty() {
+        Ok(sound)
+    } else {
+        Err(Failure::other("the store is not as it was left"))
+    }
 }
 
 /// Until a signal ends it.

@@ -81,7 +81,7 @@ impl SealedDaemon {
     /// What is waited for, in words.
     #[must_use]
     pub fn waits_for(&self) -> String {
-        waits_for(&self.shown.lock())
+        self.shown.lock().waits_for()
     }
 
     /// Answers status and unsealing until the seal is open.
@@ -344,17 +344,6 @@ enum Never {}
 enum After {
     Next(Next),
     Opened,
-}
-
-/// What a seal waits for, in words.
-fn waits_for(seal: &admin::Seal) -> String {
-    let missing = |provider: &&admin::SealProvider| provider.given < provider.needed;
-    let words = |provider: &admin::SealProvider| match provider.needed {
-        1 => provider.shown.clone(),
-        _ => format!("{} ({} given)", provider.shown, provider.given),
-    };
-    let words: Vec<String> = seal.providers.items().iter().filter(missing).map(words).collect();
-    words.join(if seal.all { " and " } else { " or " })
 }
 
 fn refused(rv: Rv, reason: String) -> AdminAnswer {

@@ -16,10 +16,14 @@
 mod bench;
 #[path = "daemon/config.rs"]
 mod config;
+#[path = "daemon/film.rs"]
+mod film;
 #[path = "daemon/hostile.rs"]
 mod hostile;
 #[path = "daemon/journal.rs"]
 mod journal;
+#[path = "daemon/power_cut.rs"]
+mod power_cut;
 #[path = "daemon/process.rs"]
 mod process;
 #[path = "daemon/seal.rs"]
@@ -28,3 +32,5 @@ mod seal;
 mod service_manager;
 #[path = "daemon/store.rs"]
 mod store;
+#[path = "daemon/store_faults.rs"]
+mod store_faults;

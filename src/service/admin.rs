@@ -66,6 +66,7 @@ impl Service {
                 Ok(report) => AdminAnswer::Audit(report),
                 Err(error) => refused(Rv::DEVICE_ERROR, error.to_string()),
             },
+            AdminRequest::Verify { part } => AdminAnswer::Verified(self.verify(*part)),
             AdminRequest::Unseal { .. } | AdminRequest::UnsealReset => refused(
                 Rv::FUNCTION_FAILED,
                 "the daemon is not sealed: there is nothing to unseal".to_owned(),
@@ -307,6 +308,7 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::UnsealReset => ("admin.unseal_reset", true),
         AdminRequest::SealShow => ("admin.seal_show", false),
         AdminRequest::SealRotate { .. } => ("admin.seal_rotate", true),
+        AdminRequest::Verify { .. } => ("admin.verify", false),
     }
 }
 

@@ -13,17 +13,21 @@ use strongroom_wire::codec;
 use strongroom_wire::request::{Request, SlotId};
 use strongroom_wire::response::SlotEntry;
 
-use super::{Answered, Malformed, Ports, Service, Settings, StartError, admin, answer, event};
+use super::{
+    Answered, Malformed, OlderStore, Ports, Service, Settings, StartError, admin, answer, event,
+};
 use crate::audit::{Audit, Principal};
 use crate::chapter::{Reply, slots};
 use crate::error::{Error, Result};
 use crate::mechanism;
 use crate::sink::Locked;
+use crate::vault::Generation;
 
 /// What answers before there is a service. What it answers is recorded as everything is: the chain of the audit needs no key.
 pub struct SealedDesk {
     ports: Ports,
     settings: Settings,
+    older: OlderStore,
     /// None once the service has taken over: the chain has one writer.
     audit: RwLock<Option<Audit>>,
 }
@@ -39,11 +43,16 @@ impl SealedDesk {
     ///
     /// # Errors
     /// [`StartError`] when the journal cannot be continued.
-    pub fn new(ports: Ports, settings: Settings) -> std::result::Result<Self, StartError> {
+    pub fn new(
+        ports: Ports,
+        settings: Settings,
+        older: OlderStore,
+    ) -> std::result::Result<Self, StartError> {
         let audit = open_audit(&ports, &settings)?;
         Ok(Self {
             ports,
             settings,
+            older,
             audit: RwLock::new(Some(audit)),
         })
     }
@@ -55,7 +64,8 @@ impl SealedDesk {
     pub fn open(&self, root_key: SecretBytes) -> std::result::Result<Service, StartError> {
         let mut audit = self.audit.write();
         *audit = None;
-        let opened = Service::open(self.ports.clone(), root_key, self.settings.clone());
+        let (ports, settings) = (self.ports.clone(), self.settings.clone());
+        let opened = Service::open_with(ports, root_key, settings, self.older);
         if opened.is_err() {
             *audit = Some(open_audit(&self.ports, &self.settings)?);
         }
@@ -152,6 +162,8 @@ fn open_audit(ports: &Ports, settings: &Settings) -> std::result::Result<Audit, 
         ports.journal.clone(),
         ports.clock.clone(),
         settings.audit_level,
+        // How far the store is, is not known before it is open, and so not said.
+        Generation::default(),
     )
     .map_err(StartError::Journal)
 }

@@ -4,8 +4,13 @@
 //! What must never live here: anything an application may ask.
 //! Who calls it: the command line writes requests, the daemon answers them.
 
+mod seal;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::seal::{
+    NewProvider, PCRS_MAX, SEAL_PROVIDERS_MAX, SEAL_SHARES_MAX, Seal, SealProvider,
+};
 use crate::ck::Rv;
 use crate::codec::List;
 use crate::response::ANSWER_ITEMS_MAX;
@@ -56,6 +61,11 @@ pub enum AdminRequest<'a> {
     Reload,
     /// Stops the daemon, as SIGTERM does.
     Stop,
+    /// Checks one part of the store, or the journal against it.
+    Verify {
+        /// Which.
+        part: VerifyPart,
+    },
     /// Gives a sealed daemon a secret: the passphrase, or one share.
     Unseal {
         /// As it was typed, without a line end.
@@ -68,7 +78,6 @@ pub enum AdminRequest<'a> {
     /// Seals the root key anew, for other providers or with other secrets. No object changes.
     SealRotate {
         /// One, or two of different kinds.
-        #[serde(borrow)]
         providers: List<NewProvider<'a>, SEAL_PROVIDERS_MAX>,
         /// Whether all of them together are needed, instead of each alone.
         all: bool,
@@ -77,42 +86,15 @@ pub enum AdminRequest<'a> {
     },
 }
 
-/// Most providers of a seal.
-pub const SEAL_PROVIDERS_MAX: usize = 2;
-/// Most shares of a seal.
-pub const SEAL_SHARES_MAX: usize = 32;
-
-/// What shall open a new seal.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum NewProvider<'a> {
-    /// A key file, made unless it is there.
-    KeyFile {
-        /// Whole path, as the daemon sees it.
-        #[serde(borrow)]
-        path: &'a str,
-    },
-    /// A passphrase.
-    Passphrase {
-        /// At least 12 bytes.
-        secret: Secret<'a>,
-    },
-    /// A credential of the service manager.
-    Credential {
-        /// Its name.
-        name: &'a str,
-    },
-    /// The TPM.
-    Tpm {
-        /// The PCRs whose values it is bound to; without any, those of the configuration.
-        pcrs: List<u8, 24>,
-    },
-    /// Shares of a secret.
-    Shares {
-        /// How many open the seal.
-        threshold: u8,
-        /// How many are made.
-        count: u8,
-    },
+/// A part of a check. The parts follow each other, so that none takes long and somebody can watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VerifyPart {
+    /// The vault record, and which tokens there are.
+    Vault,
+    /// All records of one token, by its number.
+    Token(u64),
+    /// The chain of the journal, and how far it has seen the store.
+    Journal,
 }
 
 /// An administrative answer: what was asked for, or why not.
@@ -149,6 +131,8 @@ pub enum AdminAnswer {
         /// What was tried, what is wrong, what to do.
         reason: String,
     },
+    /// Answers `Verify`.
+    Verified(Verified),
     /// Answers `Unseal`, `UnsealReset` and `SealShow`.
     Seal(Box<Seal>),
     /// Answers `SealRotate`.
@@ -160,36 +144,67 @@ pub enum AdminAnswer {
     },
 }
 
-/// What a seal is, without its secrets.
+/// What the check of one part found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seal {
-    /// Whether the daemon waits for secrets.
-    pub sealed: bool,
-    /// The envelope; none where the root key stands in a key file or is derived from a passphrase directly.
-    pub file: Option<String>,
-    /// Tells root keys apart.
-    pub root_key_id: Option<String>,
-    /// Whether all providers together are needed, instead of each alone.
-    pub all: bool,
-    /// The providers.
-    pub providers: List<SealProvider, SEAL_PROVIDERS_MAX>,
-    /// Files that still open the store without this seal.
-    pub left_over: List<String, 8>,
+pub struct Verified {
+    /// Numbers of the tokens; of the part `Vault` only.
+    pub tokens: Vec<u64>,
+    /// Records seen.
+    pub records: u64,
+    /// Records whose seal was opened.
+    pub opened: u64,
+    /// Private records of tokens at which nobody has logged in: compared with their census, not opened.
+    pub closed: u64,
+    /// This part's share of the generation.
+    pub generation: u64,
+    /// What was not checked, and why.
+    pub notes: Vec<String>,
+    /// What is wrong.
+    pub findings: Vec<String>,
 }
 
-/// One provider of a seal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SealProvider {
-    /// `key_file`, `passphrase`, `credential`, `tpm` or `shares`.
-    pub kind: String,
-    /// In words, with what is no secret.
-    pub shown: String,
-    /// How many secrets of it the sealed daemon has.
-    pub given: u32,
-    /// How many it needs.
-    pub needed: u32,
-    /// How many there are.
-    pub total: u32,
+impl Verified {
+    /// Takes another part in.
+    pub fn add(&mut self, part: Self) {
+        self.tokens.extend(part.tokens);
+        self.records += part.records;
+        self.opened += part.opened;
+        self.closed += part.closed;
+        self.generation += part.generation;
+        self.notes.extend(part.notes);
+        self.findings.extend(part.findings);
+    }
+
+    /// The report for people.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let Self {
+            records,
+            opened,
+            closed,
+            generation,
+            ..
+        } = self;
+        let mut lines = vec![format!(
+            "{} tokens, {records} records, generation {generation}: {opened} records opened",
+            self.tokens.len()
+        )];
+        if *closed > 0 {
+            lines.push(format!(
+                "{closed} private records were compared with their census and not opened, because their user has not logged in"
+            ));
+        }
+        lines.extend(self.notes.iter().cloned());
+        lines.extend(self.findings.iter().map(|what| format!("WRONG: {what}")));
+        lines.push(match self.findings.len() {
+            0 => "nothing is wrong".into(),
+            1 => "1 thing is wrong; keep the files as evidence, and restore a backup".into(),
+            many => {
+                format!("{many} things are wrong; keep the files as evidence, and restore a backup")
+            }
+        });
+        lines.join("\n")
+    }
 }
 
 /// How the daemon is.
@@ -292,4 +307,7 @@ pub struct AuditReport {
     pub head: String,
     /// The first line that does not fit, counted from 1, and why; none when the chain is whole.
     pub broken: Option<(u64, String)>,
+    /// How far the store was at the newest line that says it. Kept elsewhere with `head`, it shows a store and a journal that were put
+    /// back together.
+    pub generation: Option<u64>,
 }

@@ -134,6 +134,20 @@ impl Seal {
         }
     }
 
+    /// The root key of a store that is there, where no person has to wait for a socket.
+    ///
+    /// # Errors
+    /// As [`Seal::open`]; and when somebody must bring a secret.
+    pub fn root_key(&self, store: StoreState) -> Result<SecretBytes, SealError> {
+        match self.open(store)? {
+            Opening::Open(root) => Ok(root),
+            Opening::Sealed(unsealing) => Err(SealError::Absent(format!(
+                "the seal waits for {}; give a passphrase with --passphrase-fd or --passphrase-file, or start the daemon and unseal it",
+                unsealing.report().waits_for()
+            ))),
+        }
+    }
+
     /// The seal of a store is what its envelope says; a configuration that says otherwise is not obeyed in silence.
     fn warn_of_other_wishes(&self, envelope: &Envelope) {
         let Some(wanted) = &self.wanted else { return };

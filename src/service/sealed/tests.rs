@@ -14,7 +14,7 @@ use super::SealedDesk;
 use crate::audit::{self, Principal};
 use crate::limits::Limits;
 use crate::ports::{MemoryChanges, MemoryClock, MemoryJournal, MemoryStore};
-use crate::service::{Ports, rig};
+use crate::service::{OlderStore, Ports, rig};
 
 fn principal() -> Principal {
     Principal {
@@ -34,7 +34,7 @@ fn desk() -> (SealedDesk, Arc<MemoryJournal>) {
         clock: Arc::new(MemoryClock::default()),
         changes: Arc::new(MemoryChanges::default()),
     };
-    let desk = SealedDesk::new(ports, rig::settings(Limits::default())).unwrap();
+    let desk = SealedDesk::new(ports, rig::settings(Limits::default()), OlderStore::Refuse).unwrap();
     (desk, journal)
 }
 
@@ -122,7 +122,7 @@ fn the_chain_goes_on_from_desk_to_service_and_the_desk_falls_silent() {
 fn a_store_that_does_not_open_leaves_the_desk_at_work() {
     let (desk, journal) = desk();
     drop(desk.open(SecretBytes::copy_from(&[5; 32]).unwrap()).unwrap());
-    let other = SealedDesk::new(desk.ports.clone(), desk.settings.clone()).unwrap();
+    let other = SealedDesk::new(desk.ports.clone(), desk.settings.clone(), desk.older).unwrap();
     assert!(other.open(SecretBytes::copy_from(&[6; 32]).unwrap()).is_err());
     assert_eq!(rv(&other, &Request::SlotList), Rv::OK);
     assert_eq!(audit::verify(&*journal).unwrap().broken, None);
