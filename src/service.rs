@@ -16,6 +16,7 @@ mod model_test;
 mod opening;
 #[cfg(test)]
 pub(crate) mod rig;
+mod sealed;
 #[cfg(test)]
 mod rollback_tests;
 #[cfg(test)]
@@ -49,7 +50,8 @@ use crate::sink::Locked;
 use crate::token::Token;
 use crate::vault::{PinCost, Vault};
 
-pub use backup::{BackupEnd, wanted_backup};
+pub use self::backup::{BackupEnd, wanted_backup};
+pub use self::sealed::SealedDesk;
 
 /// What the world gives the token.
 #[derive(Clone)]
@@ -263,6 +265,11 @@ impl Service {
         *self.settings.write() = Arc::new(settings);
         self.ports.changes.count();
         Ok(())
+    }
+
+    /// Lets the daemon see the root key, to seal it anew.
+    pub fn with_root_key<T>(&self, see: impl FnOnce(&SecretBytes) -> T) -> T {
+        see(self.vault.root_key())
     }
 
     /// How much there is.

@@ -23,6 +23,7 @@ use crate::backup::{self, Asker};
 use crate::connections::Admitted;
 use crate::daemon::Daemon;
 use crate::frames::{End, Incoming, KEPT_BYTES_MAX, Outgoing, Patience};
+use crate::listener::Host;
 
 /// Starts the thread of a connection.
 ///

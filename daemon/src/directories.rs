@@ -68,7 +68,7 @@ impl std::error::Error for DirectoryError {}
 pub fn prepare(configuration: &Configuration) -> Result<(), DirectoryError> {
     make(configuration.data_directory(), PRIVATE)?;
     refuse_exposed(configuration.data_directory())?;
-    let key = match &configuration.seal {
+    let key = match &configuration.seal.direct {
         SealProvider::KeyFile { path } => path.parent(),
         SealProvider::PassphraseFile { .. } => None,
     };

@@ -33,3 +33,4 @@ pub mod connections;
 pub mod daemon;
 pub mod frames;
 pub mod listener;
+pub mod sealed;

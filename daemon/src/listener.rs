@@ -17,9 +17,8 @@ use std::time::{Duration, Instant};
 use strongroom::audit::Principal;
 use strongroom_wire::frame::Door;
 
-use crate::config::Configuration;
-use crate::connection;
-use crate::daemon::Daemon;
+use crate::config::{Bounds, Configuration};
+use crate::connections::{Admitted, Connections};
 use crate::directories::may_administer;
 use crate::notify::Activated;
 use crate::system::{self, Peer};
@@ -196,10 +195,28 @@ fn widen(configuration: &Configuration) -> Result<(), ListenError> {
     std::fs::set_permissions(path, mode).map_err(failed)
 }
 
+/// Whoever takes the connections: the daemon, or what stands in for it while it is sealed.
+pub trait Host: Send + Sync + 'static {
+    /// Who is connected.
+    fn connections(&self) -> &Arc<Connections>;
+
+    /// Bounds of the sockets.
+    fn bounds(&self) -> Bounds;
+
+    /// Whether a line that a stranger can provoke may be logged now.
+    fn allow_log_line(&self) -> bool;
+
+    /// Starts the conversation.
+    ///
+    /// # Errors
+    /// What the system says when there is no further thread.
+    fn begin(self: &Arc<Self>, door: Door, admitted: Admitted, who: Principal) -> io::Result<()>;
+}
+
 /// The accept loop in its thread.
 #[derive(Debug)]
 pub struct Acceptor {
-    thread: JoinHandle<()>,
+    thread: JoinHandle<(UnixListener, UnixListener)>,
     /// Closing it wakes the loop.
     wake: UnixStream,
     files: Vec<SocketFile>,
@@ -210,21 +227,39 @@ impl Acceptor {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(daemon: &Arc<Daemon>, listeners: Listeners) -> io::Result<Self> {
+    pub fn start(host: &Arc<impl Host>, listeners: Listeners) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
         let Listeners {
             application,
             admin,
             files,
         } = listeners;
-        let daemon = Arc::clone(daemon);
+        let host = Arc::clone(host);
         let thread = thread::Builder::new()
             .name("listener".into())
-            .spawn(move || accept_until(&woken, &daemon, &application, &admin))?;
+            .spawn(move || {
+                accept_until(&woken, &host, &application, &admin);
+                (application, admin)
+            })?;
         Ok(Self {
             thread,
             wake,
             files,
+        })
+    }
+
+    /// Accepts nobody for the moment. Whoever connects meanwhile waits for the next acceptor of these sockets.
+    ///
+    /// # Errors
+    /// When the listener has ended before.
+    pub fn pause(self) -> io::Result<Listeners> {
+        drop(self.wake);
+        let ended = |_| io::Error::other("the listener had ended");
+        let (application, admin) = self.thread.join().map_err(ended)?;
+        Ok(Listeners {
+            application,
+            admin,
+            files: self.files,
         })
     }
 
@@ -242,12 +277,12 @@ impl Acceptor {
 /// One loop for everything that happens outside of conversations: new connections, and processes that ended.
 fn accept_until(
     woken: &UnixStream,
-    daemon: &Arc<Daemon>,
+    host: &Arc<impl Host>,
     application: &UnixListener,
     admin: &UnixListener,
 ) {
     loop {
-        let processes = daemon.connections.processes();
+        let processes = host.connections().processes();
         let fixed = [woken.as_fd(), application.as_fd(), admin.as_fd()];
         let watched: Vec<BorrowedFd<'_>> = fixed
             .into_iter()
@@ -268,29 +303,29 @@ fn accept_until(
             return;
         }
         for ((id, _), _) in processes.iter().zip(ended).filter(|(_, ended)| **ended) {
-            daemon.connections.process_ended(*id);
+            host.connections().process_ended(*id);
         }
         if *new_application {
-            accept(daemon, Door::Application, application);
+            accept(host, Door::Application, application);
         }
         if *new_admin {
-            accept(daemon, Door::Admin, admin);
+            accept(host, Door::Admin, admin);
         }
     }
 }
 
-fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener) {
+fn accept(host: &Arc<impl Host>, door: Door, listener: &UnixListener) {
     match listener.accept() {
         Ok((socket, _)) => {
-            if let Err(why) = admit(daemon, door, socket)
-                && daemon.allow_log_line()
+            if let Err(why) = admit(host, door, socket)
+                && host.allow_log_line()
             {
                 tracing::warn!("connection refused: {why}");
             }
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         Err(error) => {
-            if daemon.allow_log_line() {
+            if host.allow_log_line() {
                 tracing::error!(%error, "cannot accept a connection");
             }
             // Without descriptors or memory the same connection would come up again at once.
@@ -300,7 +335,7 @@ fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener) {
 }
 
 /// Looks who it is and starts the conversation; the text of an error is for the log.
-fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), String> {
+fn admit(host: &Arc<impl Host>, door: Door, socket: UnixStream) -> Result<(), String> {
     let peer = system::peer(socket.as_fd()).map_err(|error| format!("no credentials: {error}"))?;
     let who = format!("user {}, process {}", peer.uid, peer.pid);
     if door == Door::Admin && !may_administer(peer.uid) {
@@ -323,13 +358,14 @@ fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), Str
     socket
         .set_nonblocking(false)
         .map_err(|error| format!("{who}: {error}"))?;
-    let bounds = daemon.configuration().bounds;
-    let admitted = daemon
-        .connections
+    let bounds = host.bounds();
+    let admitted = host
+        .connections()
         .admit(door, peer.uid, socket, process, bounds)
         .map_err(|why| format!("{who}: {why}"))?;
     tracing::debug!(id = %admitted.id(), uid = peer.uid, pid = peer.pid, ?door, "connection opened");
-    connection::start(daemon, door, admitted, principal).map_err(|error| format!("{who}: {error}"))
+    host.begin(door, admitted, principal)
+        .map_err(|error| format!("{who}: {error}"))
 }
 
 /// The program of the process, as far as it may be seen. Read first and trusted only when the process still runs afterwards, so

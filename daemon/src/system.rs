@@ -2,9 +2,10 @@
 //!
 //! What lives here: every `unsafe` block of the daemon, each behind a safe function of a few lines.
 //! What must never live here: a decision. What to call, and what follows from an error, is up to the caller.
-//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`).
+//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`); the seal (`terminal`).
 
 mod mapping;
+mod terminal;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -14,6 +15,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
+pub use terminal::{SilentTerminal, duplicate};
 
 fn outcome(result: c_int) -> io::Result<c_int> {
     if result < 0 {
