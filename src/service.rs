@@ -22,6 +22,7 @@ mod rehearsing;
 pub(crate) mod rig;
 #[cfg(test)]
 mod rollback_tests;
+mod sealed;
 #[cfg(test)]
 mod tests;
 pub mod verify;
@@ -54,7 +55,8 @@ use crate::sink::Locked;
 use crate::token::Token;
 use crate::vault::{PinCost, Vault};
 
-pub use backup::{BackupEnd, wanted_backup};
+pub use self::backup::{BackupEnd, wanted_backup};
+pub use self::sealed::SealedDesk;
 
 pub use answer::Answered;
 pub use numbers::Numbers;
@@ -231,6 +233,11 @@ impl Service {
         *self.settings.write() = Arc::new(settings);
         self.ports.changes.count();
         Ok(())
+    }
+
+    /// Lets the daemon see the root key, to seal it anew.
+    pub fn with_root_key<T>(&self, see: impl FnOnce(&SecretBytes) -> T) -> T {
+        see(self.vault.root_key())
     }
 
     /// How much there is.

@@ -167,6 +167,11 @@ impl Vault {
         Ok(token)
     }
 
+    /// What all other keys come from.
+    pub(crate) fn root_key(&self) -> &SecretBytes {
+        &self.root
+    }
+
     /// The number that the next token will have.
     #[must_use]
     pub fn next_token(&self) -> u64 {

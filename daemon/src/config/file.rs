@@ -65,6 +65,12 @@ pub struct SealSection {
     pub key_file: Option<PathBuf>,
     /// The file of the passphrase that the root key is derived from.
     pub passphrase_file: Option<PathBuf>,
+    /// The providers of a new store: one, or two.
+    pub providers: Option<Vec<String>>,
+    /// How many of them open it: `one` or `all`.
+    pub need: Option<String>,
+    /// The name of the service manager's credential.
+    pub credential: Option<String>,
 }
 
 /// `[audit]`
