@@ -59,11 +59,13 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
             },
         }),
         AdminRequest::Stop => Some(AdminAnswer::Done),
+        AdminRequest::Limits => Some(crate::usage::limits(daemon)),
         _ => None,
     }
 }
 
-fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
+/// Appends an answer; one that does not fit is refused instead.
+pub(crate) fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
     let fits = codec::encode(message, &mut Locked(answer)).is_ok()
         && answer.len() <= HEADER_BYTES + PAYLOAD_BYTES_MAX;
     if fits {
@@ -109,5 +111,6 @@ fn status(daemon: &Daemon) -> Status {
         objects: counts.objects,
         requests: counts.requests,
         jail: crate::jail::standing(),
+        rehearsing: counts.rehearsing,
     }
 }

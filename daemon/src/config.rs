@@ -5,6 +5,7 @@
 //! Who calls it: start-up and reload.
 
 mod file;
+mod limits;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use crate::log;
 use crate::seal::{PASSPHRASE_COST, SealProvider};
 
 pub use file::{FileError, Settings as FileSettings};
+pub use limits::Bounds;
 
 /// The environment as it was at start; it is scrubbed afterwards.
 #[derive(Clone, Debug, Default)]
@@ -143,24 +145,6 @@ pub enum Walls {
     All,
     /// The operator said by name that there shall be none.
     DangerNone,
-}
-
-/// Bounds of the sockets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Connections of applications in all. Each costs a thread, two descriptors and some 8 KiB of locked memory.
-    pub connections_max: usize,
-    /// Connections of one user, so that no user can keep the others out.
-    pub connections_per_user_max: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            connections_max: 1024,
-            connections_per_user_max: 768,
-        }
-    }
 }
 
 /// Why there is no configuration.

@@ -17,6 +17,7 @@ use crate::connections::Connections;
 use crate::log;
 use crate::notify::Notifier;
 use crate::system;
+use crate::turns::Turns;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -29,6 +30,8 @@ pub struct Daemon {
     pub changes: Option<Arc<ChangesPage>>,
     /// Who is connected.
     pub connections: Arc<Connections>,
+    /// Whose turn it is.
+    pub turns: Arc<Turns>,
     /// The service manager.
     pub notifier: Notifier,
     /// Where the configuration comes from, for reading it again.
@@ -54,6 +57,7 @@ impl Daemon {
             service,
             changes,
             connections: Arc::default(),
+            turns: Arc::new(Turns::new(&configuration.bounds)),
             notifier: Notifier::new(environment.value("NOTIFY_SOCKET")),
             arguments,
             environment,
@@ -125,6 +129,7 @@ impl Daemon {
                 what: format!("the journal cannot be continued at that level: {error}"),
             })?;
         log::set_level(next.log_level);
+        self.turns.bound(&next.bounds);
         let changed = changed(&in_force, &next);
         tracing::info!(changed, "configuration reloaded");
         if !needs_restart.is_empty() {
@@ -143,7 +148,7 @@ impl Daemon {
 pub fn settings(configuration: &Configuration) -> Settings {
     Settings {
         audit_level: configuration.audit_level,
-        limits: configuration.limits.clone(),
+        limits: configuration.limits,
         pin_cost: configuration.pin_cost,
         daemon_version: version_numbers(),
     }

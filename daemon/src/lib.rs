@@ -25,6 +25,9 @@ pub mod clock;
 pub mod journal;
 pub mod seal;
 pub mod store;
+pub mod verify;
+
+pub mod backup;
 
 pub mod admin;
 pub mod connection;
@@ -32,3 +35,5 @@ pub mod connections;
 pub mod daemon;
 pub mod frames;
 pub mod listener;
+pub mod turns;
+pub mod usage;

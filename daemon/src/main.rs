@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use strongroom::service::{Ports, Service};
+use strongroom::audit::Freshness;
+use strongroom::service::{OlderStore, Ports, Service};
 use strongroom_keymem as keymem;
+use strongroomd::backup::{self, Work};
 use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
 use strongroomd::command_line::Arguments;
@@ -31,6 +33,7 @@ use strongroomd::root::{Identity, RootError};
 use strongroomd::seal::StoreState;
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
+use strongroomd::verify;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -44,6 +47,14 @@ fn main() -> ExitCode {
             code: 0,
             message: checked(&configuration),
         });
+    }
+    if arguments.verify {
+        return verified(&arguments, &configuration)
+            .unwrap_or_else(|failure| tell(failure.outcome()));
+    }
+    if let Some(work) = Work::of(&arguments.backup) {
+        let done = without_serving(&work, &arguments, &configuration);
+        return tell(done.unwrap_or_else(Failure::outcome));
     }
     let mut readiness = Readiness::nobody();
     if arguments.daemonize {
@@ -106,7 +117,7 @@ fn run(
     start_memory_and_crypto(&arguments, &configuration)?;
     jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
-    let (service, journal) = open(&configuration, changes.as_ref())?;
+    let (service, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
     let listeners = Listeners::open(&configuration, activated, identity.socket_group)?;
     let line = ready_line(&configuration);
@@ -157,6 +168,22 @@ fn notified_by(environment: &Environment) -> Notify {
     }
 }
 
+/// Backups and restores, which need no daemon.
+fn without_serving(
+    work: &Work,
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> Result<Outcome, Failure> {
+    log::start(log::Level::Warn, configuration.log_format);
+    harden().map_err(Failure::other)?;
+    start_memory_and_crypto(arguments, configuration)?;
+    backup::run(work, arguments, configuration).map_err(Failure::other)?;
+    Ok(Outcome {
+        code: 0,
+        message: String::new(),
+    })
+}
+
 fn start_memory_and_crypto(
     arguments: &Arguments,
     configuration: &Configuration,
@@ -181,6 +208,7 @@ fn start_memory_and_crypto(
 
 /// Root key, store and journal; then the token over them.
 fn open(
+    arguments: &Arguments,
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
 ) -> Result<(Service, Arc<FileJournal>), Failure> {
@@ -189,6 +217,7 @@ fn open(
         _ => StoreState::Absent,
     };
     let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
+    backup::finish_interrupted(configuration, &root_key).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
@@ -202,9 +231,44 @@ fn open(
         clock: Arc::new(SystemClock),
         changes: ChangesPage::port(changes),
     };
-    let service =
-        Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)?;
+    let older = if arguments.accept_older_store {
+        OlderStore::Accept
+    } else {
+        OlderStore::Refuse
+    };
+    let service = Service::open_with(ports, root_key, daemon::settings(configuration), older)
+        .map_err(Failure::other)?;
+    match service.freshness() {
+        Freshness::Current => {}
+        Freshness::Unknown if state == StoreState::Absent => {}
+        other => tracing::warn!("the store is {other}"),
+    }
     Ok((service, journal))
+}
+
+/// The check instead of a start.
+fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    let _lock = StoreLock::take(configuration.data_directory())?;
+    start_memory_and_crypto(arguments, configuration)?;
+    let root_key = configuration
+        .seal
+        .root_key(StoreState::Present)
+        .map_err(Failure::other)?;
+    let verified = verify::verify(configuration, root_key);
+    let report = if arguments.json {
+        verify::as_json(&verified)
+    } else {
+        verified.report()
+    };
+    let sound = tell(Outcome {
+        code: 0,
+        message: report,
+    });
+    if verified.findings.is_empty() {
+        Ok(sound)
+    } else {
+        Err(Failure::other("the store is not as it was left"))
+    }
 }
 
 /// Until a signal ends it.

@@ -155,6 +155,7 @@ pub(crate) fn status() -> Status {
             capabilities: 0,
             root: false,
         },
+        rehearsing: 0,
     }
 }
 
@@ -169,6 +170,7 @@ pub(crate) fn token() -> Token {
         open: false,
         objects: 7,
         sessions: 0,
+        rehearses: false,
     }
 }
 

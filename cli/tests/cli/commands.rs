@@ -185,6 +185,7 @@ fn the_audit_is_shown_and_a_broken_one_is_a_failure() {
             lines: 9,
             head: "abc".into(),
             broken,
+            generation: None,
         })
     };
     let home = Directory::new();

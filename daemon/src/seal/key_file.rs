@@ -24,6 +24,26 @@ fn make(path: &Path) -> Result<SecretBytes, SealError> {
     let key = SecretBytes::filled_by(ROOT_KEY_BYTES, |bytes| {
         random::fill(bytes).map_err(SealError::from)
     })?;
+    write(path, &key)?;
+    tracing::info!(key_file = %path.display(), "a root key was made; back this file up apart from the store");
+    Ok(key)
+}
+
+/// Writes a key that is given; another one that is there is kept beside.
+pub(super) fn install(path: &Path, key: &SecretBytes) -> Result<(), SealError> {
+    if let Some(content) = read_private(path)? {
+        let old = parse(path, content.expose())?;
+        if old.with(|old| key.equals_in_constant_time(old)) {
+            return Ok(());
+        }
+        let mut kept = path.as_os_str().to_owned();
+        kept.push(".before-restore");
+        write_private(Path::new(&kept), content.expose())?;
+    }
+    write(path, key)
+}
+
+fn write(path: &Path, key: &SecretBytes) -> Result<(), SealError> {
     let mut content = SecretVec::with_capacity(HEADER.len() + 2 * ROOT_KEY_BYTES + 1)?;
     content.push_slice(HEADER)?;
     key.with(|bytes| {
@@ -33,9 +53,7 @@ fn make(path: &Path) -> Result<SecretBytes, SealError> {
     })?;
     content.push_slice(b"\n")?;
     // Durable before the store exists: a store without its key is lost, a key without a store is nothing.
-    write_private(path, content.expose())?;
-    tracing::info!(key_file = %path.display(), "a root key was made; back this file up apart from the store");
-    Ok(key)
+    write_private(path, content.expose())
 }
 
 fn parse(path: &Path, content: &[u8]) -> Result<SecretBytes, SealError> {

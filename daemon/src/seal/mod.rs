@@ -8,6 +8,7 @@
 
 mod key_file;
 mod passphrase;
+pub mod tpm;
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -65,6 +66,20 @@ impl SealProvider {
             Self::PassphraseFile { path, salt, cost } => {
                 passphrase::root_key(path, salt, *cost, store)
             }
+        }
+    }
+
+    /// Makes this seal hold a root key that is given. Another one that is there is kept beside.
+    ///
+    /// # Errors
+    /// [`SealError`]; then the seal is as it was.
+    pub fn install(&self, root: &SecretBytes) -> Result<(), SealError> {
+        match self {
+            Self::KeyFile { path } => key_file::install(path, root),
+            Self::PassphraseFile { path, .. } => Err(SealError::Malformed {
+                path: path.clone(),
+                expected: "something that can hold a root key: one derived from a passphrase cannot be chosen; restore with a key file",
+            }),
         }
     }
 }

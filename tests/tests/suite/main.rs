@@ -20,6 +20,7 @@
 )]
 
 mod abi;
+mod bounds;
 mod cryptoki;
 mod keys;
 mod mechanisms;
