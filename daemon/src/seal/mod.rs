@@ -103,20 +103,6 @@ impl SealProvider {
             }
         }
     }
-
-    /// Makes this seal hold a root key that is given. Another one that is there is kept beside.
-    ///
-    /// # Errors
-    /// [`SealError`]; then the seal is as it was.
-    pub fn install(&self, root: &SecretBytes) -> Result<(), SealError> {
-        match self {
-            Self::KeyFile { path } => key_file::install(path, root),
-            Self::PassphraseFile { path, .. } => Err(SealError::Malformed {
-                path: path.clone(),
-                expected: "something that can hold a root key: one derived from a passphrase cannot be chosen; restore with a key file",
-            }),
-        }
-    }
 }
 
 impl fmt::Display for SealProvider {

@@ -20,6 +20,7 @@
 )]
 
 mod abi;
+mod backup;
 mod cryptoki;
 mod keys;
 mod mechanisms;
