@@ -7,6 +7,7 @@
 mod memory;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use memory::{MemoryChanges, MemoryClock, MemoryJournal, MemoryStore};
 
@@ -134,17 +135,17 @@ pub trait Snapshot {
     ///
     /// # Errors
     /// [`StoreError`] when they cannot be read.
-    fn scan(
-        &self,
-        after: Option<RecordKey>,
-        visit: &mut VisitRecord<'_>,
-    ) -> Result<(), StoreError>;
+    fn scan(&self, after: Option<RecordKey>, visit: &mut VisitRecord<'_>)
+    -> Result<(), StoreError>;
 }
 
 /// Tells every client that something changed which it may have kept: a token object, a token, the settings.
 pub trait Changes: Send + Sync {
     /// Counts one change. What clients kept before counts no more, so it is called after the change and before its answer.
     fn count(&self);
+
+    /// Whether clients are to ask for everything from now on, and keep nothing: while a token rehearses.
+    fn ask_always(&self, always: bool);
 }
 
 /// Keeps the lines of the audit.
@@ -176,4 +177,9 @@ pub struct Time(pub u64);
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Time;
+
+    /// Time since some moment; it never goes back, whoever sets the clock.
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.now().0)
+    }
 }

@@ -11,9 +11,11 @@ mod doctor;
 mod init;
 mod measure;
 mod object;
+mod rehearse;
 mod status;
 mod token;
 mod verify;
+mod walls;
 
 use std::path::Path;
 
@@ -80,6 +82,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Backup(arguments) => backup::run(bench, &arguments),
         Command::Restore(arguments) => backup::restore(bench, &arguments),
         Command::Reload => done(bench, &AdminRequest::Reload, "configuration reloaded"),
+        Command::Rehearse(arguments) => rehearse::run(bench, &arguments),
         Command::Stop => done(bench, &AdminRequest::Stop, "the daemon is stopping"),
         Command::Completions { shell } => completions(shell),
         Command::Man { directory } => manual(directory.as_deref()),

@@ -140,6 +140,4 @@ const MODE_BASE: u8 = 0;
 /// "KEM" and the number of DHKEM(X25519, HKDF-SHA256) (RFC 9180, 7.1).
 const KEM_SUITE: [u8; 5] = [b'K', b'E', b'M', 0x00, 0x20];
 /// "HPKE" and the numbers of that KEM, of HKDF-SHA256 and of AES-256-GCM (RFC 9180, 7.2 and 7.3).
-const SUITE: [u8; 10] = [
-    b'H', b'P', b'K', b'E', 0x00, 0x20, 0x00, 0x01, 0x00, 0x02,
-];
+const SUITE: [u8; 10] = [b'H', b'P', b'K', b'E', 0x00, 0x20, 0x00, 0x01, 0x00, 0x02];

@@ -65,6 +65,7 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
             },
         }),
         AdminRequest::Stop => Some(AdminAnswer::Done),
+        AdminRequest::Limits => Some(crate::usage::limits(daemon)),
         AdminRequest::SealShow => Some(seal::show(daemon)),
         _ => None,
     }
@@ -116,6 +117,8 @@ fn status(daemon: &Daemon) -> Status {
         tokens: counts.tokens,
         objects: counts.objects,
         requests: counts.requests,
+        jail: crate::jail::standing(),
+        rehearsing: counts.rehearsing,
         sealed: false,
         sealed_until: None,
     }

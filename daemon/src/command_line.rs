@@ -78,6 +78,15 @@ pub struct Arguments {
     /// Start although the store is older than its journal has seen it: after a backup was restored. The journal will say so
     #[arg(long)]
     pub accept_older_store: bool,
+    /// As root: become this user before anything is opened
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Stay root although others may connect
+    #[arg(long, conflicts_with = "user")]
+    pub allow_root: bool,
+    /// Danger: no filter of system calls, no rules for files (for debuggers)
+    #[arg(long)]
+    pub danger_no_jail: bool,
     /// Danger, for tests: PINs that cost an attacker nothing
     #[arg(long, value_name = "COST", hide = true)]
     pub pin_cost: Option<PinCostName>,

@@ -15,8 +15,10 @@ pub mod system;
 pub mod daemonize;
 pub mod directories;
 pub mod harden;
+pub mod jail;
 pub mod log;
 pub mod notify;
+pub mod root;
 
 pub mod changes;
 pub mod clock;
@@ -34,3 +36,5 @@ pub mod daemon;
 pub mod frames;
 pub mod listener;
 pub mod sealed;
+pub mod turns;
+pub mod usage;

@@ -23,10 +23,13 @@ use strongroomd::daemon::{self, Daemon};
 use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
 use strongroomd::directories::{self, DirectoryError, StoreLock};
 use strongroomd::harden::harden;
+use strongroomd::jail::witness::Witness;
+use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::{Notifier, take_activated};
+use strongroomd::root::{Identity, RootError};
 use strongroomd::seal::{Opening, StoreState, Unsealing};
 use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
@@ -100,26 +103,31 @@ fn run(
     readiness: &mut Readiness,
 ) -> Result<(), Failure> {
     log::start(configuration.log_level, configuration.log_format);
-    let signals =
-        Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, SIGNAL_OPENED])
-            .map_err(Failure::other)?;
+    let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, SIGNAL_OPENED])
+        .map_err(Failure::other)?;
     let activated = take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
     harden().map_err(Failure::other)?;
 
-    directories::prepare(&configuration)?;
+    let identity = Identity::settle(&configuration, &activated)?;
+    let witness = Witness::split_off(&configuration).map_err(Failure::other)?;
+    let made = directories::prepare(&configuration)?;
+    identity.assume(&configuration, &made)?;
     let _lock = StoreLock::take(configuration.data_directory())
         .map_err(|error| lost_race(&arguments, &configuration, error))?;
 
     start_memory_and_crypto(&arguments, &configuration)?;
+    jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
     let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
-    let mut listeners = Listeners::open(&configuration, activated)?;
+    let mut listeners = Listeners::open(&configuration, activated, identity.socket_group, witness)?;
+    jail::close(&configuration).map_err(Failure::other)?;
     let service = match start {
         Start::Open(service) => *service,
         Start::Sealed(desk, unsealing) => {
             let notifier = Notifier::new(environment.value("NOTIFY_SOCKET"));
-            let sealed = SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
+            let sealed =
+                SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
             match wait_for_unsealing(sealed, listeners, &signals, readiness)? {
                 Wait::Opened(service, same) => {
                     warn_of_age(&service, StoreState::Present);
@@ -170,6 +178,15 @@ fn run(
     journal.save().map_err(Failure::other)?;
     tracing::info!("strongroomd stopped");
     Ok(())
+}
+
+fn notified_by(environment: &Environment) -> Notify {
+    let address = environment.value("NOTIFY_SOCKET");
+    if address.is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")) {
+        Notify::Abstract
+    } else {
+        Notify::Path
+    }
 }
 
 /// Backups and restores, which need no daemon.
@@ -407,6 +424,15 @@ impl From<DirectoryError> for Failure {
         };
         Self {
             code,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<RootError> for Failure {
+    fn from(error: RootError) -> Self {
+        Self {
+            code: CODE_CONFIG,
             message: error.to_string(),
         }
     }

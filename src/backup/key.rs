@@ -99,7 +99,11 @@ impl PublicKey {
                     "it is the private half; backups are made with the public one, in the file that ends with .pub",
                 ));
             }
-            _ => return Err(wrong("its line does not begin with strongroom-backup-public-1")),
+            _ => {
+                return Err(wrong(
+                    "its line does not begin with strongroom-backup-public-1",
+                ));
+            }
         }
         let malformed = || wrong("its line has another form");
         let bytes = |digits: &[u8]| hex::parsed(digits).ok_or_else(malformed);
@@ -325,8 +329,14 @@ fn passphrase_cipher(
     cost: Argon2Cost,
 ) -> Result<GcmKey, BackupError> {
     let key = SecretBytes::filled_by(KEY_BYTES, |key| {
-        argon2id(passphrase, salt, b"strongroom backup identity v1", cost, key)
-            .map_err(BackupError::from)
+        argon2id(
+            passphrase,
+            salt,
+            b"strongroom backup identity v1",
+            cost,
+            key,
+        )
+        .map_err(BackupError::from)
     })?;
     Ok(key.with(GcmKey::new)?)
 }

@@ -196,10 +196,7 @@ impl<'s> Body<'s> {
         if self.buffer.len() == AHEAD_BYTES {
             Ok((Place::Inner, CHUNK_BYTES))
         } else {
-            Ok((
-                Place::Last,
-                self.buffer.len().saturating_sub(DIGEST_BYTES),
-            ))
+            Ok((Place::Last, self.buffer.len().saturating_sub(DIGEST_BYTES)))
         }
     }
 
@@ -346,7 +343,9 @@ fn entry_length(front: &[u8; ENTRY_BYTES]) -> Result<usize, BackupError> {
 
 fn key_of(front: &[u8; ENTRY_BYTES]) -> Result<RecordKey, BackupError> {
     let number = |at: usize| {
-        let bytes = front.get(at..at + 8).and_then(|bytes| bytes.try_into().ok());
+        let bytes = front
+            .get(at..at + 8)
+            .and_then(|bytes| bytes.try_into().ok());
         u64::from_be_bytes(bytes.unwrap_or_default())
     };
     let kind = RecordKind::of(front[0])

@@ -112,9 +112,7 @@ impl Chunks {
         }
         Ok(match place {
             Place::Inner => chunk("it was changed, or is of another backup".into()),
-            Place::Last => {
-                chunk("it was changed, or the file was cut off before its end".into())
-            }
+            Place::Last => chunk("it was changed, or the file was cut off before its end".into()),
         })
     }
 }
@@ -141,15 +139,10 @@ pub(super) fn header_mac(
     front: &[u8],
 ) -> Result<[u8; MAC_BYTES], BackupError> {
     let key = derived(file_key, b"strongroom backup header v1")?;
-    let mut mac = key
-        .with(|key| HmacKey::new(Hash::Sha256, key))?
-        .start()?;
+    let mut mac = key.with(|key| HmacKey::new(Hash::Sha256, key))?.start()?;
     mac.update(front)?;
     let value = mac.finish()?;
-    value
-        .as_ref()
-        .try_into()
-        .map_err(|_| BackupError::Crypto)
+    value.as_ref().try_into().map_err(|_| BackupError::Crypto)
 }
 
 fn derived(file_key: &SecretBytes, purpose: &[u8]) -> Result<SecretBytes, BackupError> {

@@ -158,9 +158,7 @@ fn the_border_of_a_chunk_is_no_special_place() {
             token: 0,
             object: 0,
         };
-        store
-            .commit(&[Change::Put(key, vec![5; length])])
-            .unwrap();
+        store.commit(&[Change::Put(key, vec![5; length])]).unwrap();
         let (file, _) = written(begun(&store, &[mine.public().clone()]).unwrap());
         let (_, restored) = opened(&file, &mine).unwrap();
         assert_eq!(restored, records(&store));
@@ -199,7 +197,9 @@ fn flipped_bits_are_found_everywhere() {
     let file = file_of(2, &mine);
     let chunks = front_bytes(&file);
     // A chunk that does not open is looked for in many places, so not every one of its bytes is tried; its tag is none of ours to test.
-    let places = (0..chunks).chain((chunks..file.len()).step_by(23)).chain(file.len() - 50..file.len());
+    let places = (0..chunks)
+        .chain((chunks..file.len()).step_by(23))
+        .chain(file.len() - 50..file.len());
     for place in places {
         let mut changed = file.clone();
         changed[place] ^= 1 << (place % 8);
@@ -238,23 +238,37 @@ fn chunks_removed_repeated_exchanged_or_from_elsewhere_are_named() {
     let (second, fourth) = (file[chunk(1)].to_vec(), file[chunk(3)].to_vec());
     exchanged[chunk(1)].copy_from_slice(&fourth);
     exchanged[chunk(3)].copy_from_slice(&second);
-    assert!(said(&exchanged).contains("chunk 2 of the backup does not open: chunk 4 lies in its place"));
+    assert!(
+        said(&exchanged).contains("chunk 2 of the backup does not open: chunk 4 lies in its place")
+    );
 
     let mut removed = file.clone();
     removed.drain(chunk(2));
-    assert!(said(&removed).contains("chunk 3 of the backup does not open: chunk 4 lies in its place"));
+    assert!(
+        said(&removed).contains("chunk 3 of the backup does not open: chunk 4 lies in its place")
+    );
 
     let mut repeated = file.clone();
     let third = file[chunk(2)].to_vec();
     repeated.splice(chunk(3).start..chunk(3).start, third);
-    assert!(said(&repeated).contains("chunk 4 of the backup does not open: chunk 3 lies in its place"));
+    assert!(
+        said(&repeated).contains("chunk 4 of the backup does not open: chunk 3 lies in its place")
+    );
 
     let mut foreign = file.clone();
     foreign[chunk(1)].copy_from_slice(&other[chunk(1)]);
-    assert!(said(&foreign).contains("chunk 2 of the backup does not open: it was changed, or is of another backup"));
+    assert!(
+        said(&foreign).contains(
+            "chunk 2 of the backup does not open: it was changed, or is of another backup"
+        )
+    );
 
     let cut = &file[..chunk(2).end];
-    assert!(said(cut).contains("cut off behind chunk 3"), "{}", said(cut));
+    assert!(
+        said(cut).contains("cut off behind chunk 3"),
+        "{}",
+        said(cut)
+    );
     let cut_with_digest_room = &file[..chunk(2).end + 32];
     assert!(said(cut_with_digest_room).contains("cut off behind chunk 3"));
 
@@ -300,7 +314,10 @@ fn a_newer_format_has_a_name() {
         opened(&newer, &mine).unwrap_err(),
         BackupError::FormatNewer(7)
     );
-    let place = file.windows(10).position(|text| text == b"\"format\":1").unwrap();
+    let place = file
+        .windows(10)
+        .position(|text| text == b"\"format\":1")
+        .unwrap();
     let mut newer = file;
     newer[place + 9] = b'9';
     assert_eq!(
@@ -321,7 +338,9 @@ fn nothing_of_the_content_shows() {
     let shows = |needle: &[u8]| file.windows(needle.len()).any(|place| place == needle);
     assert!(!shows(&ROOT));
     assert!(!shows(&[2; 16]), "a record shows");
-    mine.secret().unwrap().with(|secret| assert!(!shows(secret)));
+    mine.secret()
+        .unwrap()
+        .with(|secret| assert!(!shows(secret)));
 }
 
 #[test]
@@ -383,10 +402,17 @@ fn keys_are_written_and_read() {
         panic!("not locked");
     };
     assert_eq!(same.public(), mine.public());
-    assert!(PublicKey::parse(text.expose()).unwrap_err().to_string().contains("private half"));
+    assert!(
+        PublicKey::parse(text.expose())
+            .unwrap_err()
+            .to_string()
+            .contains("private half")
+    );
     assert!(!format!("{same:?}").contains(std::str::from_utf8(&text.expose()[28..92]).unwrap()));
 
-    let text = mine.to_locked_text(b"correct horse battery", CHEAP).unwrap();
+    let text = mine
+        .to_locked_text(b"correct horse battery", CHEAP)
+        .unwrap();
     let IdentityFile::Locked(locked) = IdentityFile::parse(text.expose()).unwrap() else {
         panic!("locked");
     };

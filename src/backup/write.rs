@@ -8,7 +8,9 @@ use strongroom_keymem::{SecretBytes, SecretVec};
 use super::header::{Header, Recipient};
 use super::key::PublicKey;
 use super::stream::{Chunks, PLAIN_BYTES, Place, header_mac};
-use super::{BackupError, CHUNK_BYTES, DIGEST_BYTES, FORMAT, KEY_BYTES, MAGIC, RECIPIENTS_MAX, hex};
+use super::{
+    BackupError, CHUNK_BYTES, DIGEST_BYTES, FORMAT, KEY_BYTES, MAGIC, RECIPIENTS_MAX, hex,
+};
 use crate::ports::{RecordKey, Snapshot};
 
 /// What the header says beside what this room knows itself.

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::{
-    Change, Changes, Clock, Journal, RecordKey, RecordKind, Snapshot, Store, StoreError, Time, Visit,
-    VisitRecord,
+    Change, Changes, Clock, Journal, RecordKey, RecordKind, Snapshot, Store, StoreError, Time,
+    Visit, VisitRecord,
 };
 
 /// A store that ends with the process.
@@ -239,6 +239,8 @@ impl Changes for MemoryChanges {
     fn count(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn ask_always(&self, _: bool) {}
 }
 
 /// A clock that stands still until it is set.

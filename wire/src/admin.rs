@@ -13,6 +13,7 @@ pub use self::seal::{
 };
 use crate::ck::Rv;
 use crate::codec::List;
+use crate::rehearsal::{Act, State};
 use crate::response::ANSWER_ITEMS_MAX;
 use crate::secret::Secret;
 
@@ -89,6 +90,15 @@ pub enum AdminRequest<'a> {
     Backup {
         /// The lines of public keys; none asks for the keys of the configuration.
         recipients: List<&'a str, BACKUP_RECIPIENTS_MAX>,
+    },
+    /// Every bound with its value and how much of it is in use.
+    Limits,
+    /// Lets a token imitate hardware, or shows or ends that.
+    Rehearse {
+        /// Label or serial number; must name exactly one token.
+        token: &'a str,
+        /// What to do.
+        act: Act,
     },
 }
 
@@ -177,13 +187,16 @@ pub enum AdminAnswer {
         /// SHA-256 of the file, in hexadecimal.
         digest: String,
     },
+    /// Answers `Limits`.
+    Limits(List<LimitLine, ANSWER_ITEMS_MAX>),
+    /// Answers `Rehearse`.
+    Rehearsal(Box<State>),
 }
 
 /// As one run: the derived form would go byte by byte, which is the same on the wire and many times slower.
 fn owned_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_bytes(bytes)
 }
-
 
 /// What the check of one part found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,6 +261,21 @@ impl Verified {
     }
 }
 
+/// One bound.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LimitLine {
+    /// Its key under `[limits]` in the configuration.
+    pub name: String,
+    /// The value in force.
+    pub value: u64,
+    /// How much of it is in use now, by the one who uses most; none where nothing can be counted.
+    pub used: Option<u64>,
+    /// Most ever in use since the daemon's start, where that is counted.
+    pub peak: Option<u64>,
+    /// What it is for.
+    pub reason: String,
+}
+
 /// How the daemon is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
@@ -291,10 +319,27 @@ pub struct Status {
     pub objects: u64,
     /// Requests answered since start.
     pub requests: u64,
+    /// What fences the daemon in.
+    pub jail: Jail,
+    /// Tokens that imitate hardware for tests.
+    pub rehearsing: u64,
     /// Whether it waits for secrets of its seal, and answers nothing else.
     pub sealed: bool,
     /// What it waits for, in words.
     pub sealed_until: Option<String>,
+}
+
+/// The walls around the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jail {
+    /// Whether its system calls are filtered.
+    pub seccomp: bool,
+    /// The version of Landlock that limits its files; 0 when the kernel has none.
+    pub landlock: u32,
+    /// The capabilities that it has, one bit each (capabilities(7)).
+    pub capabilities: u64,
+    /// Whether it is root.
+    pub root: bool,
 }
 
 /// A token.
@@ -318,6 +363,8 @@ pub struct Token {
     pub objects: u64,
     /// Sessions open.
     pub sessions: u64,
+    /// Whether it imitates hardware for tests.
+    pub rehearses: bool,
 }
 
 /// A token object in short.

@@ -25,7 +25,14 @@ use file::BackupFile;
 
 pub(super) fn run(bench: Bench<'_>, arguments: &BackupArguments) -> Result<(), Failure> {
     match (&arguments.command, &arguments.file) {
-        (Some(BackupCommand::Keygen { file, shares, passphrase_file }), _) => {
+        (
+            Some(BackupCommand::Keygen {
+                file,
+                shares,
+                passphrase_file,
+            }),
+            _,
+        ) => {
             let mut flags = Flags::of(bench, "--backup-keygen", file)?;
             flags.add_text("--backup-shares", shares.as_deref());
             flags.add("--identity-passphrase-file", passphrase_file.as_deref());
@@ -177,7 +184,10 @@ fn receive(client: &mut Client, mut draft: BackupFile) -> Result<Made, Failure> 
     };
     let mut progress = Progress::new();
     loop {
-        #[expect(clippy::wildcard_enum_match_arm, reason = "no other answer belongs here")]
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "no other answer belongs here"
+        )]
         match client.next()? {
             AdminAnswer::BackupPart { records, bytes } => {
                 draft.write(&bytes)?;

@@ -24,7 +24,8 @@ fn the_vector_of_rfc_9180() {
     assert_eq!(recipient.public_bytes().as_slice(), public);
     let encapsulated = encapsulated.as_slice().try_into().unwrap();
     let (info, associated) = (b"Ode on a Grecian Urn", b"Count-0");
-    let opened = collected(|out| hpke::open(&recipient, encapsulated, info, associated, &sealed, out));
+    let opened =
+        collected(|out| hpke::open(&recipient, encapsulated, info, associated, &sealed, out));
     assert_eq!(opened.unwrap(), b"Beauty is truth, truth beauty");
 }
 
@@ -81,6 +82,7 @@ fn another_key_other_bindings_and_every_changed_byte_are_refused() {
         );
     }
     // A point of small order would make a secret that everybody knows.
-    let to_nobody = collected(|out| hpke::seal(&[0; 32], b"info", b"bound", b"text", out).map(drop));
+    let to_nobody =
+        collected(|out| hpke::seal(&[0; 32], b"info", b"bound", b"text", out).map(drop));
     assert_eq!(to_nobody, Err(Error::PointInvalid));
 }

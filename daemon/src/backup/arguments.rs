@@ -10,7 +10,9 @@ use clap::Args;
 
 /// Flags of the work that is done instead of serving.
 #[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Backup and restore (people use: strongroom backup, strongroom restore)")]
+#[command(
+    next_help_heading = "Backup and restore (people use: strongroom backup, strongroom restore)"
+)]
 pub struct BackupArguments {
     /// Restore a backup and end; the daemon must not run
     #[arg(long, value_name = "FILE", conflicts_with_all = ["verify_backup", "backup_keygen"])]

@@ -38,7 +38,9 @@ impl BackupFile {
         });
         let (file, length) =
             opened.map_err(|error| io_failure(&format!("read {}", path.display()), &error))?;
-        let told = io::stderr().is_terminal().then_some(Told { what, percent: 0 });
+        let told = io::stderr()
+            .is_terminal()
+            .then_some(Told { what, percent: 0 });
         Ok(Self {
             file,
             path: path.into(),

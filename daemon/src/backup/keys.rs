@@ -57,7 +57,8 @@ fn one_file(
             let passphrase = read_passphrase(file)?;
             if passphrase.len() < PASSPHRASE_BYTES_MIN {
                 return Err(RestoreError::Refused(
-                    "a passphrase has at least 12 bytes: whoever finds the file may try at leisure".into(),
+                    "a passphrase has at least 12 bytes: whoever finds the file may try at leisure"
+                        .into(),
                 ));
             }
             let text = identity.to_locked_text(passphrase.expose(), PASSPHRASE_COST)?;
@@ -126,7 +127,9 @@ fn shares_told(
     let split = public.split().map(ToString::to_string).unwrap_or_default();
     let front = if json {
         let path = serde_json::json!(public_path);
-        format!("{{\"key\":\"{public}\",\"public_key_file\":{path},\"opens_with\":\"{split}\",\"shares\":[")
+        format!(
+            "{{\"key\":\"{public}\",\"public_key_file\":{path},\"opens_with\":\"{split}\",\"shares\":["
+        )
     } else {
         format!(
             "made the key pair {public} for backups; its private half opens with {split} and is written nowhere\n\

@@ -227,11 +227,7 @@ impl Prepared<'_> {
     /// # Errors
     /// [`RestoreError`]; the next start does what is left.
     pub fn finish(self) -> Result<(), RestoreError> {
-        put_in_place(
-            self.configuration,
-            &Seen::Open(&self.root_key),
-            &self.note,
-        )
+        put_in_place(self.configuration, &Seen::Open(&self.root_key), &self.note)
     }
 }
 
@@ -269,10 +265,7 @@ pub fn finish_interrupted(
         ))
     })?;
     let (holds, seen) = match opening {
-        Opening::Open(root_key) => (
-            opens(configuration, root_key)?,
-            Seen::Open(root_key),
-        ),
+        Opening::Open(root_key) => (opens(configuration, root_key)?, Seen::Open(root_key)),
         // The key waits for people; the envelope says which one it is.
         Opening::Sealed(_) => {
             let envelope =
@@ -428,7 +421,10 @@ impl fmt::Display for RestoreError {
             }
             Self::Directory(error) => fmt::Display::fmt(error, out),
             Self::Refused(what) => out.write_str(what),
-            Self::Seal(error) => write!(out, "the root key cannot be sealed here, nothing was restored: {error}"),
+            Self::Seal(error) => write!(
+                out,
+                "the root key cannot be sealed here, nothing was restored: {error}"
+            ),
             Self::Share(error) => fmt::Display::fmt(error, out),
             Self::ShareInFile { place, error } => write!(out, "share {place} of the file: {error}"),
             Self::Store(error) => fmt::Display::fmt(error, out),

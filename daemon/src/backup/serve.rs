@@ -92,8 +92,7 @@ fn send_parts(
     outgoing: &mut Outgoing,
 ) -> Result<Report, Failure> {
     let failed = Failure::Failed;
-    let mut part =
-        SecretVec::with_capacity(CHUNK_BYTES).map_err(|error| failed(error.into()))?;
+    let mut part = SecretVec::with_capacity(CHUNK_BYTES).map_err(|error| failed(error.into()))?;
     while backup.next_part(&mut part).map_err(failed)? {
         if asker.admitted.stopping() {
             return Err(Failure::Ended(End::Closed));

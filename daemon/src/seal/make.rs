@@ -138,7 +138,10 @@ fn make_shares(threshold: u8, count: u8) -> Result<Made, SealError> {
         ))
     })?;
     let group = shares.first().map(Share::group).unwrap_or_default();
-    let texts = shares.iter().map(Share::to_text).collect::<Result<_, _>>()?;
+    let texts = shares
+        .iter()
+        .map(Share::to_text)
+        .collect::<Result<_, _>>()?;
     Ok(Made {
         provider: Provider::Shares {
             group: hexadecimal(&group),
@@ -233,8 +236,8 @@ impl Prepared {
         };
         for way in ways {
             let opened = envelope.open(written, way)?;
-            let right = opened
-                .is_some_and(|opened| root.with(|root| opened.equals_in_constant_time(root)));
+            let right =
+                opened.is_some_and(|opened| root.with(|root| opened.equals_in_constant_time(root)));
             if !right {
                 return Err(unverified("with its own secret"));
             }

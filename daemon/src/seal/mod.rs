@@ -17,6 +17,7 @@ mod passphrase;
 mod provider;
 mod rotate;
 mod sources;
+pub mod tpm;
 mod unsealing;
 
 use std::fmt;
@@ -212,12 +213,7 @@ impl Seal {
         self.envelope.with_file_name("root.seal.key")
     }
 
-    fn install_for(
-        &self,
-        root: &SecretBytes,
-        kinds: &[Kind],
-        need: Need,
-    ) -> Result<(), SealError> {
+    fn install_for(&self, root: &SecretBytes, kinds: &[Kind], need: Need) -> Result<(), SealError> {
         let mut targets = Vec::new();
         for kind in kinds {
             let mut target = Target::of_kind(*kind, &self.sources)?;

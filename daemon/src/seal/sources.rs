@@ -133,7 +133,9 @@ impl Sources {
             )));
         };
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Err(SealError::Unfit(format!("\"{name}\" is no name of a credential")));
+            return Err(SealError::Unfit(format!(
+                "\"{name}\" is no name of a credential"
+            )));
         }
         // The manager guards this directory; the modes of its files show the masks of access lists.
         let path = directory.join(name);
@@ -156,7 +158,9 @@ impl Sources {
             secret.truncate(without_line_end(secret.expose()).len());
             return Ok(secret);
         }
-        if self.may_ask && let Some(mut terminal) = ask::Terminal::open() {
+        if self.may_ask
+            && let Some(mut terminal) = ask::Terminal::open()
+        {
             return terminal.ask_twice();
         }
         Err(SealError::Absent(

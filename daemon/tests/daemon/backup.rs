@@ -6,10 +6,10 @@ use std::process::{Child, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use strongroom::vault::{MaterialChange, ObjectChange, PinCost, Realm, User, Vault};
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Token};
 use strongroom_wire::codec::List;
 use strongroom_wire::secret::Secret;
-use strongroom::vault::{MaterialChange, ObjectChange, PinCost, Realm, User, Vault};
 use strongroomd::backup::{IdentitySource, Prepared, Target, prepare};
 use strongroomd::command_line::Arguments;
 use strongroomd::config::{Configuration, Environment};
@@ -99,7 +99,10 @@ fn backup_for(running: &Running, key: &Path) -> Vec<u8> {
     let mut admin = running.admin();
     let recipients = List::new(vec![key.as_str()]).unwrap();
     let begun = admin.administer(&AdminRequest::Backup { recipients });
-    assert!(matches!(begun, AdminAnswer::BackupBegun { .. }), "{begun:?}");
+    assert!(
+        matches!(begun, AdminAnswer::BackupBegun { .. }),
+        "{begun:?}"
+    );
     let mut file = Vec::new();
     loop {
         let payload = admin.receive().expect("a part");
@@ -117,7 +120,11 @@ fn backup_for(running: &Running, key: &Path) -> Vec<u8> {
 fn restore(home: &Path, file: &Path, flags: &[&str], key: &Path) -> Output {
     let _ = fs::create_dir(home);
     let mut command = program(home);
-    command.arg("--restore").arg(file).arg("--identity").arg(key);
+    command
+        .arg("--restore")
+        .arg(file)
+        .arg("--identity")
+        .arg(key);
     command.args(flags).stdin(Stdio::null()).output().unwrap()
 }
 
@@ -167,12 +174,17 @@ fn a_backup_restores_into_an_empty_home() {
     let restored = Running::start(&other);
     assert_eq!(shown(&tokens(&restored)), before);
     assert_eq!(before.len(), 2);
-    let AdminAnswer::Lines(lines) = restored.admin().administer(&AdminRequest::AuditTail { lines: 9 })
+    let AdminAnswer::Lines(lines) = restored
+        .admin()
+        .administer(&AdminRequest::AuditTail { lines: 9 })
     else {
         panic!("no lines");
     };
     let id = text.split(' ').nth(1).unwrap().trim_end_matches(',');
-    let line = lines.items().iter().find(|line| line.contains("\"restore\""));
+    let line = lines
+        .items()
+        .iter()
+        .find(|line| line.contains("\"restore\""));
     assert!(line.expect("the restore is in the journal").contains(id));
 }
 
@@ -181,7 +193,9 @@ fn a_backup_is_in_the_journal_with_its_id() {
     let origin = Origin::new();
     let running = Running::start(&origin.home());
     let file = fs::read(origin.backup_of(&running, "backup")).unwrap();
-    let AdminAnswer::Lines(lines) = running.admin().administer(&AdminRequest::AuditTail { lines: 9 })
+    let AdminAnswer::Lines(lines) = running
+        .admin()
+        .administer(&AdminRequest::AuditTail { lines: 9 })
     else {
         panic!("no lines");
     };
@@ -206,7 +220,12 @@ fn nothing_is_restored_over_a_store_unless_told() {
     // Back to the moment of the backup; the store that was there stays under another name.
     make_token(&Running::start(&home), "third");
     let late = fs::read(home.join("store.redb")).unwrap();
-    said(&restore(&home, &file, &["--replace-store"], &origin.path("key")));
+    said(&restore(
+        &home,
+        &file,
+        &["--replace-store"],
+        &origin.path("key"),
+    ));
     assert_eq!(origin.tokens().len(), 2);
     let kept = files(&home)
         .into_iter()
@@ -225,7 +244,12 @@ fn nothing_is_restored_over_a_store_unless_told() {
     let other = origin.path("other");
     fs::create_dir(&other).unwrap();
     make_token(&Running::start(&other), "elsewhere");
-    said(&restore(&other, &file, &["--replace-store"], &origin.path("key")));
+    said(&restore(
+        &other,
+        &file,
+        &["--replace-store"],
+        &origin.path("key"),
+    ));
     assert_eq!(tokens(&Running::start(&other)).len(), 2);
 }
 
@@ -234,7 +258,12 @@ fn a_running_daemon_is_not_restored_under() {
     let origin = Origin::new();
     let running = Running::start(&origin.home());
     let file = origin.backup_of(&running, "backup");
-    let output = restore(&origin.home(), &file, &["--replace-store"], &origin.path("key"));
+    let output = restore(
+        &origin.home(),
+        &file,
+        &["--replace-store"],
+        &origin.path("key"),
+    );
     let refused = refusal(&output);
     assert!(refused.contains("strongroom stop"), "{refused}");
     assert_eq!(tokens(&running).len(), 2);
@@ -250,7 +279,11 @@ fn what_was_touched_is_refused_and_writes_nothing() {
         let path = origin.path(name);
         fs::write(&path, content).unwrap();
         let refused = refusal(&restore(&other, &path, &[], &key));
-        assert!(files(&other).is_empty(), "{name}: {:?}", files(&other).len());
+        assert!(
+            files(&other).is_empty(),
+            "{name}: {:?}",
+            files(&other).len()
+        );
         refused
     };
     let mut flipped = file.clone();
@@ -263,7 +296,13 @@ fn what_was_touched_is_refused_and_writes_nothing() {
     header[60] ^= 1;
     refused("header", &header);
 
-    said(&program(&origin.home()).arg("--backup-keygen").arg(origin.path("foreign")).output().unwrap());
+    said(
+        &program(&origin.home())
+            .arg("--backup-keygen")
+            .arg(origin.path("foreign"))
+            .output()
+            .unwrap(),
+    );
     let whole = origin.path("backup");
     let foreign = refusal(&restore(&other, &whole, &[], &origin.path("foreign")));
     assert!(foreign.contains("was not made for the key"), "{foreign}");
@@ -292,13 +331,28 @@ fn shares_restore_and_one_too_few_do_not() {
         let home = origin.path(name);
         let _ = fs::create_dir(&home);
         let mut command = program(&home);
-        command.arg("--restore").arg(&file).arg("--shares-file").arg(path);
+        command
+            .arg("--restore")
+            .arg(&file)
+            .arg("--shares-file")
+            .arg(path);
         (command.output().unwrap(), home)
     };
     // Every three of five.
-    for (number, left_out) in [(0, 1), (0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4), (2, 3), (2, 4), (3, 4)]
-        .into_iter()
-        .enumerate()
+    for (number, left_out) in [
+        (0, 1),
+        (0, 2),
+        (0, 3),
+        (0, 4),
+        (1, 2),
+        (1, 3),
+        (1, 4),
+        (2, 3),
+        (2, 4),
+        (3, 4),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let some: Vec<&str> = (0..5)
             .filter(|share| *share != left_out.0 && *share != left_out.1)
@@ -307,7 +361,10 @@ fn shares_restore_and_one_too_few_do_not() {
         let (output, home) = with(&format!("home{number}"), &some);
         said(&output);
         if number == 0 {
-            assert_eq!(shown(&tokens(&Running::start(&home))), shown(&origin.tokens()));
+            assert_eq!(
+                shown(&tokens(&Running::start(&home))),
+                shown(&origin.tokens())
+            );
         }
     }
     let (output, home) = with("few", &shares[..2]);
@@ -316,8 +373,19 @@ fn shares_restore_and_one_too_few_do_not() {
     let mistyped = shares[2].replace("strongroom-share-1 ", "strongroom-share-1 0");
     let (output, _) = with("mistyped", &[shares[0], shares[1], &mistyped]);
     assert!(refusal(&output).contains("share 3 of the file"));
-    let elsewhere = said(&program(&origin.home()).arg("--backup-keygen").arg(origin.path("k2")).args(["--backup-shares", "2/2"]).output().unwrap());
-    let foreign = elsewhere.lines().map(str::trim).find(|line| line.starts_with("strongroom-share-1")).unwrap();
+    let elsewhere = said(
+        &program(&origin.home())
+            .arg("--backup-keygen")
+            .arg(origin.path("k2"))
+            .args(["--backup-shares", "2/2"])
+            .output()
+            .unwrap(),
+    );
+    let foreign = elsewhere
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("strongroom-share-1"))
+        .unwrap();
     let (output, _) = with("foreign", &[shares[0], shares[1], foreign]);
     assert!(refusal(&output).contains("belongs to another secret"));
 }
@@ -338,7 +406,12 @@ fn a_private_half_with_a_passphrase_opens_with_it_alone() {
     assert!(refusal(&with("one", &wrong)).contains("passphrase of the private key is wrong"));
     said(&with("one", &right));
     assert_eq!(tokens(&Running::start(&origin.path("one"))).len(), 2);
-    let nobody = refusal(&restore(&origin.path("two"), &file, &[], &origin.path("key")));
+    let nobody = refusal(&restore(
+        &origin.path("two"),
+        &file,
+        &[],
+        &origin.path("key"),
+    ));
     assert!(nobody.contains("--identity-passphrase-file"), "{nobody}");
 }
 
@@ -356,9 +429,15 @@ fn a_check_says_what_it_checked() {
     assert!(without.contains("undamaged") && without.contains("not checked: whether it opens"));
     let with = said(&verify(&file, &["--identity", key.to_str().unwrap()]));
     assert!(with.contains("whole: every chunk") && with.contains("token \"first\""));
-    let json = said(&verify(&file, &["--json", "--identity", key.to_str().unwrap()]));
+    let json = said(&verify(
+        &file,
+        &["--json", "--identity", key.to_str().unwrap()],
+    ));
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
-    assert_eq!((&json["opened"], &json["tokens"][1]["label"]), (&true.into(), &"second".into()));
+    assert_eq!(
+        (&json["opened"], &json["tokens"][1]["label"]),
+        (&true.into(), &"second".into())
+    );
     let mut damaged = fs::read(&file).unwrap();
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
@@ -379,10 +458,22 @@ fn no_secret_shows_in_a_backup() {
         .map(|byte| u8::from_str_radix(&digits[2 * byte..2 * byte + 2], 16).unwrap())
         .collect();
     let shows = |needle: &[u8]| file.windows(needle.len()).any(|place| place == needle);
-    for needle in [digits.as_bytes(), &bytes, SO_PIN.as_bytes(), USER_PIN.as_bytes(), b"first", b"second"] {
+    for needle in [
+        digits.as_bytes(),
+        &bytes,
+        SO_PIN.as_bytes(),
+        USER_PIN.as_bytes(),
+        b"first",
+        b"second",
+    ] {
         assert!(!shows(needle), "{}", String::from_utf8_lossy(needle));
     }
-    let text = said(&restore(&origin.path("other"), &origin.path("backup"), &[], &origin.path("key")));
+    let text = said(&restore(
+        &origin.path("other"),
+        &origin.path("backup"),
+        &[],
+        &origin.path("key"),
+    ));
     assert!(!text.contains(digits) && !text.contains(USER_PIN));
 }
 
@@ -417,9 +508,17 @@ fn a_crash_between_the_steps_leaves_the_old_or_the_new() {
         fs::create_dir(&empty).unwrap();
         steps(&empty, &file, &origin.path("key"), false, count);
         let found = shown(&tokens(&Running::start(&empty)));
-        let expected = if count < 2 { Vec::new() } else { restored.clone() };
+        let expected = if count < 2 {
+            Vec::new()
+        } else {
+            restored.clone()
+        };
         assert_eq!(found, expected, "{count} steps into an empty home");
-        assert!(!files(&empty).iter().any(|(name, _)| name.contains(".restor")));
+        assert!(
+            !files(&empty)
+                .iter()
+                .any(|(name, _)| name.contains(".restor"))
+        );
 
         let full = origin.path(&format!("full{count}"));
         fs::create_dir(&full).unwrap();
@@ -429,9 +528,15 @@ fn a_crash_between_the_steps_leaves_the_old_or_the_new() {
         let found = shown(&tokens(&Running::start(&full)));
         let expected = if count < 2 { &old } else { &restored };
         assert_eq!(&found, expected, "{count} steps over a store");
-        let kept = files(&full).iter().any(|(name, _)| name.contains(".before-restore-"));
+        let kept = files(&full)
+            .iter()
+            .any(|(name, _)| name.contains(".before-restore-"));
         assert_eq!(kept, count >= 2);
-        assert!(!files(&full).iter().any(|(name, _)| name.contains(".restor")));
+        assert!(
+            !files(&full)
+                .iter()
+                .any(|(name, _)| name.contains(".restor"))
+        );
     }
 }
 
@@ -446,14 +551,25 @@ fn a_killed_restore_leaves_the_old_or_the_new() {
         let home = origin.path(&format!("killed{round}"));
         fs::create_dir(&home).unwrap();
         let mut command = program(&home);
-        command.arg("--restore").arg(&file).arg("--identity").arg(origin.path("key"));
-        let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        command
+            .arg("--restore")
+            .arg(&file)
+            .arg("--identity")
+            .arg(origin.path("key"));
+        let mut child: Child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         // From before its first step to after its last one.
         std::thread::sleep(Duration::from_millis(round * 3));
         let _ = child.kill();
         child.wait().unwrap();
         let found = shown(&tokens(&Running::start(&home)));
-        assert!(found.is_empty() || found == restored, "round {round}: {found:?}");
+        assert!(
+            found.is_empty() || found == restored,
+            "round {round}: {found:?}"
+        );
         seen[usize::from(!found.is_empty())] += 1;
     }
     println!("nothing {} times, the whole {} times", seen[0], seen[1]);
@@ -470,15 +586,26 @@ fn the_configuration_can_say_whom_backups_are_made_for() {
         format!("[backup]\nrecipients = [\"{line}\"]\n"),
     )
     .unwrap();
-    said(&program(&origin.home()).arg("--backup-keygen").arg(origin.path("other")).output().unwrap());
+    said(
+        &program(&origin.home())
+            .arg("--backup-keygen")
+            .arg(origin.path("other"))
+            .output()
+            .unwrap(),
+    );
     let running = Running::start(&origin.home());
     let ask = |keys: Vec<&str>| {
         let recipients = List::new(keys).unwrap();
-        running.admin().administer(&AdminRequest::Backup { recipients })
+        running
+            .admin()
+            .administer(&AdminRequest::Backup { recipients })
     };
     for keys in [Vec::new(), vec![key.as_str()]] {
         let answer = ask(keys);
-        assert!(matches!(answer, AdminAnswer::BackupBegun { .. }), "{answer:?}");
+        assert!(
+            matches!(answer, AdminAnswer::BackupBegun { .. }),
+            "{answer:?}"
+        );
     }
     let other = fs::read_to_string(origin.path("other.pub")).unwrap();
     for keys in [vec![other.as_str()], vec![key.as_str(), other.as_str()]] {
@@ -503,16 +630,25 @@ fn a_client_that_goes_away_ends_its_backup() {
     let mut second = running.admin();
     let recipients = List::new(vec!["strongroom-backup-public-1 nonsense"]).unwrap();
     let refused = second.administer(&AdminRequest::Backup { recipients });
-    assert!(matches!(refused, AdminAnswer::Refused { .. }), "{refused:?}");
+    assert!(
+        matches!(refused, AdminAnswer::Refused { .. }),
+        "{refused:?}"
+    );
     let recipients = List::new(Vec::new()).unwrap();
     let refused = second.administer(&AdminRequest::Backup { recipients });
-    assert!(matches!(refused, AdminAnswer::Refused { .. }), "{refused:?}");
+    assert!(
+        matches!(refused, AdminAnswer::Refused { .. }),
+        "{refused:?}"
+    );
 }
 
 /// Most memory that a process ever had, in KiB.
 fn peak_of(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
@@ -558,7 +694,10 @@ fn a_hundred_thousand_objects_in_bounded_memory() {
     println!("daemon: {before} KiB before, {after} KiB at most, for a backup of {length} KiB");
     assert!(length > 30_000, "{length} KiB");
     // The cache of the store has 16 MiB.
-    assert!(after < before + 24 * 1024, "{before} KiB before, {after} KiB at most");
+    assert!(
+        after < before + 24 * 1024,
+        "{before} KiB before, {after} KiB at most"
+    );
     drop(running);
 
     let other = origin.path("other");

@@ -36,7 +36,11 @@ fn back_up(hsm: &Hsm) -> (PathBuf, PathBuf) {
         hsm,
         &["backup", shown(&file), "--to", shown(&public)],
     ));
-    assert!(made.said.contains("read back from the disk"), "{}", made.said);
+    assert!(
+        made.said.contains("read back from the disk"),
+        "{}",
+        made.said
+    );
     (key, file)
 }
 
@@ -144,7 +148,12 @@ fn what_was_backed_up_is_all_there_on_another_installation() {
     let before = objects(&session);
     let data = pattern(9, 32);
     let sealed = session
-        .run(Way::Encrypt, CKM_AES_ECB, labelled(&session, CKO_SECRET_KEY, "secret"), &data)
+        .run(
+            Way::Encrypt,
+            CKM_AES_ECB,
+            labelled(&session, CKO_SECRET_KEY, "secret"),
+            &data,
+        )
         .unwrap();
     let at_second = Session::open_rw(&place.module, second).unwrap();
     at_second.login(CKU_USER, "no pin of anybody").unwrap_err();
@@ -165,7 +174,9 @@ fn what_was_backed_up_is_all_there_on_another_installation() {
     assert_eq!(objects(&restored), before);
     let secret = labelled(&restored, CKO_SECRET_KEY, "secret");
     assert_eq!(
-        restored.run(Way::Decrypt, CKM_AES_ECB, secret, &sealed).unwrap(),
+        restored
+            .run(Way::Decrypt, CKM_AES_ECB, secret, &sealed)
+            .unwrap(),
         data
     );
     let private = labelled(&restored, CKO_PRIVATE_KEY, "pair");
@@ -178,7 +189,6 @@ fn what_was_backed_up_is_all_there_on_another_installation() {
         .verify(CKM_ECDSA_SHA256, public, &data, &signature)
         .unwrap();
     restored.login(CKU_USER, "wrong").unwrap_err();
-    drop(restored);
     module.finalize().unwrap();
 }
 
@@ -247,7 +257,6 @@ fn a_backup_under_load_is_of_one_moment() {
             let value = session.attribute(object, CKA_VALUE).unwrap();
             assert_eq!(value, pattern(number, 900), "{label}");
         }
-        drop(session);
         module.finalize().unwrap();
     }
 }
@@ -273,7 +282,13 @@ fn a_backup_to_shares_opens_with_any_of_them_that_are_enough() {
     let verify = |some: &[&str]| {
         let path = place.hsm.home.join("shares");
         std::fs::write(&path, some.join("\n")).unwrap();
-        let arguments = ["backup", "verify", shown(&file), "--shares-file", shown(&path)];
+        let arguments = [
+            "backup",
+            "verify",
+            shown(&file),
+            "--shares-file",
+            shown(&path),
+        ];
         run(&mut strongroom(&place.hsm, &arguments), b"")
     };
     for left_out in 0..3 {
@@ -301,7 +316,11 @@ fn the_command_replaces_nothing_and_leaves_no_half() {
     let public = place.hsm.home.join("backup-key.pub");
     let again = ["backup", shown(&file), "--to", shown(&public)];
     let ran = run(&mut strongroom(&place.hsm, &again), b"");
-    assert!(!ran.good && ran.said.contains("replaces nothing"), "{}", ran.said);
+    assert!(
+        !ran.good && ran.said.contains("replaces nothing"),
+        "{}",
+        ran.said
+    );
     assert_eq!(std::fs::read(&file).unwrap(), before);
 
     let other = place.hsm.home.join("other");
@@ -309,11 +328,19 @@ fn the_command_replaces_nothing_and_leaves_no_half() {
     std::fs::write(&wrong, "strongroom-backup-public-1 0123\n").unwrap();
     let arguments = ["backup", shown(&other), "--to", shown(&wrong)];
     let ran = run(&mut strongroom(&place.hsm, &arguments), b"");
-    assert!(!ran.good && ran.said.contains("no key for backups"), "{}", ran.said);
+    assert!(
+        !ran.good && ran.said.contains("no key for backups"),
+        "{}",
+        ran.said
+    );
     place.hsm.stop_daemon();
     let arguments = ["backup", shown(&other), "--to", shown(&public)];
     let ran = run(&mut strongroom(&place.hsm, &arguments), b"");
-    assert!(!ran.good && ran.said.contains("cannot reach the daemon"), "{}", ran.said);
+    assert!(
+        !ran.good && ran.said.contains("cannot reach the daemon"),
+        "{}",
+        ran.said
+    );
     for name in ["other", "other.part", "backup.part"] {
         assert!(!place.hsm.home.join(name).exists(), "{name}");
     }

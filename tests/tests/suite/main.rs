@@ -21,6 +21,7 @@
 
 mod abi;
 mod backup;
+mod bounds;
 mod cryptoki;
 mod keys;
 mod mechanisms;

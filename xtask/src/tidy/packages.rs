@@ -33,10 +33,7 @@ const LAWS: &[(&str, &[&str])] = &[
         "pkcs11-module/Cargo.toml",
         &["strongroom-wire", "strongroom-ring", "strongroom-crypto"],
     ),
-    (
-        "cli/Cargo.toml",
-        &["strongroom-wire", "strongroom-crypto"],
-    ),
+    ("cli/Cargo.toml", &["strongroom-wire", "strongroom-crypto"]),
     (
         "daemon/Cargo.toml",
         &[
