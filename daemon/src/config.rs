@@ -101,6 +101,8 @@ pub struct Configuration {
     pub seal: Seal,
     /// What is recorded.
     pub audit_level: audit::Level,
+    /// The public keys that backups are made for, and for no others; none leaves it to whoever asks.
+    pub backup_recipients: Vec<String>,
     /// Locked memory in bytes; none lets the daemon choose.
     pub memory_bytes: Option<usize>,
     /// Whether memory must be locked.
@@ -248,6 +250,7 @@ impl Configuration {
             seal: combined.seal(&store, environment.value("CREDENTIALS_DIRECTORY"))?,
             store,
             audit_level: combined.audit_level()?,
+            backup_recipients: settings.backup.recipients.clone(),
             memory_bytes: arguments.memory_bytes.or(settings.memory.bytes),
             locking: combined.locking(),
             log_level: combined.log_level()?,

@@ -113,6 +113,7 @@ impl Daemon {
         // What needs a restart keeps its old value here too, so that the status tells the truth.
         let next = Configuration {
             audit_level: new.audit_level,
+            backup_recipients: new.backup_recipients,
             log_level: new.log_level,
             limits: new.limits,
             bounds: new.bounds,

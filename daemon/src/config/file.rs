@@ -39,6 +39,8 @@ pub struct Settings {
     pub seal: SealSection,
     /// `[audit]`
     pub audit: AuditSection,
+    /// `[backup]`
+    pub backup: BackupSection,
     /// `[memory]`
     pub memory: MemorySection,
     /// `[jail]`
@@ -81,6 +83,14 @@ pub struct AuditSection {
     pub path: Option<PathBuf>,
     /// What is recorded.
     pub level: Option<String>,
+}
+
+/// `[backup]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupSection {
+    /// The lines of the public keys that backups are made for, and for no others.
+    pub recipients: Vec<String>,
 }
 
 /// `[memory]`

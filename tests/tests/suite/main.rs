@@ -20,6 +20,7 @@
 )]
 
 mod abi;
+mod backup;
 mod bounds;
 mod cryptoki;
 mod keys;
