@@ -154,7 +154,8 @@ impl Paces {
             .checked_div(limits.wrong_pins_per_minute_max)
             .unwrap_or(MINUTE);
         let count = |pace: &Pace| {
-            pace.wrong.full_at.saturating_sub(now).as_millis() / each.as_millis().max(1)
+            let ahead = pace.wrong.full_at.saturating_sub(now).as_millis();
+            ahead.div_ceil(each.as_millis().max(1))
         };
         u64::try_from(users.values().map(count).max().unwrap_or(0)).unwrap_or(u64::MAX)
     }

@@ -374,7 +374,7 @@ fn one_who_hammers_at_logins_slows_himself() {
     std::fs::write(place.hsm.home.join("strongroom.toml"), limits).unwrap();
     after_a_kill(&mut place);
     // PINs that cost what they cost, at a token of the greedy one's own, that nobody has opened.
-    place.module.make_token("greedy");
+    let _slot = place.module.make_token("greedy");
     after_a_kill(&mut place);
     let slot = place.module.slot_labelled("greedy").unwrap();
     let (alone, beside, rounds) = beside_greed(&place, |session, number| {
