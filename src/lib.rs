@@ -20,6 +20,7 @@
 pub mod application;
 pub mod attribute;
 pub mod audit;
+pub mod backup;
 pub mod calendar;
 pub mod chapter;
 pub mod error;

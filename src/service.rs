@@ -6,6 +6,7 @@
 
 mod admin;
 mod answer;
+mod backup;
 mod dispatch;
 mod event;
 mod idle;
@@ -14,12 +15,19 @@ mod model;
 #[cfg(test)]
 mod model_test;
 mod numbers;
+mod opening;
 mod pins;
 mod rehearsing;
 #[cfg(test)]
 pub(crate) mod rig;
 #[cfg(test)]
+mod rollback_tests;
+mod sealed;
+#[cfg(test)]
 mod tests;
+pub mod verify;
+
+pub use self::opening::{OlderStore, StartError};
 mod usage;
 
 use std::collections::BTreeMap;
@@ -34,7 +42,7 @@ use strongroom_wire::request::{Request, SessionHandle, SlotId};
 use strongroom_wire::response::SlotEntry;
 
 use crate::application::Application;
-use crate::audit::{Audit, Level, Principal, Recorded};
+use crate::audit::{Audit, Freshness, Level, Principal, Recorded};
 use crate::calendar::Moment;
 use crate::chapter::{Desk, Reply, sessions, slots};
 use crate::error::{Error, Result};
@@ -45,7 +53,10 @@ use crate::pace::Paces;
 use crate::ports::{Changes, Clock, Journal, Store, StoreError};
 use crate::sink::Locked;
 use crate::token::Token;
-use crate::vault::{PinCost, Vault, VaultError};
+use crate::vault::{PinCost, Vault};
+
+pub use self::backup::{BackupEnd, wanted_backup};
+pub use self::sealed::SealedDesk;
 
 pub use answer::Answered;
 pub use numbers::Numbers;
@@ -77,29 +88,6 @@ pub struct Settings {
     /// Version of the daemon: major, minor, patch.
     pub daemon_version: [u8; 3],
 }
-
-/// Why the service did not open.
-#[derive(Debug)]
-pub enum StartError {
-    /// The store cannot be opened.
-    Vault(VaultError),
-    /// The journal cannot be continued.
-    Journal(StoreError),
-    /// There is no randomness.
-    Random,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Vault(error) => write!(out, "the store was not opened: {error}"),
-            Self::Journal(error) => write!(out, "the audit journal cannot be continued: {error}"),
-            Self::Random => write!(out, "the random generator does not work"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
 
 /// A message that is none, or one whose answer could not be recorded: the connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,6 +133,7 @@ pub struct Service {
     settings: RwLock<Arc<Settings>>,
     numbers: Numbers,
     requests: AtomicU64,
+    freshness: Freshness,
     /// Most sessions that were ever open.
     sessions_peak: AtomicUsize,
 }
@@ -159,11 +148,24 @@ impl Service {
     /// Opens the vault with the root key and loads what may be seen without a PIN.
     ///
     /// # Errors
-    /// [`StartError`]: the wrong key, a damaged store, a journal that cannot be continued.
+    /// [`StartError`]: the wrong key, a damaged store or one older than its journal, a journal that cannot be continued.
     pub fn open(
         ports: Ports,
         root_key: SecretBytes,
         settings: Settings,
+    ) -> std::result::Result<Self, StartError> {
+        Self::open_with(ports, root_key, settings, OlderStore::Refuse)
+    }
+
+    /// As [`Service::open`]; says what becomes of an older store.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open_with(
+        ports: Ports,
+        root_key: SecretBytes,
+        settings: Settings,
+        older: OlderStore,
     ) -> std::result::Result<Self, StartError> {
         let vault = Vault::open(ports.store.clone(), root_key, settings.pin_cost)
             .map_err(StartError::Vault)?;
@@ -180,8 +182,10 @@ impl Service {
             ports.journal.clone(),
             ports.clock.clone(),
             settings.audit_level,
+            vault.generation().clone(),
         )
         .map_err(StartError::Journal)?;
+        let freshness = opening::accepted(&vault, &audit, older)?;
         Ok(Self {
             vault,
             tokens: RwLock::new(tokens),
@@ -193,8 +197,15 @@ impl Service {
             settings: RwLock::new(Arc::new(settings)),
             numbers: Numbers::new().map_err(|_| StartError::Random)?,
             requests: AtomicU64::new(0),
+            freshness,
             sessions_peak: AtomicUsize::new(0),
         })
+    }
+
+    /// What the journal said of the store when it was opened.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
     }
 
     /// Takes new settings: bounds and what is recorded. The cost of PINs holds for those set from now on.
@@ -204,11 +215,17 @@ impl Service {
     pub fn apply(&self, settings: Settings) -> std::result::Result<(), StoreError> {
         let mut audit = self.audit.write();
         if audit.level() != settings.audit_level {
-            *audit = Audit::open(
+            let other = Audit::open(
                 self.ports.journal.clone(),
                 self.ports.clock.clone(),
                 settings.audit_level,
+                self.vault.generation().clone(),
             )?;
+            // It was not compared while nothing was recorded.
+            if let Freshness::Older(older) = other.freshness()? {
+                return Err(StoreError::Failed(StartError::Older(older).to_string()));
+            }
+            *audit = other;
         }
         for token in self.tokens.read().values() {
             token.bound_open_keys(&settings.limits);
@@ -216,6 +233,11 @@ impl Service {
         *self.settings.write() = Arc::new(settings);
         self.ports.changes.count();
         Ok(())
+    }
+
+    /// Lets the daemon see the root key, to seal it anew.
+    pub fn with_root_key<T>(&self, see: impl FnOnce(&SecretBytes) -> T) -> T {
+        see(self.vault.root_key())
     }
 
     /// How much there is.

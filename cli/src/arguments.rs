@@ -12,6 +12,10 @@ use strongroom_wire::rehearsal::{Failure, Latency, Throttle};
 
 use crate::output::Format;
 
+mod backup;
+
+pub use backup::{BackupArguments, BackupCommand, KeyArguments, RestoreArguments};
+
 /// Administers Strongroom, an HSM in software. Asks the daemon, strongroomd, on its administration socket.
 #[derive(Clone, Debug, Parser)]
 #[command(
@@ -78,6 +82,8 @@ pub enum Command {
     /// Read and check the audit journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Check every record of the store, and the journal; lists all that is wrong (strongroomd --verify does it while no daemon runs)
+    Verify,
     /// Check the installation and say how to mend it
     Doctor(DoctorArguments),
     /// Measure what an application pays, through the installed PKCS#11 module
@@ -85,6 +91,10 @@ pub enum Command {
     /// What `bench` runs in a process of its own for each module
     #[command(hide = true)]
     Measure(MeasureArguments),
+    /// Back up the whole store while the daemon serves, into one file that only the holder of a private key opens
+    Backup(BackupArguments),
+    /// Restore a backup into an installation whose daemon does not run
+    Restore(RestoreArguments),
     /// Let a token imitate hardware, so that applications meet latency, failures and removal in a test
     Rehearse(RehearseArguments),
     /// Let the daemon read its configuration again

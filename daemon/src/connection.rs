@@ -21,10 +21,12 @@ use strongroom_ring::{ServerEnd, Waited};
 use strongroom_wire::frame::Door;
 
 use crate::admin;
+use crate::backup::{self, Asker};
 use crate::config::Bounds;
 use crate::connections::Admitted;
 use crate::daemon::Daemon;
 use crate::frames::{End, Incoming, KEPT_BYTES_MAX, Outgoing, Patience, Terms};
+use crate::listener::Host;
 use crate::system;
 use crate::turns::Place;
 
@@ -262,6 +264,15 @@ fn administer(
     loop {
         let payload_bytes = incoming.receive(socket, patience, &|| admitted.stopping())?;
         patience = Patience::Endless;
+        let asker = Asker {
+            daemon,
+            admitted,
+            principal,
+        };
+        if backup::served(&asker, incoming.payload(payload_bytes), &mut outgoing)? {
+            incoming.consume(payload_bytes)?;
+            continue;
+        }
         let answer = outgoing.begin()?;
         let next = admin::answer(daemon, principal, incoming.payload(payload_bytes), answer)
             .map_err(refused)?;
@@ -279,7 +290,8 @@ fn refused(_: Malformed) -> End {
     End::Refused
 }
 
-fn terms(bounds: &Bounds) -> Terms {
+/// The terms of a connection before anything is known of it.
+pub(crate) fn terms(bounds: &Bounds) -> Terms {
     Terms {
         place: None,
         payload_bytes_max: bounds.frame_bytes_max,

@@ -13,6 +13,7 @@
 //! Rotation is not supported yet: the chain runs through one file. Moving the file away while the daemon runs leaves the daemon
 //! writing into the moved file; stop it first. Cutting it while the daemon runs loses lines, as the chain then shows, and nothing else.
 
+mod frozen;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use strongroom::ports::{Journal, StoreError};
+
+pub use frozen::FrozenJournal;
 
 use crate::store::io_failure;
 use crate::system::{Length, reserve};

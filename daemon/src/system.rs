@@ -2,9 +2,16 @@
 //!
 //! What lives here: every `unsafe` block of the daemon, each behind a safe function of a few lines.
 //! What must never live here: a decision. What to call, and what follows from an error, is up to the caller.
-//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`).
+//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`); the jail (`landlock`, `privileges`, `seccomp`,
+//! `split`); the seal (`terminal`).
 
+mod connect;
+mod landlock;
 mod mapping;
+mod privileges;
+mod seccomp;
+mod split;
+mod terminal;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -13,7 +20,16 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+pub use connect::connect_within;
+pub use landlock::{Handled, Rules, landlock_version, right};
 pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
+pub use privileges::{
+    Capabilities, User, become_user, capabilities, forbid_unused_resources, keep_capabilities,
+    lift_memory_lock_limit, set_groups, user,
+};
+pub use seccomp::{Instruction, Reach, install_filter};
+pub use split::{end_now, split_off};
+pub use terminal::{SilentTerminal, duplicate};
 
 fn outcome(result: c_int) -> io::Result<c_int> {
     if result < 0 {
@@ -99,6 +115,13 @@ pub fn scrub_environment() {
 pub fn effective_user() -> u32 {
     // SAFETY: geteuid reads one number and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// The group of this process.
+#[must_use]
+pub fn effective_group() -> u32 {
+    // SAFETY: getegid reads one number and cannot fail.
+    unsafe { libc::getegid() }
 }
 
 /// The number of a group.

@@ -16,7 +16,7 @@ use strongroom_wire::rehearsal::Act;
 use super::{Malformed, Service};
 use crate::attribute::reveal::{Revealed, reveal};
 use crate::attribute::{Value, draft, table};
-use crate::audit::{self, Event, Principal};
+use crate::audit::{self, Audit, Event, Principal};
 use crate::chapter::{sessions, slots};
 use crate::error::{Error, Result};
 use crate::limits::PIN_BYTES_MAX;
@@ -36,32 +36,11 @@ impl Service {
         answered: Option<AdminAnswer>,
     ) -> std::result::Result<AdminAnswer, Malformed> {
         let answer = answered.unwrap_or_else(|| self.administrate(request));
-        let (function, management) = name(request);
+        let (_, management) = name(request);
         if management {
             self.ports.changes.count();
         }
-        let rv = if let AdminAnswer::Refused { rv, .. } = &answer {
-            *rv
-        } else {
-            Rv::OK
-        };
-        let event = Event {
-            who: principal,
-            function,
-            management,
-            slot: None,
-            session: None,
-            object: None,
-            object_id: None,
-            mechanism: None,
-            rv,
-        };
-        let recorded = self
-            .audit
-            .read()
-            .record(&event, answer)
-            .map_err(|_| Malformed)?;
-        Ok(recorded.into_inner())
+        record(&self.audit.read(), principal, request, answer)
     }
 
     fn administrate(&self, request: &AdminRequest<'_>) -> AdminAnswer {
@@ -89,10 +68,18 @@ impl Service {
                 Ok(report) => AdminAnswer::Audit(report),
                 Err(error) => refused(Rv::DEVICE_ERROR, error.to_string()),
             },
+            AdminRequest::Verify { part } => AdminAnswer::Verified(self.verify(*part)),
             AdminRequest::Rehearse { token, act } => self.rehearse(token, act),
+            AdminRequest::Unseal { .. } | AdminRequest::UnsealReset => refused(
+                Rv::FUNCTION_FAILED,
+                "the daemon is not sealed: there is nothing to unseal".to_owned(),
+            ),
             AdminRequest::Status
             | AdminRequest::Reload
             | AdminRequest::Stop
+            | AdminRequest::SealShow
+            | AdminRequest::SealRotate { .. }
+            | AdminRequest::Backup { .. }
             | AdminRequest::Limits => refused(
                 Rv::GENERAL_ERROR,
                 "the daemon answers this itself".to_owned(),
@@ -293,6 +280,34 @@ impl Service {
     }
 }
 
+/// Records an administrative answer.
+pub(super) fn record(
+    audit: &Audit,
+    principal: &Principal,
+    request: &AdminRequest<'_>,
+    answer: AdminAnswer,
+) -> std::result::Result<AdminAnswer, Malformed> {
+    let (function, management) = name(request);
+    let rv = if let AdminAnswer::Refused { rv, .. } = &answer {
+        *rv
+    } else {
+        Rv::OK
+    };
+    let event = Event {
+        who: principal,
+        function,
+        management,
+        slot: None,
+        session: None,
+        object: None,
+        object_id: None,
+        mechanism: None,
+        rv,
+    };
+    let recorded = audit.record(&event, answer).map_err(|_| Malformed)?;
+    Ok(recorded.into_inner())
+}
+
 /// Name in the audit, and whether it manages.
 const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
     match request {
@@ -306,6 +321,12 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::AuditVerify => ("admin.audit_verify", false),
         AdminRequest::Reload => ("admin.reload", true),
         AdminRequest::Stop => ("admin.stop", true),
+        AdminRequest::Unseal { .. } => ("admin.unseal", true),
+        AdminRequest::UnsealReset => ("admin.unseal_reset", true),
+        AdminRequest::SealShow => ("admin.seal_show", false),
+        AdminRequest::SealRotate { .. } => ("admin.seal_rotate", true),
+        AdminRequest::Verify { .. } => ("admin.verify", false),
+        AdminRequest::Backup { .. } => ("admin.backup", true),
         AdminRequest::Limits => ("admin.limits", false),
         AdminRequest::Rehearse { act: Act::Show, .. } => ("admin.rehearsal", false),
         AdminRequest::Rehearse { .. } => ("admin.rehearse", true),

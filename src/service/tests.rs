@@ -19,6 +19,7 @@ use crate::attribute::samples::{class_and_type, created, p256};
 use crate::attribute::table::Shape;
 use crate::chapter::AttributeReply;
 use crate::ports::Time;
+use crate::vault::VaultError;
 
 /// What must never be seen outside: it is in every secret field of every request.
 const SECRET: &[u8] = b"SECRETSECRETSECR";

@@ -12,6 +12,7 @@
 
 mod bench;
 mod flame;
+mod package;
 mod source;
 mod support;
 mod svg;
@@ -29,7 +30,9 @@ usage: cargo xtask COMMAND
   support --check   say whether SUPPORT.md is what the tables say
   bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help
   flame --case NAME [--seconds S] OUT.svg
-                    draw where the daemon and a client spend the time of one case; see flame --help";
+                    draw where the daemon and a client spend the time of one case; see flame --help
+  package [OPTION...]
+                    make the Debian package; see package --help";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +51,11 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["bench", options @ ..] => bench::run(&root, options),
+        ["package", "--help"] => {
+            println!("{}", package::USAGE);
+            Ok(())
+        }
+        ["package", options @ ..] => package::run(&root, options),
         ["flame", "--help"] => {
             println!("{}", flame::USAGE);
             Ok(())

@@ -9,7 +9,7 @@ use strongroom_wire::admin::{AdminAnswer, AdminRequest, LimitLine, Status};
 use strongroom_wire::codec::List;
 use strongroom_wire::response::ANSWER_ITEMS_MAX;
 
-use super::Bench;
+use super::{Bench, walls};
 use crate::client::{Client, unexpected};
 use crate::failure::Failure;
 use crate::output::{self, Format, Rows, duration, size};
@@ -107,6 +107,7 @@ fn text(status: &Status) -> String {
             format!("{}, with {} objects", status.tokens, status.objects),
         ),
         ("requests", status.requests.to_string()),
+        ("jail", walls::shown(&status.jail)),
         (
             "rehearsals",
             match status.rehearsing {

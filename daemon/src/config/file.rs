@@ -29,6 +29,10 @@ pub struct Settings {
     pub socket_mode: Option<String>,
     /// Group of the socket for applications.
     pub socket_group: Option<String>,
+    /// The user that root becomes.
+    pub user: Option<String>,
+    /// Whether root may let others in.
+    pub allow_root: bool,
     /// `[store]`
     pub store: StoreSection,
     /// `[seal]`
@@ -37,6 +41,8 @@ pub struct Settings {
     pub audit: AuditSection,
     /// `[memory]`
     pub memory: MemorySection,
+    /// `[jail]`
+    pub jail: JailSection,
     /// `[log]`
     pub log: LogSection,
     /// `[limits]`
@@ -59,6 +65,12 @@ pub struct SealSection {
     pub key_file: Option<PathBuf>,
     /// The file of the passphrase that the root key is derived from.
     pub passphrase_file: Option<PathBuf>,
+    /// The providers of a new store: one, or two.
+    pub providers: Option<Vec<String>>,
+    /// How many of them open it: `one` or `all`.
+    pub need: Option<String>,
+    /// The name of the service manager's credential.
+    pub credential: Option<String>,
 }
 
 /// `[audit]`
@@ -79,6 +91,14 @@ pub struct MemorySection {
     pub bytes: Option<usize>,
     /// Whether the daemon may run without locked memory.
     pub danger_unlocked: bool,
+}
+
+/// `[jail]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JailSection {
+    /// Whether the daemon runs without its jail.
+    pub danger_none: bool,
 }
 
 /// `[log]`
