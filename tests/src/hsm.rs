@@ -62,7 +62,7 @@ static HOMES: AtomicU32 = AtomicU32::new(0);
 pub struct Hsm {
     /// Its directory.
     pub home: PathBuf,
-    /// `fast`, or `normal` for tests in which the cost of a PIN matters.
+    /// `fast`, or `default` for tests in which the cost of a PIN matters.
     pub pin_cost: &'static str,
     daemon: Option<Child>,
 }

@@ -25,6 +25,7 @@ mod bounds;
 mod cryptoki;
 mod keys;
 mod mechanisms;
+mod rehearsal;
 mod robustness;
 mod scale;
 mod second;
