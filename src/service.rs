@@ -374,6 +374,9 @@ impl Service {
         request: &Request<'_>,
     ) -> std::result::Result<Recorded<(Reply, strongroom_wire::ck::Rv)>, Malformed> {
         let facts = event::Facts::of(request);
+        if facts.management {
+            self.audit.read().make_room().map_err(|_| Malformed)?;
+        }
         let object = self.named_object(application, &facts);
         let result = self.dispatch(application, request);
         let (reply, rv) = answer::outcome(result);

@@ -20,8 +20,11 @@
 )]
 
 mod abi;
+mod crash;
 mod cryptoki;
+mod faults;
 mod keys;
+mod ledger;
 mod mechanisms;
 mod robustness;
 mod scale;
