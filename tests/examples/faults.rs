@@ -9,6 +9,7 @@
     clippy::undocumented_unsafe_blocks,
     reason = "each passes on what the caller of libc has promised"
 )]
+#![allow(missing_docs, reason = "the functions of libc, with their own names")]
 #![allow(clippy::missing_safety_doc, reason = "the contracts are those of libc")]
 #![allow(
     clippy::cast_possible_truncation,
@@ -72,6 +73,15 @@ fn plan() -> Option<&'static Plan> {
     };
     PLAN.get_or_init(read).as_ref()
 }
+
+/// Read before `main`, because the daemon empties its environment.
+extern "C" fn begin() {
+    let _ = plan();
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEGIN: extern "C" fn() = begin;
 
 fn die() -> ! {
     loop {
@@ -153,7 +163,7 @@ pub unsafe extern "C" fn pwrite64(
     length: size_t,
     offset: off_t,
 ) -> ssize_t {
-    let go = |length| unsafe {
+    let go = |length: size_t| unsafe {
         libc::syscall(libc::SYS_pwrite64, descriptor, data, length, offset) as ssize_t
     };
     match fate_of(descriptor) {
@@ -168,8 +178,9 @@ pub unsafe extern "C" fn pwrite64(
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn write(descriptor: c_int, data: *const c_void, length: size_t) -> ssize_t {
-    let go =
-        |length| unsafe { libc::syscall(libc::SYS_write, descriptor, data, length) as ssize_t };
+    let go = |length: size_t| unsafe {
+        libc::syscall(libc::SYS_write, descriptor, data, length) as ssize_t
+    };
     match fate_of(descriptor) {
         Fate::Goes => go(length),
         Fate::DiesHalfWay => {

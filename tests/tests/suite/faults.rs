@@ -44,7 +44,7 @@ impl Original {
         let mut hsm = Hsm::start();
         let module = hsm.module();
         for label in ["load", "guessed"] {
-            module.make_token(label);
+            let _ = module.make_token(label);
         }
         module.finalize().unwrap();
         hsm.stop_daemon();
@@ -144,7 +144,7 @@ fn killed_at_every_step_of_the_first_start() {
         hsm.variables.clear();
         hsm.start_daemon();
         hsm.initialize(&module);
-        module.make_token("first");
+        let _ = module.make_token("first");
         verified(&hsm, &format!("step {step} of the first start"));
         module.finalize().unwrap();
     }

@@ -22,7 +22,9 @@
 mod abi;
 mod crash;
 mod cryptoki;
+mod disk_full;
 mod faults;
+mod formats;
 mod keys;
 mod ledger;
 mod mechanisms;
