@@ -1,11 +1,11 @@
 //! SIGKILL under load, round after round: what was answered is there, nothing is half there, no try of a PIN is forgotten.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
-use strongroom_tests::{Hsm, Module, Session, USER_PIN, not_on_softhsm, pattern};
+use strongroom_tests::{Hsm, Module, Rv, Session, USER_PIN, not_on_softhsm, pattern};
 
 use crate::ledger::{Ledger, Tries, check, verified, verified_at_rest};
 
@@ -54,11 +54,16 @@ impl Applications {
     }
 }
 
-fn user<'m>(module: &'m Module, label: &str) -> Session<'m> {
-    let slot = module.slot_labelled(label).expect("the token");
-    let session = Session::open_rw(module, slot).unwrap();
-    session.login(CKU_USER, USER_PIN).unwrap();
-    session
+/// A session that is logged in; an error when the daemon is gone already.
+fn user<'m>(module: &'m Module, label: &str) -> Result<Session<'m>, Rv> {
+    let session = public(module, label)?;
+    session.login(CKU_USER, USER_PIN)?;
+    Ok(session)
+}
+
+fn public<'m>(module: &'m Module, label: &str) -> Result<Session<'m>, Rv> {
+    let slot = module.slot_labelled(label).ok_or(Rv(CKR_DEVICE_ERROR))?;
+    Session::open_rw(module, slot)
 }
 
 #[test]
@@ -82,21 +87,31 @@ fn killed_under_load_again_and_again() {
     let rounds = Rounds::new();
     let mut done = 0;
     while rounds.go_on(done) {
-        let answered = AtomicU64::new(0);
+        let (answered, killed) = (AtomicU64::new(0), AtomicBool::new(false));
+        // Nobody must wait for ever for a worker that failed.
+        let patience = Instant::now();
         thread::scope(|scope| {
             for (module, ledger) in applications.makers.iter().zip(&mut ledgers) {
-                let answered = &answered;
+                let (answered, killed) = (&answered, &killed);
                 scope.spawn(move || {
-                    let session = user(module, "load");
-                    while ledger.work(&session).is_ok() {
-                        answered.fetch_add(1, Ordering::SeqCst);
+                    let mut working = || -> Result<(), Rv> {
+                        let session = user(module, "load")?;
+                        loop {
+                            ledger.work(&session)?;
+                            answered.fetch_add(1, Ordering::SeqCst);
+                        }
+                    };
+                    let error = working().expect_err("it works until an error");
+                    if !killed.load(Ordering::SeqCst) {
+                        panic!("{error:?} before the daemon was killed");
                     }
                 });
             }
             let (guesser, tries, guesses) = (&applications.guesser, &mut tries, &mut guesses);
             scope.spawn(move || {
-                let slot = guesser.slot_labelled("guessed").expect("the token");
-                let session = Session::open_rw(guesser, slot).unwrap();
+                let Ok(session) = public(guesser, "guessed") else {
+                    return;
+                };
                 for _ in 0..=done % 3 {
                     if tries.make(&session).is_err() {
                         return;
@@ -108,8 +123,12 @@ fn killed_under_load_again_and_again() {
             let chance = pattern(done, 2);
             while answered.load(Ordering::SeqCst) < 1 + u64::from(chance[0] % 4) {
                 thread::yield_now();
+                if patience.elapsed() > Duration::from_mins(1) {
+                    break;
+                }
             }
             thread::sleep(Duration::from_micros(u64::from(chance[1]) * 40));
+            killed.store(true, Ordering::SeqCst);
             let pid = hsm.daemon_pid().expect("a daemon");
             // SAFETY: the daemon is our own child and not yet waited for.
             unsafe { libc::kill(pid as i32, libc::SIGKILL) };
@@ -122,7 +141,7 @@ fn killed_under_load_again_and_again() {
         }
         hsm.start_daemon();
         applications.begin(&hsm);
-        let session = user(&applications.makers[0], "load");
+        let session = user(&applications.makers[0], "load").unwrap();
         let [one, two] = &mut ledgers;
         check(&session, &mut [one, two], &when);
         session.logout().unwrap();
@@ -136,6 +155,10 @@ fn killed_under_load_again_and_again() {
             verified(&hsm, &when);
         }
         done += 1;
+        if done.is_multiple_of(100) {
+            let [one, two] = &ledgers;
+            println!("{done} kills, {} answers", one.answers + two.answers);
+        }
     }
     verified(&hsm, "at the end");
     applications.end();
