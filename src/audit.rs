@@ -124,7 +124,7 @@ pub struct Event<'e> {
     pub session: Option<u64>,
     /// On which object: its handle.
     pub object: Option<u64>,
-    /// Its `CKA_UNIQUE_ID`.
+    /// Its `CKA_UNIQUE_ID`; of a backup or a restore, the id that stands in the header of the file.
     pub object_id: Option<&'e str>,
     /// By which mechanism.
     pub mechanism: Option<MechanismType>,

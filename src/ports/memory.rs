@@ -2,13 +2,15 @@
 //! rule that the real ones do not have as well. *Who calls it:* tests, and rehearsals that must leave no trace on a disk.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::{
-    Change, Changes, Clock, Journal, RecordKey, RecordKind, Store, StoreError, Time, Visit,
+    Change, Changes, Clock, Journal, RecordKey, RecordKind, Snapshot, Store, StoreError, Time,
+    Visit, VisitRecord,
 };
 
 /// A store that ends with the process.
@@ -120,6 +122,32 @@ impl Store for MemoryStore {
         state.commits += 1;
         Ok(())
     }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(MemorySnapshot(self.records())))
+    }
+}
+
+/// The records of a [`MemoryStore`] at one moment.
+struct MemorySnapshot(Arc<BTreeMap<RecordKey, Vec<u8>>>);
+
+impl Snapshot for MemorySnapshot {
+    fn records(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn scan(
+        &self,
+        after: Option<RecordKey>,
+        visit: &mut VisitRecord<'_>,
+    ) -> Result<(), StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let _all_seen = self
+            .0
+            .range((from, Bound::Unbounded))
+            .all(|(key, sealed)| visit(*key, sealed));
+        Ok(())
+    }
 }
 
 fn first_of(kind: RecordKind, token: u64) -> RecordKey {
@@ -224,6 +252,8 @@ impl Changes for MemoryChanges {
     fn count(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn ask_always(&self, _: bool) {}
 }
 
 /// A clock that stands still until it is set.

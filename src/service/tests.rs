@@ -12,6 +12,8 @@ use strongroom_wire::response::Body;
 use strongroom_wire::secret::Secret;
 
 use super::rig::*;
+use strongroom_wire::request::ObjectHandle;
+
 use super::*;
 use crate::attribute::samples::{class_and_type, created, p256};
 use crate::attribute::table::Shape;

@@ -13,6 +13,7 @@ mod census;
 mod draft;
 mod generation;
 
+mod backup;
 mod change;
 mod inspect;
 mod migrate;
@@ -166,6 +167,11 @@ impl Vault {
         let token = Arc::new(token);
         self.tokens.write().insert(number, Arc::clone(&token));
         Ok(token)
+    }
+
+    /// What all other keys come from.
+    pub(crate) fn root_key(&self) -> &SecretBytes {
+        &self.root
     }
 
     /// The number that the next token will have.

@@ -62,6 +62,8 @@ static HOMES: AtomicU32 = AtomicU32::new(0);
 pub struct Hsm {
     /// Its directory.
     pub home: PathBuf,
+    /// `fast`, or `normal` for tests in which the cost of a PIN matters.
+    pub pin_cost: &'static str,
     daemon: Option<Child>,
     /// What the daemon is given besides: variables and flags.
     pub variables: Vec<(&'static str, String)>,
@@ -105,6 +107,7 @@ impl Hsm {
         fs::create_dir(&home).expect("a temporary directory");
         Self {
             home,
+            pin_cost: "fast",
             daemon: None,
             variables: Vec::new(),
             flags: Vec::new(),
@@ -139,7 +142,7 @@ impl Hsm {
         let child = Command::new(product::bin_dir().join("strongroomd"))
             .arg("--home")
             .arg(&self.home)
-            .args(["--pin-cost", "fast"])
+            .args(["--pin-cost", self.pin_cost])
             .args(&self.flags)
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -244,6 +247,42 @@ impl Hsm {
             }
             thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Writes `strongroom.toml` and has the daemon read it.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn configure(&self, text: &str) {
+        fs::write(self.home.join("strongroom.toml"), text).expect("a configuration");
+        self.administer(&["reload"]);
+    }
+
+    /// Runs the command line of the operator; answers what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn administer(&self, arguments: &[&str]) -> String {
+        let output = self.try_administer(arguments);
+        assert!(
+            output.status.success(),
+            "strongroom {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs the command line of the operator.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn try_administer(&self, arguments: &[&str]) -> std::process::Output {
+        self.command(product::bin_dir().join("strongroom"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("strongroom starts")
     }
 
     /// The environment that tools and other processes need, to reach this HSM.

@@ -13,6 +13,7 @@
 mod bench;
 mod crash;
 mod flame;
+mod package;
 mod source;
 mod support;
 mod svg;
@@ -31,7 +32,9 @@ usage: cargo xtask COMMAND
   bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help
   flame --case NAME [--seconds S] OUT.svg
                     draw where the daemon and a client spend the time of one case; see flame --help
-  crash --rounds N  kill the daemon under load, N times, and compare what is there with what was answered";
+  crash --rounds N  kill the daemon under load, N times, and compare what is there with what was answered
+  package [OPTION...]
+                    make the Debian package; see package --help";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -51,6 +54,11 @@ fn main() -> ExitCode {
         }
         ["bench", options @ ..] => bench::run(&root, options),
         ["crash", options @ ..] => crash::run(&root, options),
+        ["package", "--help"] => {
+            println!("{}", package::USAGE);
+            Ok(())
+        }
+        ["package", options @ ..] => package::run(&root, options),
         ["flame", "--help"] => {
             println!("{}", flame::USAGE);
             Ok(())

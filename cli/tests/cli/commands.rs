@@ -20,7 +20,8 @@ fn status_has_stable_names_as_json_and_words_as_text() {
     assert_eq!(json["memory_locking"], "memfd_secret");
     assert_eq!(json["uptime_seconds"], 3_700);
     assert_eq!(json["config"], serde_json::Value::Null);
-    assert_eq!(json.as_object().unwrap().len(), 20);
+    assert_eq!(json["jail"]["seccomp"], true);
+    assert_eq!(json.as_object().unwrap().len(), 21);
 
     let home = Directory::new();
     let _asked = daemon(&home, AdminAnswer::Status(Box::new(status())));
@@ -28,6 +29,10 @@ fn status_has_stable_names_as_json_and_words_as_text() {
     assert!(text.contains("running for 1 h 1 min"), "{text}");
     assert!(
         text.contains("memfd_secret, 1.5 MiB of 64.0 MiB in use"),
+        "{text}"
+    );
+    assert!(
+        text.contains("seccomp, Landlock 7, no capabilities"),
         "{text}"
     );
 }

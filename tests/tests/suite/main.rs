@@ -20,6 +20,7 @@
 )]
 
 mod abi;
+mod bounds;
 mod crash;
 mod cryptoki;
 mod disk_full;
