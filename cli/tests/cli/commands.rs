@@ -187,7 +187,7 @@ fn the_audit_is_shown_and_a_broken_one_is_a_failure() {
             lines: 9,
             head: "abc".into(),
             broken,
-            generation: None,
+            generation: Some(7),
         })
     };
     let home = Directory::new();
@@ -195,7 +195,10 @@ fn the_audit_is_shown_and_a_broken_one_is_a_failure() {
     let answer = run(&home, &["audit", "verify"], "");
     assert_eq!(
         (answer.code, answer.text.as_str()),
-        (0, "the audit journal is whole: 9 lines, head abc\n")
+        (
+            0,
+            "the audit journal is whole: 9 lines, head abc, store generation 7\n"
+        )
     );
 
     let home = Directory::new();
