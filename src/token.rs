@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -21,8 +21,9 @@ use crate::limits::Limits;
 use crate::object::index::Index;
 use crate::object::{Material, Object, OpenKey, Place};
 use crate::ports::Time;
+use crate::rehearsal::Rehearsal;
 use crate::vault::{
-    Holder, MaterialChange, ObjectChange, Realm, TicketError, TokenState, TokenVault, User,
+    Holder, MaterialChange, ObjectChange, Reach, Realm, TicketError, TokenState, TokenVault, User,
     VaultError,
 };
 
@@ -56,6 +57,12 @@ pub struct Token {
     read_write_sessions: AtomicUsize,
     /// Set when the token has been deleted under somebody's hands.
     gone: AtomicBool,
+    /// How it imitates hardware, while it does.
+    rehearsal: RwLock<Option<Arc<Rehearsal>>>,
+    /// Set while a rehearsal has it out of its slot.
+    removed: AtomicBool,
+    /// How many more objects a rehearsal has room for.
+    room: AtomicU64,
 }
 
 impl fmt::Debug for Token {
@@ -82,6 +89,9 @@ impl Token {
             sessions: AtomicUsize::new(0),
             read_write_sessions: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            rehearsal: RwLock::default(),
+            removed: AtomicBool::new(false),
+            room: AtomicU64::new(ENDLESS),
         };
         token.load_realm(Realm::Public)?;
         Ok(token)
@@ -150,9 +160,9 @@ impl Token {
         user: User,
         holder: &Holder<'_>,
         now: Time,
-        limits: &Limits,
+        rules: (&Limits, Reach),
     ) -> std::result::Result<Option<SecretVec>, VaultError> {
-        self.vault.ticket(user, holder, now, limits)
+        self.vault.ticket(user, holder, now, rules)
     }
 
     /// Opens the private realm by a ticket.
@@ -164,9 +174,9 @@ impl Token {
         ticket: &[u8],
         holder: &Holder<'_>,
         now: Time,
-        limits: &Limits,
+        rules: (&Limits, Reach),
     ) -> std::result::Result<(), TicketError> {
-        self.vault.redeem(ticket, holder, now, limits)?;
+        self.vault.redeem(ticket, holder, now, rules)?;
         self.load_private()
     }
 
@@ -236,6 +246,41 @@ impl Token {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.gone.load(Ordering::SeqCst)
+    }
+
+    /// The rehearsal that goes on.
+    #[must_use]
+    pub fn rehearsal(&self) -> Option<Arc<Rehearsal>> {
+        self.rehearsal.read().clone()
+    }
+
+    /// Begins a rehearsal, or ends it.
+    pub fn rehearse(&self, rehearsal: Option<Arc<Rehearsal>>) {
+        let room = rehearsal.as_ref().and_then(|one| one.plan().room);
+        self.room.store(room.unwrap_or(ENDLESS), Ordering::SeqCst);
+        *self.rehearsal.write() = rehearsal;
+    }
+
+    /// How many more objects the rehearsal has room for.
+    #[must_use]
+    pub fn room(&self) -> Option<u64> {
+        Some(self.room.load(Ordering::SeqCst)).filter(|room| *room != ENDLESS)
+    }
+
+    /// Takes it out of its slot; its sessions are closed by the caller, who holds the gate.
+    pub fn remove(&self) {
+        self.removed.store(true, Ordering::SeqCst);
+    }
+
+    /// Puts it back.
+    pub fn insert(&self) {
+        self.removed.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether a rehearsal has it out of its slot.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_session(&self, read_write: bool) {
@@ -312,6 +357,12 @@ impl Token {
         Ok(key)
     }
 
+    /// How many keys are open, as far as it was noted.
+    #[must_use]
+    pub fn open_keys(&self) -> usize {
+        self.opened.lock().len()
+    }
+
     fn remember_open(&self, object: &Arc<Object>) {
         self.opened.lock().push_back(Arc::downgrade(object));
         let scarce =
@@ -342,7 +393,14 @@ impl Token {
     /// When the store fails; then nothing has changed.
     pub fn add(&self, newcomers: Vec<Newcomer>, limits: &Limits) -> Result<Vec<Arc<Object>>> {
         let _change = self.change.lock();
-        if self.objects.read().len() + newcomers.len() > limits.token_objects_max {
+        // What the vault counts, private objects that are not loaded yet included.
+        let there = usize::try_from(self.counts().0).unwrap_or(usize::MAX);
+        if there.saturating_add(newcomers.len()) > limits.token_objects_max {
+            return Err(Error::DeviceMemory);
+        }
+        let room = self.room.load(Ordering::Relaxed);
+        let wanted = newcomers.len() as u64;
+        if room < wanted {
             return Err(Error::DeviceMemory);
         }
         let encoded: Vec<(u64, Vec<u8>)> = newcomers
@@ -363,6 +421,10 @@ impl Token {
             })
             .collect();
         self.vault.commit(&changes)?;
+        if room != ENDLESS {
+            // Nobody else changes it by adding: that takes the lock on changes.
+            self.room.store(room - wanted, Ordering::Relaxed);
+        }
         let mut index = self.objects.write();
         let mut added = Vec::with_capacity(newcomers.len());
         for (newcomer, (number, _)) in newcomers.into_iter().zip(encoded) {
@@ -438,6 +500,9 @@ impl Token {
         Ok(())
     }
 }
+
+/// Room without a bound.
+const ENDLESS: u64 = u64::MAX;
 
 /// Private objects are sealed under the key that only a PIN opens.
 fn realm_of(attributes: &Attributes) -> Realm {

@@ -13,11 +13,13 @@
 #![deny(unsafe_code)]
 
 pub mod aes;
+pub mod cfb;
 pub mod digest;
 pub mod ec;
 pub mod edwards;
 mod error;
 pub mod gcm;
+pub mod hpke;
 pub mod kdf;
 pub mod mac;
 #[cfg(feature = "passwords")]
@@ -25,6 +27,7 @@ pub mod password;
 pub mod pkcs8;
 pub mod random;
 pub mod rsa;
+pub mod shamir;
 pub mod wrap;
 
 #[allow(

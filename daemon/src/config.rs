@@ -5,6 +5,8 @@
 //! Who calls it: start-up and reload.
 
 mod file;
+mod limits;
+mod seal;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -19,9 +21,10 @@ use strongroom_wire::paths::{self, Paths};
 
 use crate::command_line::Arguments;
 use crate::log;
-use crate::seal::{PASSPHRASE_COST, SealProvider};
+use crate::seal::Seal;
 
 pub use file::{AfterFork, FileError, Settings as FileSettings};
+pub use limits::Bounds;
 
 /// The environment as it was at start; it is scrubbed afterwards.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +75,16 @@ impl Environment {
 pub struct Configuration {
     /// The file it came from, if there is one.
     pub file: Option<PathBuf>,
+    /// Where that file is, or would be looked for at a reload.
+    pub file_place: PathBuf,
+    /// Whether it is the installation of the whole machine.
+    pub system: bool,
+    /// The user that root becomes.
+    pub user: Option<String>,
+    /// Whether root may let others in.
+    pub allow_root: bool,
+    /// Whether the jail is built.
+    pub walls: Walls,
     /// The socket for applications.
     pub socket: PathBuf,
     /// The socket for administration.
@@ -85,9 +98,11 @@ pub struct Configuration {
     /// The audit journal's file.
     pub journal: PathBuf,
     /// Where the root key comes from.
-    pub seal: SealProvider,
+    pub seal: Seal,
     /// What is recorded.
     pub audit_level: audit::Level,
+    /// The public keys that backups are made for, and for no others; none leaves it to whoever asks.
+    pub backup_recipients: Vec<String>,
     /// Locked memory in bytes; none lets the daemon choose.
     pub memory_bytes: Option<usize>,
     /// Whether memory must be locked.
@@ -98,6 +113,8 @@ pub struct Configuration {
     pub log_format: log::Format,
     /// Where the log of a daemon without a terminal goes.
     pub log_file: PathBuf,
+    /// What a forked child is that does not call C_Initialize.
+    pub after_fork: AfterFork,
     /// Bounds of the token.
     pub limits: Limits,
     /// Bounds of the sockets.
@@ -126,22 +143,13 @@ impl MemoryLocking {
     }
 }
 
-/// Bounds of the sockets.
+/// Whether the jail is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Connections of applications in all. Each costs a thread, two descriptors and some 8 KiB of locked memory.
-    pub connections_max: usize,
-    /// Connections of one user, so that no user can keep the others out.
-    pub connections_per_user_max: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            connections_max: 1024,
-            connections_per_user_max: 768,
-        }
-    }
+pub enum Walls {
+    /// All that this kernel can.
+    All,
+    /// The operator said by name that there shall be none.
+    DangerNone,
 }
 
 /// Why there is no configuration.
@@ -215,6 +223,7 @@ impl Configuration {
             .config
             .clone()
             .or_else(|| variable(paths::ENV_CONFIG));
+        let file_place = named.clone().unwrap_or_else(|| paths.config.clone());
         let (file, settings) = read_file(named, &paths.config)?;
         let combined = Combined {
             arguments,
@@ -240,9 +249,10 @@ impl Configuration {
             socket_group: settings.socket_group.clone(),
             journal: first([arguments.journal.clone(), settings.audit.path.clone()])
                 .unwrap_or_else(|| paths.journal()),
-            seal: combined.seal(&store)?,
+            seal: combined.seal(&store, environment.value("CREDENTIALS_DIRECTORY"))?,
             store,
             audit_level: combined.audit_level()?,
+            backup_recipients: settings.backup.recipients.clone(),
             memory_bytes: arguments.memory_bytes.or(settings.memory.bytes),
             locking: combined.locking(),
             log_level: combined.log_level()?,
@@ -252,10 +262,16 @@ impl Configuration {
                 .file
                 .clone()
                 .unwrap_or_else(|| paths.data.join("strongroomd.log")),
-            limits: combined.limits(),
+            limits: settings.limits.limits(),
+            after_fork: settings.after_fork.unwrap_or_default(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
+            system: arguments.system,
+            user: arguments.user.clone().or_else(|| settings.user.clone()),
+            allow_root: arguments.allow_root || settings.allow_root,
+            walls: combined.walls(),
             file,
+            file_place,
         };
         for path in [&configuration.socket, &configuration.admin_socket] {
             if !paths::fits_socket_address(path) {
@@ -323,36 +339,6 @@ impl Combined<'_> {
         .unwrap_or_else(|| self.paths.store())
     }
 
-    fn seal(&self, store: &Path) -> Result<SealProvider, ConfigError> {
-        let in_file = &self.settings.seal;
-        if in_file.key_file.is_some() && in_file.passphrase_file.is_some() {
-            return Err(self.wrong(
-                "seal",
-                "key_file and passphrase_file exclude each other; keep the one that made the store"
-                    .into(),
-            ));
-        }
-        let flagged = self.arguments.key_file.is_some() || self.arguments.passphrase_file.is_some();
-        let (key_file, passphrase_file) = if flagged {
-            (
-                self.arguments.key_file.clone(),
-                self.arguments.passphrase_file.clone(),
-            )
-        } else {
-            (in_file.key_file.clone(), in_file.passphrase_file.clone())
-        };
-        Ok(match passphrase_file {
-            Some(path) => SealProvider::PassphraseFile {
-                path,
-                salt: store.with_file_name("root.salt"),
-                cost: PASSPHRASE_COST,
-            },
-            None => SealProvider::KeyFile {
-                path: key_file.unwrap_or_else(|| self.paths.key_file()),
-            },
-        })
-    }
-
     fn audit_level(&self) -> Result<audit::Level, ConfigError> {
         let parse = |text: &str| {
             text.parse().map_err(|_| {
@@ -396,6 +382,14 @@ impl Combined<'_> {
         }
     }
 
+    fn walls(&self) -> Walls {
+        if self.arguments.danger_no_jail || self.settings.jail.danger_none {
+            Walls::DangerNone
+        } else {
+            Walls::All
+        }
+    }
+
     fn socket_mode(&self) -> Result<u32, ConfigError> {
         let Some(text) = &self.settings.socket_mode else {
             return Ok(0o600);
@@ -407,12 +401,6 @@ impl Combined<'_> {
                 format!("\"{text}\" is no mode of a socket; write \"0600\", \"0660\" or \"0666\""),
             )),
         }
-    }
-
-    fn limits(&self) -> Limits {
-        let mut limits = self.settings.limits.limits();
-        limits.tickets.heritable = self.settings.after_fork == Some(AfterFork::Inherit);
-        limits
     }
 
     fn pin_cost(&self) -> PinCost {

@@ -30,14 +30,13 @@ use strongroom_wire::admin::{AdminAnswer, AdminRequest};
 use strongroom_wire::codec;
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
 
-use crate::listener::Listeners;
 use crate::system;
 
 /// What the old daemon has to do with a change.
 #[derive(Debug, Default)]
 pub struct Handover {
     /// Copies of the listening sockets, and whether their files are ours.
-    sockets: Mutex<Option<(Listeners, bool)>>,
+    sockets: Mutex<Option<([OwnedFd; 2], bool)>>,
     offer: Mutex<Option<Offer>>,
     /// Whether a new daemon has the sockets already.
     under_way: Arc<AtomicBool>,
@@ -62,14 +61,9 @@ pub struct Successor {
 }
 
 impl Handover {
-    /// Keeps copies of the sockets for a daemon to come.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn prepare(&self, listeners: &Listeners) -> io::Result<()> {
-        let copies = (listeners.duplicate()?, listeners.owns_files());
-        *self.sockets.lock() = Some(copies);
-        Ok(())
+    /// Keeps copies of the sockets for a daemon to come, and whether their files are ours.
+    pub fn prepare(&self, sockets: [OwnedFd; 2], owns_files: bool) {
+        *self.sockets.lock() = Some((sockets, owns_files));
     }
 
     /// Makes an offer to a process; answers whether the files of the sockets are ours.
@@ -78,7 +72,7 @@ impl Handover {
     /// What the system says; [`io::ErrorKind::ResourceBusy`] while another daemon is taking over.
     pub fn offer(&self, pid: i32) -> io::Result<bool> {
         let sockets = self.sockets.lock();
-        let (listeners, owns_files) = sockets
+        let ([application, admin], owns_files) = sockets
             .as_ref()
             .ok_or_else(|| io::Error::other("the daemon has no sockets to hand over yet"))?;
         if self.under_way.swap(true, Ordering::AcqRel) {
@@ -87,14 +81,16 @@ impl Handover {
                 "another daemon is taking over",
             ));
         }
-        let made = listeners.duplicate().and_then(|sockets| {
+        let make = || {
+            let sockets = [application.try_clone()?, admin.try_clone()?];
             let (line, theirs) = UnixStream::pair()?;
             Ok(Offer {
-                sockets: sockets.into_descriptors(),
+                sockets,
                 theirs: theirs.into(),
                 successor: Successor { line, pid },
             })
-        });
+        };
+        let made: io::Result<Offer> = make();
         match made {
             Ok(offer) => {
                 *self.offer.lock() = Some(offer);

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use strongroom::service::{Ports, Service};
+use strongroom::audit::Freshness;
+use strongroom::service::{OlderStore, Ports, SealedDesk, Service};
 use strongroom_keymem as keymem;
+use strongroomd::backup::{self, Interrupted, Work};
 use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
 use strongroomd::command_line::Arguments;
@@ -22,13 +24,18 @@ use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
 use strongroomd::directories::{self, DirectoryError, StoreLock};
 use strongroomd::handover::{Predecessor, Successor};
 use strongroomd::harden::harden;
+use strongroomd::jail::witness::Witness;
+use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, SocketFiles, wait_for_answer};
 use strongroomd::log;
-use strongroomd::notify::take_activated;
-use strongroomd::seal::StoreState;
+use strongroomd::notify::{Notifier, take_activated};
+use strongroomd::root::{Identity, RootError};
+use strongroomd::seal::{Opening, StoreState, Unsealing};
+use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
+use strongroomd::verify;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -42,6 +49,14 @@ fn main() -> ExitCode {
             code: 0,
             message: checked(&configuration),
         });
+    }
+    if arguments.verify {
+        return verified(&arguments, &configuration)
+            .unwrap_or_else(|failure| tell(failure.outcome()));
+    }
+    if let Some(work) = Work::of(&arguments.backup) {
+        let done = without_serving(&work, &arguments, &configuration);
+        return tell(done.unwrap_or_else(Failure::outcome));
     }
     let mut readiness = Readiness::nobody();
     if arguments.daemonize {
@@ -89,63 +104,154 @@ fn run(
     readiness: &mut Readiness,
 ) -> Result<(), Failure> {
     log::start(configuration.log_level, configuration.log_format);
-    let signals =
-        Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(Failure::other)?;
+    let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, SIGNAL_OPENED])
+        .map_err(Failure::other)?;
     let activated = take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
     harden().map_err(Failure::other)?;
 
-    directories::prepare(&configuration)?;
-    let mut lock = match arguments.replace {
-        true => None,
-        false => Some(take_lock(&arguments, &configuration)?),
+    let identity = Identity::settle(&configuration, &activated)?;
+    let witness = Witness::split_off(&configuration).map_err(Failure::other)?;
+    let made = directories::prepare(&configuration)?;
+    identity.assume(&configuration, &made)?;
+    let lock = if arguments.replace {
+        None
+    } else {
+        Some(take_lock(&arguments, &configuration)?)
     };
     start_memory_and_crypto(&arguments, &configuration)?;
     // Whatever may fail is tried before the running daemon steps down.
     let mut predecessor = predecessor(&arguments, &configuration)?;
-    if lock.is_none() {
-        lock = Some(take_lock(&arguments, &configuration)?);
-    }
-
-    let mut changes = ChangesPage::create();
-    let (mut service, mut journal) = open(&configuration, changes.as_ref())?;
-    let mut listeners = match &mut predecessor {
-        Some(old) => taken_over(old, &configuration)?,
-        None => Listeners::open(&configuration, activated)?,
+    let lock = match lock {
+        Some(lock) => lock,
+        None => take_lock(&arguments, &configuration)?,
     };
+    jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
+    let changes = ChangesPage::create();
+    let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
+
+    let listeners = match &mut predecessor {
+        Some(old) => taken_over(old, &configuration, witness)?,
+        None => Listeners::open(&configuration, activated, identity.socket_group, witness)?,
+    };
+    jail::close(&configuration).map_err(Failure::other)?;
+    let place = Place {
+        arguments,
+        environment,
+        configuration,
+        started,
+        signals,
+    };
+    serve_on(
+        &place,
+        readiness,
+        predecessor,
+        Held {
+            lock,
+            changes,
+            start,
+            journal,
+            listeners,
+        },
+    )
+}
+
+/// What stays as it is as long as the process lives.
+struct Place {
+    arguments: Arguments,
+    environment: Environment,
+    configuration: Configuration,
+    started: Instant,
+    signals: Signals,
+}
+
+/// What a daemon that steps down lets go of.
+struct Held {
+    lock: StoreLock,
+    changes: Option<Arc<ChangesPage>>,
+    start: Start,
+    journal: Arc<FileJournal>,
+    listeners: Listeners,
+}
+
+/// Serves until it is stopped or replaced; where a new daemon fails, on and on.
+fn serve_on(
+    place: &Place,
+    readiness: &mut Readiness,
+    mut predecessor: Option<Predecessor>,
+    mut held: Held,
+) -> Result<(), Failure> {
+    let configuration = &place.configuration;
     loop {
-        let spare = listeners.duplicate().map_err(Failure::other)?;
+        let Held {
+            lock,
+            changes,
+            start,
+            journal,
+            listeners,
+        } = held;
+        let Some((service, listeners)) = opened(place, start, listeners, readiness)? else {
+            journal.save().map_err(Failure::other)?;
+            tracing::info!("strongroomd stopped, sealed as it was");
+            return Ok(());
+        };
         let daemon = Arc::new(Daemon::new(
             service,
             changes,
             configuration.clone(),
-            arguments.clone(),
-            environment.clone(),
-            started,
+            place.arguments.clone(),
+            place.environment.clone(),
+            place.started,
         ));
-        daemon
-            .handover
-            .prepare(&listeners)
-            .map_err(Failure::other)?;
+        let copies = listeners.descriptors().map_err(Failure::other)?;
+        daemon.handover.prepare(copies, listeners.owns_files());
         let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
-
-        announce(&daemon, started, readiness);
+        announce(&daemon, place.started, readiness);
         if let Some(old) = predecessor.take() {
             old.taken_over();
         }
 
-        serve(&daemon, &signals);
+        serve(&daemon, &place.signals);
 
         let Some(successor) = daemon.handover.asked() else {
             return stop(&daemon, acceptor, &journal);
         };
-        let Some(files) = step_down(daemon, acceptor, journal, &mut lock, successor)? else {
+        let Some(listeners) = step_down(daemon, acceptor, journal, lock, successor)? else {
             return Ok(());
         };
         tracing::error!("the new daemon did not come up; this one goes on");
-        lock = Some(take_lock_again(&configuration)?);
-        changes = ChangesPage::create();
-        (service, journal) = open(&configuration, changes.as_ref())?;
-        listeners = spare.with_files(files);
+        let lock = take_lock_again(configuration)?;
+        let changes = ChangesPage::create();
+        let (start, journal) = open(&place.arguments, configuration, changes.as_ref())?;
+        held = Held {
+            lock,
+            changes,
+            start,
+            journal,
+            listeners,
+        };
+    }
+}
+
+/// The token over the store, once it is unsealed. None when the daemon is stopped before that.
+fn opened(
+    place: &Place,
+    start: Start,
+    listeners: Listeners,
+    readiness: &mut Readiness,
+) -> Result<Option<(Service, Listeners)>, Failure> {
+    let (desk, unsealing) = match start {
+        Start::Open(service) => return Ok(Some((*service, listeners))),
+        Start::Sealed(desk, unsealing) => (desk, unsealing),
+    };
+    let notifier = Notifier::new(place.environment.value("NOTIFY_SOCKET"));
+    let configuration = place.configuration.clone();
+    let sealed = SealedDaemon::new(desk, *unsealing, configuration, notifier, place.started);
+    match wait_for_unsealing(sealed, listeners, &place.signals, readiness)? {
+        Wait::Opened(service, same) => {
+            warn_of_age(&service, StoreState::Present);
+            Ok(Some((*service, same)))
+        }
+        Wait::Stopped => Ok(None),
     }
 }
 
@@ -176,8 +282,11 @@ fn predecessor(
     let Some(mut old) = found.map_err(goes_on)? else {
         return Ok(None);
     };
-    let root_key = configuration.seal.root_key(StoreState::Present);
-    root_key.map_err(|error| goes_on(error.to_string()))?;
+    let opening = configuration.seal.open(StoreState::Present);
+    if let Opening::Sealed(_) = opening.map_err(|error| goes_on(error.to_string()))? {
+        let what = "the seal waits for a person; stop the running daemon, start the new one, and unseal it";
+        return Err(goes_on(what.into()));
+    }
     tracing::info!("taking over from the running daemon");
     old.step_down().map_err(Failure::other)?;
     Ok(Some(old))
@@ -187,7 +296,8 @@ fn taken_over(old: &mut Predecessor, configuration: &Configuration) -> Result<Li
     let (application, admin) = old
         .take_sockets()
         .ok_or_else(|| Failure::other("the running daemon sent no sockets"))?;
-    let listeners = Listeners::taken_over(configuration, application, admin, old.owns_files);
+    let listeners =
+        Listeners::taken_over(configuration, (application, admin), old.owns_files, witness);
     Ok(listeners?)
 }
 
@@ -232,15 +342,15 @@ fn finish(daemon: &Daemon) {
     }
 }
 
-/// Lets go of everything for the new daemon. Answers None when that has taken over, and the files of the sockets when it has failed.
+/// Lets go of everything for the new daemon. Answers None when that has taken over, and the sockets when it has failed.
 fn step_down(
     daemon: Arc<Daemon>,
     acceptor: Acceptor,
     journal: Arc<FileJournal>,
-    lock: &mut Option<StoreLock>,
+    lock: StoreLock,
     successor: Successor,
-) -> Result<Option<SocketFiles>, Failure> {
-    let files = acceptor.pause();
+) -> Result<Option<Listeners>, Failure> {
+    let listeners = acceptor.pause().map_err(Failure::other)?;
     finish(&daemon);
     journal.save().map_err(Failure::other)?;
     drop(journal);
@@ -253,20 +363,45 @@ fn step_down(
     }
     let Ok(daemon) = Arc::try_unwrap(daemon) else {
         // A request that was cut off holds the store until this process ends.
-        files.leave();
+        listeners.leave();
         notifier.replaced_by(pid);
         return Ok(None);
     };
     // The new one must not find the store or its lock held.
     drop(daemon);
-    *lock = None;
+    drop(lock);
     if !successor.has_taken_over() {
-        return Ok(Some(files));
+        return Ok(Some(listeners));
     }
-    files.leave();
+    listeners.leave();
     notifier.replaced_by(pid);
     tracing::info!(pid, "replaced by a new daemon");
     Ok(None)
+}
+
+fn notified_by(environment: &Environment) -> Notify {
+    let address = environment.value("NOTIFY_SOCKET");
+    if address.is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")) {
+        Notify::Abstract
+    } else {
+        Notify::Path
+    }
+}
+
+/// Backups and restores, which need no daemon.
+fn without_serving(
+    work: &Work,
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> Result<Outcome, Failure> {
+    log::start(log::Level::Warn, configuration.log_format);
+    harden().map_err(Failure::other)?;
+    start_memory_and_crypto(arguments, configuration)?;
+    backup::run(work, arguments, configuration).map_err(Failure::other)?;
+    Ok(Outcome {
+        code: 0,
+        message: String::new(),
+    })
 }
 
 fn start_memory_and_crypto(
@@ -291,16 +426,24 @@ fn start_memory_and_crypto(
         .map_err(|error| Failure::other(format!("cannot start the crypto library: {error:?}")))
 }
 
-/// Root key, store and journal; then the token over them.
+/// What a start has come to.
+enum Start {
+    Open(Box<Service>),
+    Sealed(SealedDesk, Box<Unsealing>),
+}
+
+/// Root key, store and journal; then the token over them, or the desk that waits for the root key.
 fn open(
+    arguments: &Arguments,
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
-) -> Result<(Service, Arc<FileJournal>), Failure> {
+) -> Result<(Start, Arc<FileJournal>), Failure> {
     let state = match std::fs::metadata(&configuration.store) {
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
     };
-    let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
+    let opening = configuration.seal.open(state).map_err(Failure::other)?;
+    let restored = backup::finish_interrupted(configuration, &opening).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
@@ -314,9 +457,79 @@ fn open(
         clock: Arc::new(SystemClock),
         changes: ChangesPage::port(changes),
     };
-    let service =
-        Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)?;
-    Ok((service, journal))
+    let settings = daemon::settings(configuration);
+    let older = if arguments.accept_older_store || restored == Interrupted::FinishedUnseen {
+        OlderStore::Accept
+    } else {
+        OlderStore::Refuse
+    };
+    let start = match opening {
+        Opening::Open(root_key) => {
+            let service = Service::open_with(ports, root_key, settings, older);
+            let service = service.map_err(Failure::other)?;
+            warn_of_age(&service, state);
+            Start::Open(Box::new(service))
+        }
+        Opening::Sealed(unsealing) => {
+            let desk = SealedDesk::new(ports, settings, older).map_err(Failure::other)?;
+            Start::Sealed(desk, unsealing)
+        }
+    };
+    Ok((start, journal))
+}
+
+fn warn_of_age(service: &Service, state: StoreState) {
+    match service.freshness() {
+        Freshness::Current => {}
+        Freshness::Unknown if state == StoreState::Absent => {}
+        other => tracing::warn!("the store is {other}"),
+    }
+}
+
+/// The sockets are open and everybody who waits for the start is told so; nothing but status and unsealing is answered.
+fn wait_for_unsealing(
+    sealed: SealedDaemon,
+    listeners: Listeners,
+    signals: &Signals,
+    readiness: &mut Readiness,
+) -> Result<Wait, Failure> {
+    tracing::warn!(
+        "strongroomd {} sealed: waits for {}; run: strongroom unseal",
+        daemon::VERSION,
+        sealed.waits_for()
+    );
+    readiness.tell(&Outcome {
+        code: 0,
+        message: String::new(),
+    });
+    Arc::new(sealed)
+        .wait(listeners, signals)
+        .map_err(Failure::other)
+}
+
+/// The check instead of a start.
+fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    let _lock = StoreLock::take(configuration.data_directory())?;
+    start_memory_and_crypto(arguments, configuration)?;
+    let root_key = configuration
+        .seal
+        .root_key(StoreState::Present)
+        .map_err(Failure::other)?;
+    let verified = verify::verify(configuration, root_key);
+    let report = if arguments.json {
+        verify::as_json(&verified)
+    } else {
+        verified.report()
+    };
+    let sound = tell(Outcome {
+        code: 0,
+        message: report,
+    });
+    if verified.findings.is_empty() {
+        Ok(sound)
+    } else {
+        Err(Failure::other("the store is not as it was left"))
+    }
 }
 
 /// Until a signal ends it.
@@ -327,6 +540,8 @@ fn serve(daemon: &Daemon, signals: &Signals) {
                 // The log has said what was wrong.
                 let _ = daemon.reload();
             }
+            // The seal is open already.
+            Ok(SIGNAL_OPENED) => {}
             Ok(_) => return,
             Err(error) => {
                 tracing::error!(%error, "cannot wait for signals");
@@ -371,7 +586,7 @@ fn checked(configuration: &Configuration) -> String {
         configuration.admin_socket.display(),
         configuration.store.display(),
         configuration.journal.display(),
-        configuration.seal,
+        configuration.seal.describe(),
     )
 }
 
@@ -408,6 +623,15 @@ impl From<DirectoryError> for Failure {
         };
         Self {
             code,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<RootError> for Failure {
+    fn from(error: RootError) -> Self {
+        Self {
+            code: CODE_CONFIG,
             message: error.to_string(),
         }
     }

@@ -427,7 +427,8 @@ impl Client {
         }
     }
 
-    /// One connection has turned out dead: those that died with it go as well.
+    /// One connection has turned out dead: those that died with it go as well. The daemon may also have closed one that was idle for long:
+    /// then the others stay, since the sessions end with the last.
     fn discard_dead(&self) {
         self.stamps.change();
         let dead: Vec<_> = {

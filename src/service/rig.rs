@@ -95,7 +95,7 @@ impl House {
     /// The daemon stopped and started again over what the disk holds now.
     pub(crate) fn restarted(&self) -> Arc<Self> {
         let store = Arc::new(self.store.duplicate());
-        let limits = self.service.settings.read().limits.clone();
+        let limits = self.service.settings.read().limits;
         Self::over(store, self.journal.clone(), limits)
     }
 
@@ -174,6 +174,7 @@ pub(crate) fn settings(limits: Limits) -> Settings {
         limits,
         pin_cost: PinCost::danger_cheap(),
         daemon_version: [1, 2, 3],
+        ticket_reach: crate::vault::Reach::Process,
     }
 }
 

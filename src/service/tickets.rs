@@ -40,7 +40,12 @@ impl Service {
         let ticket = desk
             .session
             .token()
-            .ticket(user, &holder, now, desk.limits)
+            .ticket(
+                user,
+                &holder,
+                now,
+                (desk.limits, self.settings.read().ticket_reach),
+            )
             .unwrap_or_default();
         Ok(ticket.map_or(done, |ticket: SecretVec| Reply::Output {
             length: ticket.len() as u64,
@@ -60,9 +65,10 @@ impl Service {
             return Err(Error::UserNotLoggedIn);
         };
         let now = self.ports.clock.now();
+        let rules = (desk.limits, self.settings.read().ticket_reach);
         sessions::restore(desk, user, |token| {
             token
-                .redeem(ticket, &holder, now, desk.limits)
+                .redeem(ticket, &holder, now, rules)
                 .map_err(|error| match error {
                     TicketError::Worthless | TicketError::Old => Error::UserNotLoggedIn,
                     TicketError::Locked => Error::PinLocked,

@@ -6,7 +6,7 @@
 //! nothing once the PIN was changed or the token initialised anew, and nothing to another process.
 //!
 //! ```text
-//! format 1 │ user │ kind │ issued 8 │ uid 4 │ started 8 │ nonce 12 │ realm key, sealed 32 + 16
+//! format 1 │ user │ reach │ issued 8 │ uid 4 │ started 8 │ nonce 12 │ realm key, sealed 32 + 16
 //! ```
 
 use strongroom_crypto::gcm::GcmKey;
@@ -55,35 +55,36 @@ impl<E: Into<VaultError>> From<E> for TicketError {
 }
 
 /// Whom a ticket is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
     /// For the process that logged in.
+    #[default]
     Process = 0,
     /// Also for its children: the operator chose that they go on with what they inherit.
-    Heritable = 1,
+    Children = 1,
 }
 
 /// What stands before the nonce.
 struct Head {
     bytes: [u8; HEAD_BYTES],
     user: User,
-    kind: Kind,
+    reach: Reach,
     issued: Time,
     uid: u32,
     started: u64,
 }
 
 impl Head {
-    fn new(user: User, kind: Kind, holder: &Holder<'_>, issued: Time) -> Self {
+    fn new(user: User, reach: Reach, holder: &Holder<'_>, issued: Time) -> Self {
         let mut bytes = [0; HEAD_BYTES];
-        bytes[..3].copy_from_slice(&[FORMAT, user as u8, kind as u8]);
+        bytes[..3].copy_from_slice(&[FORMAT, user as u8, reach as u8]);
         bytes[3..11].copy_from_slice(&issued.0.to_le_bytes());
         bytes[11..15].copy_from_slice(&holder.uid.to_le_bytes());
         bytes[15..].copy_from_slice(&holder.started.to_le_bytes());
         Self {
             bytes,
             user,
-            kind,
+            reach,
             issued,
             uid: holder.uid,
             started: holder.started,
@@ -92,7 +93,7 @@ impl Head {
 
     fn parse(ticket: &[u8]) -> Option<(Self, &[u8])> {
         let (bytes, rest) = ticket.split_first_chunk::<HEAD_BYTES>()?;
-        let [FORMAT, user, kind, numbers @ ..] = bytes else {
+        let [FORMAT, user, reach, numbers @ ..] = bytes else {
             return None;
         };
         let (issued, numbers) = numbers.split_first_chunk()?;
@@ -102,9 +103,9 @@ impl Head {
             user: [User::So, User::User]
                 .into_iter()
                 .find(|known| *known as u8 == *user)?,
-            kind: [Kind::Process, Kind::Heritable]
+            reach: [Reach::Process, Reach::Children]
                 .into_iter()
-                .find(|known| *known as u8 == *kind)?,
+                .find(|known| *known as u8 == *reach)?,
             issued: Time(u64::from_le_bytes(*issued)),
             uid: u32::from_le_bytes(*uid),
             started: u64::from_le_bytes(*started.first_chunk()?),
@@ -114,11 +115,11 @@ impl Head {
 
     /// Whether it is good for whoever shows it, as far as the seal does not tell.
     fn fits(&self, holder: &Holder<'_>) -> bool {
-        match self.kind {
+        match self.reach {
             // The seal binds all of it.
-            Kind::Process => true,
+            Reach::Process => true,
             // A child starts no earlier than its parent, and has its user unless that was root and gave its rights up.
-            Kind::Heritable => {
+            Reach::Children => {
                 holder.started >= self.started && (self.uid == holder.uid || self.uid == 0)
             }
         }
@@ -130,15 +131,15 @@ impl Head {
         bound.extend_from_slice(&self.bytes);
         bound.extend_from_slice(&token.to_le_bytes());
         bound.extend_from_slice(salt);
-        match self.kind {
-            Kind::Process => {
+        match self.reach {
+            Reach::Process => {
                 bound.extend_from_slice(&holder.uid.to_le_bytes());
                 bound.extend_from_slice(&holder.pid.to_le_bytes());
                 bound.extend_from_slice(&holder.started.to_le_bytes());
                 bound.extend_from_slice(&holder.instance);
             }
             // The kernel says so of a program that was replaced on the disk since it was started.
-            Kind::Heritable => bound.extend_from_slice(
+            Reach::Children => bound.extend_from_slice(
                 holder
                     .executable
                     .strip_suffix(" (deleted)")
@@ -166,21 +167,16 @@ impl TokenVault {
         user: User,
         holder: &Holder<'_>,
         now: Time,
-        limits: &Limits,
+        (limits, reach): (&Limits, Reach),
     ) -> Result<Option<SecretVec>, VaultError> {
-        if limits.tickets.seconds_max == 0 {
+        if limits.ticket_seconds_max == 0 {
             return Ok(None);
         }
         let _gate = self.gate.lock();
         let Some(salt) = self.slot_salt(user) else {
             return Ok(None);
         };
-        let kind = if limits.tickets.heritable {
-            Kind::Heritable
-        } else {
-            Kind::Process
-        };
-        let head = Head::new(user, kind, holder, now);
+        let head = Head::new(user, reach, holder, now);
         let mut nonce = [0; NONCE_BYTES];
         random::fill(&mut nonce)?;
         let mut ticket = SecretVec::with_capacity(TICKET_BYTES)?;
@@ -202,14 +198,14 @@ impl TokenVault {
         ticket: &[u8],
         holder: &Holder<'_>,
         now: Time,
-        limits: &Limits,
+        (limits, reach): (&Limits, Reach),
     ) -> Result<User, TicketError> {
         let (head, rest) = Head::parse(ticket).ok_or(TicketError::Worthless)?;
         let (nonce, sealed) = rest
             .split_first_chunk::<NONCE_BYTES>()
             .filter(|(_, sealed)| sealed.len() == KEY_BYTES + TAG_BYTES)
             .ok_or(TicketError::Worthless)?;
-        let allowed = head.kind == Kind::Process || limits.tickets.heritable;
+        let allowed = head.reach == Reach::Process || reach == Reach::Children;
         if !allowed || !head.fits(holder) {
             return Err(TicketError::Worthless);
         }
@@ -226,7 +222,7 @@ impl TokenVault {
         }
         // A clock that was set back makes no ticket older.
         let age = now.0.saturating_sub(head.issued.0) / 1000;
-        if age >= limits.tickets.seconds_max {
+        if age >= limits.ticket_seconds_max {
             return Err(TicketError::Old);
         }
         if self.tries(head.user, limits).locked() {

@@ -15,7 +15,9 @@
 mod ciphers;
 mod curves;
 mod hashes;
+mod hpke;
 mod rsa_keys;
+mod shamir;
 mod threads;
 mod wycheproof_asymmetric;
 mod wycheproof_rsa;

@@ -10,9 +10,10 @@ use strongroom_wire::secret::Secret;
 use super::*;
 use crate::attribute::Value;
 use crate::attribute::samples::p256;
-use crate::limits::{Limits, Tickets};
+use crate::limits::Limits;
 use crate::ports::Time;
 use crate::service::rig::*;
+use crate::vault::Reach;
 
 const SO: UserType = UserType::SO;
 const USER: UserType = UserType::USER;
@@ -209,12 +210,8 @@ fn a_locked_pin_opens_by_no_ticket_and_a_ticket_gives_no_try_back() {
 
 #[test]
 fn a_ticket_ages_and_there_are_none_where_the_operator_wants_none() {
-    let tickets = Tickets {
-        seconds_max: 60,
-        ..Tickets::default()
-    };
     let house = House::with_limits(Limits {
-        tickets,
+        ticket_seconds_max: 60,
         ..Limits::default()
     });
     let (_, ticket) = ticket_of_process(&house, 5009);
@@ -228,12 +225,8 @@ fn a_ticket_ages_and_there_are_none_where_the_operator_wants_none() {
         let talk = session_of(&later, principal(5009), 3);
         assert_eq!(talk.restore(&ticket), answer, "after {seconds} s");
     }
-    let tickets = Tickets {
-        seconds_max: 0,
-        ..Tickets::default()
-    };
     let house = House::with_limits(Limits {
-        tickets,
+        ticket_seconds_max: 0,
         ..Limits::default()
     });
     let talk = session_of(&house, principal(5009), 3);
@@ -242,15 +235,10 @@ fn a_ticket_ages_and_there_are_none_where_the_operator_wants_none() {
 
 #[test]
 fn a_heritable_ticket_is_good_for_later_processes_of_the_same_user_and_program_only() {
-    let tickets = Tickets {
-        heritable: true,
-        ..Tickets::default()
-    };
-    let limits = Limits {
-        tickets,
-        ..Limits::default()
-    };
-    let house = House::with_limits(limits);
+    let house = House::new();
+    let mut heritable = settings(Limits::default());
+    heritable.ticket_reach = Reach::Children;
+    house.service.apply(heritable).unwrap();
     let (_, ticket) = ticket_of_process(&house, 5010);
     let child = |pid, more: &dyn Fn(&mut crate::audit::Principal)| {
         let mut principal = started(&principal(pid), Some(80));
@@ -279,9 +267,7 @@ fn a_heritable_ticket_is_good_for_later_processes_of_the_same_user_and_program_o
     assert_eq!(talk.restore(&ticket), Rv::OK);
     // Where the operator has taken it back, it is worthless.
     let later = house.restarted();
-    let mut settings = settings(Limits::default());
-    settings.limits.tickets.heritable = false;
-    later.service.apply(settings).unwrap();
+    later.service.apply(settings(Limits::default())).unwrap();
     let talk = session_of(&later, started(&principal(5022), Some(90)), 4);
     assert_eq!(talk.restore(&ticket), Rv::USER_NOT_LOGGED_IN);
 }

@@ -20,10 +20,18 @@
 )]
 
 mod abi;
+mod backup;
+mod bounds;
+mod crash;
 mod cryptoki;
+mod disk_full;
+mod faults;
 mod forks;
+mod formats;
 mod keys;
+mod ledger;
 mod mechanisms;
+mod rehearsal;
 mod replace;
 mod restart;
 mod robustness;
