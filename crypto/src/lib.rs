@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 pub mod aes;
+pub mod cfb;
 pub mod digest;
 pub mod ec;
 pub mod edwards;

@@ -4,6 +4,7 @@
 //! What must never live here: a decision. What to call, and what follows from an error, is up to the caller.
 //! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`); the seal (`terminal`).
 
+mod connect;
 mod mapping;
 mod terminal;
 
@@ -14,6 +15,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
+pub use connect::connect_within;
 pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
 pub use terminal::{SilentTerminal, duplicate};
 

@@ -34,3 +34,5 @@ mod service_manager;
 mod store;
 #[path = "daemon/store_faults.rs"]
 mod store_faults;
+#[path = "daemon/tpm.rs"]
+mod tpm;

@@ -149,6 +149,8 @@ pub(crate) fn status() -> Status {
         tokens: 4,
         objects: 5,
         requests: 6,
+        sealed: false,
+        sealed_until: None,
     }
 }
 

@@ -20,7 +20,7 @@ fn status_has_stable_names_as_json_and_words_as_text() {
     assert_eq!(json["memory_locking"], "memfd_secret");
     assert_eq!(json["uptime_seconds"], 3_700);
     assert_eq!(json["config"], serde_json::Value::Null);
-    assert_eq!(json.as_object().unwrap().len(), 20);
+    assert_eq!(json.as_object().unwrap().len(), 22);
 
     let home = Directory::new();
     let _asked = daemon(&home, AdminAnswer::Status(Box::new(status())));

@@ -6,6 +6,7 @@ use aes::cipher::{
 };
 use strongroom_crypto::Error;
 use strongroom_crypto::aes::{AesKey, Cipher, Direction, Mode, encrypted_zeros};
+use strongroom_crypto::cfb::cfb;
 use strongroom_crypto::gcm::{GcmEncryption, GcmKey};
 use strongroom_crypto::wrap::WrapKey;
 
@@ -396,4 +397,24 @@ fn key_wrap_agrees_with_the_judge_and_refuses_wrong_lengths() {
         collected(|out| ours.kw_unwrap(None, &wrapped, out)),
         Err(Error::DataInvalid)
     );
+}
+
+/// SP 800-38A, F.3.13: CFB128 with a key of 128 bits; and the whole blocks do not matter for a part of the last.
+#[test]
+fn the_vector_of_cipher_feedback() {
+    ready();
+    let (key, plain) = (hex(KEY_128), hex(PLAIN));
+    let expected = hex(
+        "3b3fd92eb72dad20333449f8e83cfb4a c8a64537a0b3a93fcde3cdad9f1ce58b
+         26751f67a3cbb140b1808cf187a4f4df c04b05357c5d1c0eeac4c66f9ff7f2e6",
+    );
+    for length in [0, 1, 15, 16, 17, 47, 64] {
+        let mut data = plain[..length].to_vec();
+        cfb(&key, IV, Direction::Encrypt, &mut data).unwrap();
+        assert_eq!(data, expected[..length]);
+        cfb(&key, IV, Direction::Decrypt, &mut data).unwrap();
+        assert_eq!(data, plain[..length]);
+    }
+    let refused = cfb(&[0; 15], IV, Direction::Encrypt, &mut []);
+    assert_eq!(refused, Err(Error::KeySize));
 }

@@ -17,6 +17,7 @@ mod passphrase;
 mod provider;
 mod rotate;
 mod sources;
+pub mod tpm;
 mod unsealing;
 
 use std::fmt;
