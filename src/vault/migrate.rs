@@ -17,7 +17,7 @@ use strongroom_keymem::SecretBytes;
 
 use super::inspect::ClosedVault;
 use super::{REGISTER_KEY, VaultError, seal};
-use crate::ports::{Change, RecordKey, RecordKind, Store, StoreError, Visit};
+use crate::ports::{Change, RecordKey, RecordKind, Snapshot, Store, StoreError, Visit};
 
 /// Brings a store from one format to the next, the vault record too.
 pub(super) type Step = fn(&Arc<dyn Store>, &SecretBytes) -> Result<(), VaultError>;
@@ -175,5 +175,10 @@ impl Store for Copy {
             };
         }
         Ok(())
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Err(StoreError::Failed(
+            "a store in the middle of its migration is not backed up".into(),
+        ))
     }
 }
