@@ -384,6 +384,9 @@ impl Service {
         verdict: Option<strongroom_wire::ck::Rv>,
     ) -> std::result::Result<Recorded<(Reply, strongroom_wire::ck::Rv)>, Malformed> {
         let facts = event::Facts::of(request);
+        if facts.management {
+            self.audit.read().make_room().map_err(|_| Malformed)?;
+        }
         let object = self.named_object(application, &facts);
         let (reply, rv) = if let Some(rv) = verdict {
             Self::end_operation_of(application, request);

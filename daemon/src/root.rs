@@ -96,9 +96,12 @@ impl Identity {
         let becomes = match &configuration.user {
             None => None,
             Some(name) => {
-                let user = system::user(name).map_err(|error| match error.kind() {
-                    io::ErrorKind::NotFound => RootError::NoUser(name.clone()),
-                    _ => failed("look up the user", error),
+                let user = system::user(name).map_err(|error| {
+                    if error.kind() == io::ErrorKind::NotFound {
+                        RootError::NoUser(name.clone())
+                    } else {
+                        failed("look up the user", error)
+                    }
                 })?;
                 (user.uid != me).then(|| (name.clone(), user))
             }

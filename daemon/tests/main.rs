@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
     reason = "a failed unwrap is the failed assertion"
 )]
@@ -46,3 +47,5 @@ mod store;
 mod store_faults;
 #[path = "daemon/tpm.rs"]
 mod tpm;
+#[path = "daemon/verify.rs"]
+mod verify;

@@ -35,8 +35,11 @@ impl Service {
         request: &AdminRequest<'_>,
         answered: Option<AdminAnswer>,
     ) -> std::result::Result<AdminAnswer, Malformed> {
-        let answer = answered.unwrap_or_else(|| self.administrate(request));
         let (_, management) = name(request);
+        if management {
+            self.audit.read().make_room().map_err(|_| Malformed)?;
+        }
+        let answer = answered.unwrap_or_else(|| self.administrate(request));
         if management {
             self.ports.changes.count();
         }
