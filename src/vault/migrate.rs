@@ -17,7 +17,7 @@ use strongroom_keymem::SecretBytes;
 
 use super::inspect::ClosedVault;
 use super::{REGISTER_KEY, VaultError, seal};
-use crate::ports::{Change, RecordKey, RecordKind, Store, StoreError, Visit};
+use crate::ports::{Change, RecordKey, RecordKind, Snapshot, Store, StoreError, Visit};
 
 /// Brings a store from one format to the next, the vault record too.
 pub(super) type Step = fn(&Arc<dyn Store>, &SecretBytes) -> Result<(), VaultError>;
@@ -164,6 +164,13 @@ impl Store for Copy {
         }
         let _all_seen = all.iter().all(|(object, sealed)| visit(*object, sealed));
         Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        // Nobody backs up a store that nobody has agreed to yet.
+        Err(StoreError::Failed(
+            "a migration that is not committed has no snapshot".into(),
+        ))
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {

@@ -73,6 +73,10 @@ pub struct SealSection {
     pub need: Option<String>,
     /// The name of the service manager's credential.
     pub credential: Option<String>,
+    /// The device or socket of the TPM.
+    pub tpm_device: Option<PathBuf>,
+    /// The registers that a new seal by the TPM is bound to.
+    pub tpm_pcrs: Option<Vec<u8>>,
 }
 
 /// `[audit]`
@@ -179,6 +183,7 @@ impl Settings {
             ("store.path", &self.store.path),
             ("seal.key_file", &self.seal.key_file),
             ("seal.passphrase_file", &self.seal.passphrase_file),
+            ("seal.tpm_device", &self.seal.tpm_device),
             ("audit.path", &self.audit.path),
             ("log.file", &self.log.file),
         ];

@@ -14,6 +14,7 @@ use super::files::hexadecimal;
 use super::passphrase::{Stretch, is_long_enough};
 use super::provider::{Kind, Provider};
 use super::sources::{Sources, credential_key, is_key};
+use super::tpm::{self, PcrSelection, TpmAddress};
 use super::{SealError, key_file, wrong_share};
 
 /// A provider that is asked for.
@@ -32,6 +33,8 @@ pub enum Target {
         /// How many are made.
         count: u8,
     },
+    /// The TPM of the machine, bound to these registers.
+    Tpm(PcrSelection),
 }
 
 impl Target {
@@ -48,6 +51,7 @@ impl Target {
                     "the seal shall use a credential and none is named; add seal.credential".into(),
                 )
             })?),
+            Kind::Tpm => Self::Tpm(sources.tpm_pcrs.clone()),
             Kind::Shares => {
                 return Err(SealError::Unfit(
                     "shares are shown once to whoever asks for them: begin with another provider, and then run: strongroom seal rotate --to shares 2/3".into(),
@@ -62,6 +66,7 @@ impl Target {
             Self::Passphrase(_) => Kind::Passphrase,
             Self::Credential(_) => Kind::Credential,
             Self::Shares { .. } => Kind::Shares,
+            Self::Tpm(_) => Kind::Tpm,
         }
     }
 }
@@ -198,6 +203,17 @@ fn make(target: Target, root: &SecretBytes, sources: &Sources) -> Result<Made, S
             })
         }
         Target::Shares { threshold, count } => make_shares(threshold, count),
+        Target::Tpm(pcrs) => {
+            let key = super::random_key()?;
+            let usual = || PathBuf::from(TPM_DEVICE);
+            let device = sources.tpm_device.clone().unwrap_or_else(usual);
+            let blob = key.with(|key| tpm::seal(&TpmAddress::new(&device), key, &pcrs))?;
+            Ok(Made {
+                provider: Provider::Tpm { device, blob },
+                key,
+                proof: Proof::Source,
+            })
+        }
     }
 }
 
@@ -277,3 +293,5 @@ impl Proof {
 
 /// Most providers of one seal.
 const PROVIDERS_MAX: usize = 2;
+/// The TPM of a machine, through the kernel's resource manager, which serves many.
+const TPM_DEVICE: &str = "/dev/tpmrm0";

@@ -14,6 +14,7 @@ use strongroom_keymem::{SecretBytes, SecretVec};
 use super::files::{failed, read_all, read_private};
 use super::passphrase::{Stretch, without_line_end};
 use super::provider::Provider;
+use super::tpm::{self, PcrSelection, TpmAddress};
 use super::{ROOT_KEY_BYTES, SealError, ask, key_file};
 use crate::system;
 
@@ -34,6 +35,10 @@ pub struct Sources {
     pub credential: Option<String>,
     /// The directory of the service manager's credentials.
     pub credentials: Option<PathBuf>,
+    /// The TPM, where the configuration names one.
+    pub tpm_device: Option<PathBuf>,
+    /// The registers that a new seal is bound to.
+    pub tpm_pcrs: PcrSelection,
     /// What a new passphrase costs.
     pub cost: Argon2Cost,
 }
@@ -66,6 +71,12 @@ impl Sources {
                 Ok(Some(Found { secret, source }))
             }
             Provider::Shares { .. } => Ok(None),
+            Provider::Tpm { device, blob } => {
+                let device = self.tpm_device.as_ref().unwrap_or(device);
+                let secret = tpm::unseal(&TpmAddress::new(device), blob)?;
+                let source = format!("what the TPM at {} gives", device.display());
+                Ok(Some(Found { secret, source }))
+            }
         }
     }
 
