@@ -58,7 +58,7 @@ use crate::vault::{PinCost, Vault};
 pub use self::backup::{BackupEnd, wanted_backup};
 pub use self::sealed::SealedDesk;
 
-pub use answer::Answered;
+pub use answer::{Answered, Malformed};
 pub use numbers::Numbers;
 pub use pins::Asked;
 use rehearsing::Staged;
@@ -88,20 +88,6 @@ pub struct Settings {
     /// Version of the daemon: major, minor, patch.
     pub daemon_version: [u8; 3],
 }
-
-/// A message that is none, or one whose answer could not be recorded: the connection must be closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(
-            "the message is not one of this protocol, or its answer could not be recorded",
-        )
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -184,7 +184,7 @@ fn receive(client: &mut Client, mut draft: BackupFile) -> Result<Made, Failure> 
         id,
         records: all,
         recipients,
-    } = client.next()?
+    } = client.next_answer()?
     else {
         return Err(unexpected());
     };
@@ -194,7 +194,7 @@ fn receive(client: &mut Client, mut draft: BackupFile) -> Result<Made, Failure> 
             clippy::wildcard_enum_match_arm,
             reason = "no other answer belongs here"
         )]
-        match client.next()? {
+        match client.next_answer()? {
             AdminAnswer::BackupPart { records, bytes } => {
                 draft.write(&bytes)?;
                 progress.tell(records, all);
