@@ -59,7 +59,7 @@ use crate::vault::{PinCost, Reach, Vault};
 pub use self::backup::{BackupEnd, wanted_backup};
 pub use self::sealed::SealedDesk;
 
-pub use answer::Answered;
+pub use answer::{Answered, Malformed};
 pub use numbers::Numbers;
 pub use pins::Asked;
 use rehearsing::Staged;
@@ -91,20 +91,6 @@ pub struct Settings {
     /// Whom the tickets of logins are good for.
     pub ticket_reach: Reach,
 }
-
-/// A message that is none, or one whose answer could not be recorded: the connection must be closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Malformed;
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(
-            "the message is not one of this protocol, or its answer could not be recorded",
-        )
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -33,6 +33,8 @@ mod journal;
 mod power_cut;
 #[path = "daemon/process.rs"]
 mod process;
+#[path = "daemon/restore.rs"]
+mod restore;
 #[path = "daemon/root.rs"]
 mod root;
 #[path = "daemon/seal.rs"]
