@@ -23,7 +23,7 @@ fn status_has_stable_names_as_json_and_words_as_text() {
     assert_eq!(json["jail"]["seccomp"], true);
     // The daemon that is imitated here does not know of limits.
     assert_eq!(json["limits"], serde_json::json!([]));
-    assert_eq!(json.as_object().unwrap().len(), 23);
+    assert_eq!(json.as_object().unwrap().len(), 25);
 
     let home = Directory::new();
     let _asked = daemon(&home, AdminAnswer::Status(Box::new(status())));
