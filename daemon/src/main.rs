@@ -29,7 +29,7 @@ use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::take_activated;
-use strongroomd::root::{Identity, RootError};
+use strongroomd::root::{self, Identity, RootError};
 use strongroomd::seal::StoreState;
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
@@ -177,7 +177,9 @@ fn without_serving(
     log::start(log::Level::Warn, configuration.log_format);
     harden().map_err(Failure::other)?;
     start_memory_and_crypto(arguments, configuration)?;
-    backup::run(work, arguments, configuration).map_err(Failure::other)?;
+    let done = backup::run(work, arguments, configuration).map_err(Failure::other);
+    root::hand_over(configuration)?;
+    done?;
     Ok(Outcome {
         code: 0,
         message: String::new(),
@@ -255,6 +257,7 @@ fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<Exit
         .root_key(StoreState::Present)
         .map_err(Failure::other)?;
     let verified = verify::verify(configuration, root_key);
+    root::hand_over(configuration)?;
     let report = if arguments.json {
         verify::as_json(&verified)
     } else {
