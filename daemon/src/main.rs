@@ -250,6 +250,7 @@ fn open(
 
 /// The check instead of a start.
 fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    Identity::without_clients(configuration)?.assume(configuration, &[])?;
     let _lock = StoreLock::take(configuration.data_directory())?;
     start_memory_and_crypto(arguments, configuration)?;
     let root_key = configuration
@@ -257,7 +258,6 @@ fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<Exit
         .root_key(StoreState::Present)
         .map_err(Failure::other)?;
     let verified = verify::verify(configuration, root_key);
-    root::hand_over(configuration)?;
     let report = if arguments.json {
         verify::as_json(&verified)
     } else {

@@ -93,6 +93,18 @@ impl Identity {
     /// # Errors
     /// [`RootError`].
     pub fn settle(configuration: &Configuration, activated: &Activated) -> Result<Self, RootError> {
+        let identity = Self::without_clients(configuration)?;
+        if identity.becomes.is_none() && system::effective_user() == 0 {
+            stay_root(configuration, activated)?;
+        }
+        Ok(identity)
+    }
+
+    /// Settles it for work that lets nobody in.
+    ///
+    /// # Errors
+    /// [`RootError`].
+    pub fn without_clients(configuration: &Configuration) -> Result<Self, RootError> {
         let me = system::effective_user();
         let becomes = match &configuration.user {
             None => None,
@@ -101,10 +113,10 @@ impl Identity {
                 (user.uid != me).then(|| (name.clone(), user))
             }
         };
-        match &becomes {
-            Some((name, _)) if me != 0 => return Err(RootError::NotRoot(name.clone())),
-            None if me == 0 => stay_root(configuration, activated)?,
-            _ => {}
+        if let Some((name, _)) = &becomes
+            && me != 0
+        {
+            return Err(RootError::NotRoot(name.clone()));
         }
         let group = |name: &String| {
             system::group_number(name).map_err(|_| RootError::NoGroup(name.clone()))
@@ -152,7 +164,7 @@ impl Identity {
 }
 
 /// Gives the files that root made in the daemon's directories to the user whom the daemon becomes, so that it can open them. For work that root
-/// does in place of the daemon (a restore, a check): as that user it might not be able to read what it is to work on.
+/// does in place of the daemon (a restore): as that user it might not be able to read what it is to work on.
 ///
 /// # Errors
 /// [`RootError`].
