@@ -30,7 +30,7 @@ use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, SocketFiles, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::{Notifier, take_activated};
-use strongroomd::root::{Identity, RootError};
+use strongroomd::root::{self, Identity, RootError};
 use strongroomd::seal::{Opening, StoreState, Unsealing};
 use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
@@ -397,7 +397,9 @@ fn without_serving(
     log::start(log::Level::Warn, configuration.log_format);
     harden().map_err(Failure::other)?;
     start_memory_and_crypto(arguments, configuration)?;
-    backup::run(work, arguments, configuration).map_err(Failure::other)?;
+    let done = backup::run(work, arguments, configuration).map_err(Failure::other);
+    root::hand_over(configuration)?;
+    done?;
     Ok(Outcome {
         code: 0,
         message: String::new(),
@@ -509,6 +511,7 @@ fn wait_for_unsealing(
 
 /// The check instead of a start.
 fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    Identity::without_clients(configuration)?.assume(configuration, &[])?;
     let _lock = StoreLock::take(configuration.data_directory())?;
     start_memory_and_crypto(arguments, configuration)?;
     let root_key = configuration
