@@ -16,6 +16,8 @@
 mod bench;
 #[path = "daemon/config.rs"]
 mod config;
+#[path = "daemon/envelope.rs"]
+mod envelope;
 #[path = "daemon/film.rs"]
 mod film;
 #[path = "daemon/hostile.rs"]
@@ -28,6 +30,8 @@ mod power_cut;
 mod process;
 #[path = "daemon/seal.rs"]
 mod seal;
+#[path = "daemon/sealed.rs"]
+mod sealed;
 #[path = "daemon/service_manager.rs"]
 mod service_manager;
 #[path = "daemon/store.rs"]

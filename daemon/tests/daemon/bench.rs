@@ -72,7 +72,12 @@ impl Running {
         Self::start_with(program(home), home)
     }
 
-    pub(crate) fn start_with(mut command: Command, home: &Path) -> Self {
+    pub(crate) fn start_with(command: Command, home: &Path) -> Self {
+        Self::start_until(command, home, " ready: ")
+    }
+
+    /// Up to a line of the log with this text.
+    pub(crate) fn start_until(mut command: Command, home: &Path, text: &str) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let mut running = Self {
@@ -80,7 +85,7 @@ impl Running {
             log,
             home: home.into(),
         };
-        running.log_until(" ready: ");
+        running.log_until(text);
         running
     }
 
