@@ -98,7 +98,7 @@ impl Unsealing {
         Ok(Opening::Sealed(Box::new(self)))
     }
 
-    fn ask(mut self, index: usize, mut terminal: Terminal) -> Result<Opening, SealError> {
+    fn ask(mut self, index: usize, terminal: Terminal) -> Result<Opening, SealError> {
         let mut last = None;
         for _ in 0..TRIES_AT_TERMINAL {
             let typed = terminal.ask("Passphrase of the root key: ")?;
