@@ -169,9 +169,7 @@ impl Sources {
             secret.truncate(without_line_end(secret.expose()).len());
             return Ok(secret);
         }
-        if self.may_ask
-            && let Some(mut terminal) = ask::Terminal::open()
-        {
+        if self.may_ask && let Some(terminal) = ask::Terminal::open() {
             return terminal.ask_twice();
         }
         Err(SealError::Absent(
