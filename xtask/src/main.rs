@@ -12,6 +12,7 @@
 
 mod bench;
 mod flame;
+mod load;
 mod source;
 mod support;
 mod svg;
@@ -29,7 +30,9 @@ usage: cargo xtask COMMAND
   support --check   say whether SUPPORT.md is what the tables say
   bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help
   flame --case NAME [--seconds S] OUT.svg
-                    draw where the daemon and a client spend the time of one case; see flame --help";
+                    draw where the daemon and a client spend the time of one case; see flame --help
+  soak [OPTION...]  a thousand connections for an hour: no error, flat memory, latencies; see soak --help
+  fuzz [OPTION...]  ten million spoiled frames, while an honest client works; see fuzz --help";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -53,6 +56,11 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["flame", options @ ..] => flame::run(&root, options),
+        ["soak" | "fuzz", "--help"] => {
+            println!("{}", load::USAGE);
+            Ok(())
+        }
+        [command @ ("soak" | "fuzz"), options @ ..] => load::run(&root, command, options),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

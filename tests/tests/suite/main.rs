@@ -22,6 +22,7 @@
 mod abi;
 mod cryptoki;
 mod keys;
+mod load;
 mod mechanisms;
 mod robustness;
 mod scale;
