@@ -169,7 +169,9 @@ impl Sources {
             secret.truncate(without_line_end(secret.expose()).len());
             return Ok(secret);
         }
-        if self.may_ask && let Some(terminal) = ask::Terminal::open() {
+        if self.may_ask
+            && let Some(terminal) = ask::Terminal::open()
+        {
             return terminal.ask_twice();
         }
         Err(SealError::Absent(

@@ -30,6 +30,7 @@ mod forks;
 mod formats;
 mod keys;
 mod ledger;
+mod load;
 mod mechanisms;
 mod rehearsal;
 mod replace;
