@@ -295,7 +295,8 @@ impl SealedDaemon {
             let sent = outgoing.send(socket);
             // What was recorded happens even when nobody waits for the answer.
             match after {
-                After::Next(Next::GoOn) => {}
+                // A sealed daemon hands nothing over: it has refused.
+                After::Next(Next::GoOn | Next::HandOver) => {}
                 After::Next(Next::Stop) => system::signal_myself(libc::SIGTERM),
                 After::Opened => system::signal_myself(SIGNAL_OPENED),
             }
