@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use strongroom::vault::{MaterialChange, ObjectChange, PinCost, Realm, User, Vault};
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
@@ -96,8 +96,16 @@ fn a_killed_restore_leaves_the_old_or_the_new() {
     let origin = Origin::new();
     let file = origin.backup("backup");
     let restored = shown(&origin.tokens());
+    let begin = Instant::now();
+    said(&restore(
+        &origin.path("timed"),
+        &file,
+        &[],
+        &origin.path("key"),
+    ));
+    let whole = begin.elapsed();
     let mut seen = [0; 2];
-    for round in 0..40_u64 {
+    for round in 0..40 {
         let home = origin.path(&format!("killed{round}"));
         fs::create_dir(&home).unwrap();
         let mut command = program(&home);
@@ -111,8 +119,8 @@ fn a_killed_restore_leaves_the_old_or_the_new() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        // From before its first step to after its last one.
-        std::thread::sleep(Duration::from_millis(round * 3));
+        // From before its first step to after its last one, however fast the machine is.
+        std::thread::sleep(whole * round / 32);
         let _ = child.kill();
         child.wait().unwrap();
         let found = shown(&tokens(&Running::start(&home)));
