@@ -236,6 +236,17 @@ impl Audit {
         self.level
     }
 
+    /// Asks before something is changed whether a line could tell of it: a full disk then refuses the change, not its answer.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing may then be done.
+    pub fn make_room(&self) -> Result<(), StoreError> {
+        if self.level == Level::None {
+            return Ok(());
+        }
+        self.journal.make_room()
+    }
+
     /// Records an event, where the level asks for it, and lets the answer go.
     ///
     /// # Errors

@@ -156,6 +156,14 @@ pub trait Journal: Send + Sync {
     /// [`StoreError`] when it cannot be written; nothing may then be answered.
     fn append(&self, line: &[u8]) -> Result<(), StoreError>;
 
+    /// Makes sure that a line can be written now, before something is done that a line must tell of.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not; nothing that changes anything may then be done.
+    fn make_room(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// Sees all lines, oldest first; `visit` answers whether to go on.
     ///
     /// # Errors

@@ -22,6 +22,7 @@ mod rehearsing;
 pub(crate) mod rig;
 #[cfg(test)]
 mod rollback_tests;
+mod sealed;
 #[cfg(test)]
 mod tests;
 pub mod verify;
@@ -54,7 +55,8 @@ use crate::sink::Locked;
 use crate::token::Token;
 use crate::vault::{PinCost, Vault};
 
-pub use backup::{BackupEnd, wanted_backup};
+pub use self::backup::{BackupEnd, wanted_backup};
+pub use self::sealed::SealedDesk;
 
 pub use answer::Answered;
 pub use numbers::Numbers;
@@ -233,6 +235,11 @@ impl Service {
         Ok(())
     }
 
+    /// Lets the daemon see the root key, to seal it anew.
+    pub fn with_root_key<T>(&self, see: impl FnOnce(&SecretBytes) -> T) -> T {
+        see(self.vault.root_key())
+    }
+
     /// How much there is.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -377,6 +384,9 @@ impl Service {
         verdict: Option<strongroom_wire::ck::Rv>,
     ) -> std::result::Result<Recorded<(Reply, strongroom_wire::ck::Rv)>, Malformed> {
         let facts = event::Facts::of(request);
+        if facts.management {
+            self.audit.read().make_room().map_err(|_| Malformed)?;
+        }
         let object = self.named_object(application, &facts);
         let (reply, rv) = if let Some(rv) = verdict {
             Self::end_operation_of(application, request);

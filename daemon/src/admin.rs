@@ -4,6 +4,8 @@
 //! What must never live here: tokens and objects; the token answers for those, and records everything.
 //! Who calls it: connections of the administration socket.
 
+mod seal;
+
 use strongroom::audit::Principal;
 use strongroom::service::Malformed;
 use strongroom::sink::Locked;
@@ -35,6 +37,10 @@ pub fn answer(
     answer: &mut SecretVec,
 ) -> Result<Next, Malformed> {
     let request: AdminRequest<'_> = codec::decode(payload).map_err(|_| Malformed)?;
+    if let AdminRequest::SealRotate { .. } = &request {
+        seal::rotate(daemon, principal, &request, answer)?;
+        return Ok(Next::GoOn);
+    }
     let answered = answered_here(daemon, &request);
     let answered = daemon.service.administer(principal, &request, answered)?;
     encode(&answered, answer)?;
@@ -60,6 +66,7 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
         }),
         AdminRequest::Stop => Some(AdminAnswer::Done),
         AdminRequest::Limits => Some(crate::usage::limits(daemon)),
+        AdminRequest::SealShow => Some(seal::show(daemon)),
         _ => None,
     }
 }
@@ -96,7 +103,7 @@ fn status(daemon: &Daemon) -> Status {
         store: shown(&configuration.store),
         journal: shown(&configuration.journal),
         config: configuration.file.as_deref().map(shown),
-        seal: configuration.seal.to_string(),
+        seal: configuration.seal.describe(),
         audit_level: configuration.audit_level.to_string(),
         memory_locking: memory
             .as_ref()
@@ -112,5 +119,7 @@ fn status(daemon: &Daemon) -> Status {
         requests: counts.requests,
         jail: crate::jail::standing(),
         rehearsing: counts.rehearsing,
+        sealed: false,
+        sealed_until: None,
     }
 }

@@ -42,6 +42,9 @@ pub struct Arguments {
     /// File of a passphrase that the root key is derived from
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Descriptor on which the passphrase of the seal comes, up to its end; for a parent that starts strongroomd
+    #[arg(long, value_name = "N", conflicts_with = "passphrase_file")]
+    pub passphrase_fd: Option<i32>,
     /// What the audit records: all, management, none
     #[arg(long, value_name = "LEVEL")]
     pub audit_level: Option<String>,

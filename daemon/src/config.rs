@@ -6,6 +6,7 @@
 
 mod file;
 mod limits;
+mod seal;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -20,7 +21,7 @@ use strongroom_wire::paths::{self, Paths};
 
 use crate::command_line::Arguments;
 use crate::log;
-use crate::seal::{PASSPHRASE_COST, SealProvider};
+use crate::seal::Seal;
 
 pub use file::{FileError, Settings as FileSettings};
 pub use limits::Bounds;
@@ -97,9 +98,11 @@ pub struct Configuration {
     /// The audit journal's file.
     pub journal: PathBuf,
     /// Where the root key comes from.
-    pub seal: SealProvider,
+    pub seal: Seal,
     /// What is recorded.
     pub audit_level: audit::Level,
+    /// The public keys that backups are made for, and for no others; none leaves it to whoever asks.
+    pub backup_recipients: Vec<String>,
     /// Locked memory in bytes; none lets the daemon choose.
     pub memory_bytes: Option<usize>,
     /// Whether memory must be locked.
@@ -244,9 +247,10 @@ impl Configuration {
             socket_group: settings.socket_group.clone(),
             journal: first([arguments.journal.clone(), settings.audit.path.clone()])
                 .unwrap_or_else(|| paths.journal()),
-            seal: combined.seal(&store)?,
+            seal: combined.seal(&store, environment.value("CREDENTIALS_DIRECTORY"))?,
             store,
             audit_level: combined.audit_level()?,
+            backup_recipients: settings.backup.recipients.clone(),
             memory_bytes: arguments.memory_bytes.or(settings.memory.bytes),
             locking: combined.locking(),
             log_level: combined.log_level()?,
@@ -330,36 +334,6 @@ impl Combined<'_> {
             self.settings.store.path.clone(),
         ])
         .unwrap_or_else(|| self.paths.store())
-    }
-
-    fn seal(&self, store: &Path) -> Result<SealProvider, ConfigError> {
-        let in_file = &self.settings.seal;
-        if in_file.key_file.is_some() && in_file.passphrase_file.is_some() {
-            return Err(self.wrong(
-                "seal",
-                "key_file and passphrase_file exclude each other; keep the one that made the store"
-                    .into(),
-            ));
-        }
-        let flagged = self.arguments.key_file.is_some() || self.arguments.passphrase_file.is_some();
-        let (key_file, passphrase_file) = if flagged {
-            (
-                self.arguments.key_file.clone(),
-                self.arguments.passphrase_file.clone(),
-            )
-        } else {
-            (in_file.key_file.clone(), in_file.passphrase_file.clone())
-        };
-        Ok(match passphrase_file {
-            Some(path) => SealProvider::PassphraseFile {
-                path,
-                salt: store.with_file_name("root.salt"),
-                cost: PASSPHRASE_COST,
-            },
-            None => SealProvider::KeyFile {
-                path: key_file.unwrap_or_else(|| self.paths.key_file()),
-            },
-        })
     }
 
     fn audit_level(&self) -> Result<audit::Level, ConfigError> {

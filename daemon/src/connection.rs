@@ -26,6 +26,7 @@ use crate::config::Bounds;
 use crate::connections::Admitted;
 use crate::daemon::Daemon;
 use crate::frames::{End, Incoming, KEPT_BYTES_MAX, Outgoing, Patience, Terms};
+use crate::listener::Host;
 use crate::system;
 use crate::turns::Place;
 
@@ -289,7 +290,8 @@ fn refused(_: Malformed) -> End {
     End::Refused
 }
 
-fn terms(bounds: &Bounds) -> Terms {
+/// The terms of a connection before anything is known of it.
+pub(crate) fn terms(bounds: &Bounds) -> Terms {
     Terms {
         place: None,
         payload_bytes_max: bounds.frame_bytes_max,

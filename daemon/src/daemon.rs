@@ -4,16 +4,21 @@
 //! What must never live here: start-up and stop in order; that is the page in `main.rs`.
 //! Who calls it: listener, connections, administration, the signal loop.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use strongroom::audit::Principal;
 use strongroom::service::{Service, Settings};
+use strongroom_wire::frame::Door;
 
 use crate::changes::ChangesPage;
 use crate::command_line::Arguments;
-use crate::config::{ConfigError, Configuration, Environment};
-use crate::connections::Connections;
+use crate::config::{Bounds, ConfigError, Configuration, Environment};
+use crate::connection;
+use crate::connections::{Admitted, Connections};
+use crate::listener::Host;
 use crate::log;
 use crate::notify::Notifier;
 use crate::system;
@@ -63,10 +68,7 @@ impl Daemon {
             environment,
             in_force: Mutex::new(Arc::new(configuration)),
             started,
-            log_lines: Mutex::new(Allowance {
-                since: started,
-                lines: 0,
-            }),
+            log_lines: Mutex::new(Allowance::new(started)),
         }
     }
 
@@ -80,12 +82,6 @@ impl Daemon {
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    /// Whether a line that a stranger can provoke may be logged now; says once how many were not.
-    #[must_use]
-    pub fn allow_log_line(&self) -> bool {
-        self.log_lines.lock().take(Instant::now())
     }
 
     /// Stops the daemon as SIGTERM does.
@@ -117,6 +113,7 @@ impl Daemon {
         // What needs a restart keeps its old value here too, so that the status tells the truth.
         let next = Configuration {
             audit_level: new.audit_level,
+            backup_recipients: new.backup_recipients,
             log_level: new.log_level,
             limits: new.limits,
             bounds: new.bounds,
@@ -140,6 +137,24 @@ impl Daemon {
         }
         *in_force = Arc::new(next);
         Ok(())
+    }
+}
+
+impl Host for Daemon {
+    fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.configuration().bounds
+    }
+
+    fn allow_log_line(&self) -> bool {
+        self.log_lines.lock().take(Instant::now())
+    }
+
+    fn begin(self: &Arc<Self>, door: Door, admitted: Admitted, who: Principal) -> io::Result<()> {
+        connection::start(self, door, admitted, who)
     }
 }
 
@@ -209,13 +224,18 @@ fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> 
 
 /// Lines that strangers may still provoke: a few for each stretch of time, so that they cannot fill the disk.
 #[derive(Debug)]
-struct Allowance {
+pub(crate) struct Allowance {
     since: Instant,
     lines: u64,
 }
 
 impl Allowance {
-    fn take(&mut self, now: Instant) -> bool {
+    pub(crate) const fn new(since: Instant) -> Self {
+        Self { since, lines: 0 }
+    }
+
+    /// Whether a line may be written; says once how many were not.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= LOG_STRETCH {
             let withheld = self.lines.saturating_sub(LOG_LINES_MAX);
             if withheld > 0 {
@@ -241,10 +261,7 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_dammed() {
         let start = Instant::now();
-        let mut allowance = Allowance {
-            since: start,
-            lines: 0,
-        };
+        let mut allowance = Allowance::new(start);
         let allowed = (0..1000).filter(|_| allowance.take(start)).count();
         assert_eq!(allowed as u64, LOG_LINES_MAX);
         assert!(allowance.take(start + LOG_STRETCH));

@@ -72,7 +72,7 @@ pub fn prepare(configuration: &Configuration) -> Result<Vec<PathBuf>, DirectoryE
 }
 
 fn missing(configuration: &Configuration) -> Vec<PathBuf> {
-    let key = match &configuration.seal {
+    let key = match &configuration.seal.direct {
         SealProvider::KeyFile { path } => path.parent(),
         SealProvider::PassphraseFile { .. } => None,
     };
@@ -96,7 +96,7 @@ fn missing(configuration: &Configuration) -> Vec<PathBuf> {
 fn make_all(configuration: &Configuration) -> Result<(), DirectoryError> {
     make(configuration.data_directory(), PRIVATE)?;
     refuse_exposed(configuration.data_directory())?;
-    let key = match &configuration.seal {
+    let key = match &configuration.seal.direct {
         SealProvider::KeyFile { path } => path.parent(),
         SealProvider::PassphraseFile { .. } => None,
     };

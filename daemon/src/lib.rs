@@ -35,5 +35,6 @@ pub mod connections;
 pub mod daemon;
 pub mod frames;
 pub mod listener;
+pub mod sealed;
 pub mod turns;
 pub mod usage;

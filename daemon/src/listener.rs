@@ -17,9 +17,8 @@ use std::time::{Duration, Instant};
 use strongroom::audit::Principal;
 use strongroom_wire::frame::Door;
 
-use crate::config::Configuration;
-use crate::connection;
-use crate::daemon::Daemon;
+use crate::config::{Bounds, Configuration};
+use crate::connections::{Admitted, Connections};
 use crate::directories::may_administer;
 use crate::jail::witness::Witness;
 use crate::notify::Activated;
@@ -97,6 +96,7 @@ pub struct Listeners {
     application: UnixListener,
     admin: UnixListener,
     files: Vec<SocketFile>,
+    witness: Witness,
 }
 
 impl Listeners {
@@ -108,6 +108,7 @@ impl Listeners {
         configuration: &Configuration,
         activated: Activated,
         group: Option<u32>,
+        witness: Witness,
     ) -> Result<Self, ListenError> {
         let mut files = Vec::new();
         let application = match activated.application {
@@ -138,6 +139,7 @@ impl Listeners {
             application,
             admin,
             files,
+            witness,
         })
     }
 }
@@ -192,10 +194,28 @@ fn widen(configuration: &Configuration, group: Option<u32>) -> Result<(), Listen
     std::fs::set_permissions(path, mode).map_err(failed)
 }
 
+/// Whoever takes the connections: the daemon, or what stands in for it while it is sealed.
+pub trait Host: Send + Sync + 'static {
+    /// Who is connected.
+    fn connections(&self) -> &Arc<Connections>;
+
+    /// Bounds of the sockets.
+    fn bounds(&self) -> Bounds;
+
+    /// Whether a line that a stranger can provoke may be logged now.
+    fn allow_log_line(&self) -> bool;
+
+    /// Starts the conversation.
+    ///
+    /// # Errors
+    /// What the system says when there is no further thread.
+    fn begin(self: &Arc<Self>, door: Door, admitted: Admitted, who: Principal) -> io::Result<()>;
+}
+
 /// The accept loop in its thread.
 #[derive(Debug)]
 pub struct Acceptor {
-    thread: JoinHandle<()>,
+    thread: JoinHandle<(UnixListener, UnixListener, Witness)>,
     /// Closing it wakes the loop.
     wake: UnixStream,
     files: Vec<SocketFile>,
@@ -206,21 +226,41 @@ impl Acceptor {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(daemon: &Arc<Daemon>, listeners: Listeners, witness: Witness) -> io::Result<Self> {
+    pub fn start(host: &Arc<impl Host>, listeners: Listeners) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
         let Listeners {
             application,
             admin,
             files,
+            mut witness,
         } = listeners;
-        let daemon = Arc::clone(daemon);
+        let host = Arc::clone(host);
         let thread = thread::Builder::new()
             .name("listener".into())
-            .spawn(move || accept_until(&woken, &daemon, &application, &admin, witness))?;
+            .spawn(move || {
+                accept_until(&woken, &host, &application, &admin, &mut witness);
+                (application, admin, witness)
+            })?;
         Ok(Self {
             thread,
             wake,
             files,
+        })
+    }
+
+    /// Accepts nobody for the moment. Whoever connects meanwhile waits for the next acceptor of these sockets.
+    ///
+    /// # Errors
+    /// When the listener has ended before.
+    pub fn pause(self) -> io::Result<Listeners> {
+        drop(self.wake);
+        let ended = |_| io::Error::other("the listener had ended");
+        let (application, admin, witness) = self.thread.join().map_err(ended)?;
+        Ok(Listeners {
+            application,
+            admin,
+            files: self.files,
+            witness,
         })
     }
 
@@ -238,13 +278,13 @@ impl Acceptor {
 /// One loop for everything that happens outside of conversations: new connections, and processes that ended.
 fn accept_until(
     woken: &UnixStream,
-    daemon: &Arc<Daemon>,
+    host: &Arc<impl Host>,
     application: &UnixListener,
     admin: &UnixListener,
-    mut witness: Witness,
+    witness: &mut Witness,
 ) {
     loop {
-        let processes = daemon.connections.processes();
+        let processes = host.connections().processes();
         let fixed = [woken.as_fd(), application.as_fd(), admin.as_fd()];
         let watched: Vec<BorrowedFd<'_>> = fixed
             .into_iter()
@@ -265,29 +305,29 @@ fn accept_until(
             return;
         }
         for ((id, _), _) in processes.iter().zip(ended).filter(|(_, ended)| **ended) {
-            daemon.connections.process_ended(*id);
+            host.connections().process_ended(*id);
         }
         if *new_application {
-            accept(daemon, Door::Application, application, &mut witness);
+            accept(host, Door::Application, application, witness);
         }
         if *new_admin {
-            accept(daemon, Door::Admin, admin, &mut witness);
+            accept(host, Door::Admin, admin, witness);
         }
     }
 }
 
-fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener, witness: &mut Witness) {
+fn accept(host: &Arc<impl Host>, door: Door, listener: &UnixListener, witness: &mut Witness) {
     match listener.accept() {
         Ok((socket, _)) => {
-            if let Err(why) = admit(daemon, door, socket, witness)
-                && daemon.allow_log_line()
+            if let Err(why) = admit(host, door, socket, witness)
+                && host.allow_log_line()
             {
                 tracing::warn!("connection refused: {why}");
             }
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         Err(error) => {
-            if daemon.allow_log_line() {
+            if host.allow_log_line() {
                 tracing::error!(%error, "cannot accept a connection");
             }
             // Without descriptors or memory the same connection would come up again at once.
@@ -298,7 +338,7 @@ fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener, witness: &m
 
 /// Looks who it is and starts the conversation; the text of an error is for the log.
 fn admit(
-    daemon: &Arc<Daemon>,
+    host: &Arc<impl Host>,
     door: Door,
     socket: UnixStream,
     witness: &mut Witness,
@@ -325,13 +365,14 @@ fn admit(
     socket
         .set_nonblocking(false)
         .map_err(|error| format!("{who}: {error}"))?;
-    let bounds = daemon.configuration().bounds;
-    let admitted = daemon
-        .connections
+    let bounds = host.bounds();
+    let admitted = host
+        .connections()
         .admit(door, peer.uid, socket, process, bounds)
         .map_err(|why| format!("{who}: {why}"))?;
     tracing::debug!(id = %admitted.id(), uid = peer.uid, pid = peer.pid, ?door, "connection opened");
-    connection::start(daemon, door, admitted, principal).map_err(|error| format!("{who}: {error}"))
+    host.begin(door, admitted, principal)
+        .map_err(|error| format!("{who}: {error}"))
 }
 
 /// The program of the process, as far as it may be seen. Read first and trusted only when the process still runs afterwards, so

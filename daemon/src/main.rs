@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use strongroom::audit::Freshness;
-use strongroom::service::{OlderStore, Ports, Service};
+use strongroom::service::{OlderStore, Ports, SealedDesk, Service};
 use strongroom_keymem as keymem;
-use strongroomd::backup::{self, Work};
+use strongroomd::backup::{self, Interrupted, Work};
 use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
 use strongroomd::command_line::Arguments;
@@ -28,9 +28,10 @@ use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
-use strongroomd::notify::take_activated;
+use strongroomd::notify::{Notifier, take_activated};
 use strongroomd::root::{self, Identity, RootError};
-use strongroomd::seal::StoreState;
+use strongroomd::seal::{Opening, StoreState, Unsealing};
+use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
 use strongroomd::verify;
@@ -102,8 +103,8 @@ fn run(
     readiness: &mut Readiness,
 ) -> Result<(), Failure> {
     log::start(configuration.log_level, configuration.log_format);
-    let signals =
-        Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(Failure::other)?;
+    let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, SIGNAL_OPENED])
+        .map_err(Failure::other)?;
     let activated = take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
     harden().map_err(Failure::other)?;
 
@@ -117,9 +118,30 @@ fn run(
     start_memory_and_crypto(&arguments, &configuration)?;
     jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
-    let (service, journal) = open(&arguments, &configuration, changes.as_ref())?;
+    let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
-    let listeners = Listeners::open(&configuration, activated, identity.socket_group)?;
+    let mut listeners = Listeners::open(&configuration, activated, identity.socket_group, witness)?;
+    jail::close(&configuration).map_err(Failure::other)?;
+    let service = match start {
+        Start::Open(service) => *service,
+        Start::Sealed(desk, unsealing) => {
+            let notifier = Notifier::new(environment.value("NOTIFY_SOCKET"));
+            let sealed =
+                SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
+            match wait_for_unsealing(sealed, listeners, &signals, readiness)? {
+                Wait::Opened(service, same) => {
+                    warn_of_age(&service, StoreState::Present);
+                    listeners = same;
+                    *service
+                }
+                Wait::Stopped => {
+                    journal.save().map_err(Failure::other)?;
+                    tracing::info!("strongroomd stopped, sealed as it was");
+                    return Ok(());
+                }
+            }
+        }
+    };
     let line = ready_line(&configuration);
     let daemon = Arc::new(Daemon::new(
         service,
@@ -129,8 +151,7 @@ fn run(
         environment,
         started,
     ));
-    jail::close(&daemon.configuration()).map_err(Failure::other)?;
-    let acceptor = Acceptor::start(&daemon, listeners, witness).map_err(Failure::other)?;
+    let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
 
     tracing::info!(
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -208,18 +229,24 @@ fn start_memory_and_crypto(
         .map_err(|error| Failure::other(format!("cannot start the crypto library: {error:?}")))
 }
 
-/// Root key, store and journal; then the token over them.
+/// What a start has come to.
+enum Start {
+    Open(Box<Service>),
+    Sealed(SealedDesk, Box<Unsealing>),
+}
+
+/// Root key, store and journal; then the token over them, or the desk that waits for the root key.
 fn open(
     arguments: &Arguments,
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
-) -> Result<(Service, Arc<FileJournal>), Failure> {
+) -> Result<(Start, Arc<FileJournal>), Failure> {
     let state = match std::fs::metadata(&configuration.store) {
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
     };
-    let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
-    backup::finish_interrupted(configuration, &root_key).map_err(Failure::other)?;
+    let opening = configuration.seal.open(state).map_err(Failure::other)?;
+    let restored = backup::finish_interrupted(configuration, &opening).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
@@ -233,19 +260,54 @@ fn open(
         clock: Arc::new(SystemClock),
         changes: ChangesPage::port(changes),
     };
-    let older = if arguments.accept_older_store {
+    let settings = daemon::settings(configuration);
+    let older = if arguments.accept_older_store || restored == Interrupted::FinishedUnseen {
         OlderStore::Accept
     } else {
         OlderStore::Refuse
     };
-    let service = Service::open_with(ports, root_key, daemon::settings(configuration), older)
-        .map_err(Failure::other)?;
+    let start = match opening {
+        Opening::Open(root_key) => {
+            let service = Service::open_with(ports, root_key, settings, older);
+            let service = service.map_err(Failure::other)?;
+            warn_of_age(&service, state);
+            Start::Open(Box::new(service))
+        }
+        Opening::Sealed(unsealing) => {
+            let desk = SealedDesk::new(ports, settings, older).map_err(Failure::other)?;
+            Start::Sealed(desk, unsealing)
+        }
+    };
+    Ok((start, journal))
+}
+
+fn warn_of_age(service: &Service, state: StoreState) {
     match service.freshness() {
         Freshness::Current => {}
         Freshness::Unknown if state == StoreState::Absent => {}
         other => tracing::warn!("the store is {other}"),
     }
-    Ok((service, journal))
+}
+
+/// The sockets are open and everybody who waits for the start is told so; nothing but status and unsealing is answered.
+fn wait_for_unsealing(
+    sealed: SealedDaemon,
+    listeners: Listeners,
+    signals: &Signals,
+    readiness: &mut Readiness,
+) -> Result<Wait, Failure> {
+    tracing::warn!(
+        "strongroomd {} sealed: waits for {}; run: strongroom unseal",
+        daemon::VERSION,
+        sealed.waits_for()
+    );
+    readiness.tell(&Outcome {
+        code: 0,
+        message: String::new(),
+    });
+    Arc::new(sealed)
+        .wait(listeners, signals)
+        .map_err(Failure::other)
 }
 
 /// The check instead of a start.
@@ -282,6 +344,8 @@ fn serve(daemon: &Daemon, signals: &Signals) {
                 // The log has said what was wrong.
                 let _ = daemon.reload();
             }
+            // The seal is open already.
+            Ok(SIGNAL_OPENED) => {}
             Ok(_) => return,
             Err(error) => {
                 tracing::error!(%error, "cannot wait for signals");
@@ -326,7 +390,7 @@ fn checked(configuration: &Configuration) -> String {
         configuration.admin_socket.display(),
         configuration.store.display(),
         configuration.journal.display(),
-        configuration.seal,
+        configuration.seal.describe(),
     )
 }
 

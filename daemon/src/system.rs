@@ -3,7 +3,7 @@
 //! What lives here: every `unsafe` block of the daemon, each behind a safe function of a few lines.
 //! What must never live here: a decision. What to call, and what follows from an error, is up to the caller.
 //! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`); the jail (`landlock`, `privileges`, `seccomp`,
-//! `split`).
+//! `split`); the seal (`terminal`).
 
 mod connect;
 mod landlock;
@@ -11,6 +11,7 @@ mod mapping;
 mod privileges;
 mod seccomp;
 mod split;
+mod terminal;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
@@ -28,6 +29,7 @@ pub use privileges::{
 };
 pub use seccomp::{Instruction, Reach, install_filter};
 pub use split::{end_now, split_off};
+pub use terminal::{SilentTerminal, duplicate};
 
 fn outcome(result: c_int) -> io::Result<c_int> {
     if result < 0 {

@@ -45,3 +45,5 @@ mod store;
 mod store_faults;
 #[path = "daemon/tpm.rs"]
 mod tpm;
+#[path = "daemon/verify.rs"]
+mod verify;

@@ -168,6 +168,7 @@ pub struct MemoryJournal {
 struct JournalState {
     lines: Vec<Vec<u8>>,
     fail_next: bool,
+    full: bool,
 }
 
 impl MemoryJournal {
@@ -183,7 +184,7 @@ impl MemoryJournal {
         Self {
             state: Mutex::new(JournalState {
                 lines,
-                fail_next: false,
+                ..JournalState::default()
             }),
         }
     }
@@ -192,6 +193,11 @@ impl MemoryJournal {
     #[must_use]
     pub fn lines(&self) -> Vec<Vec<u8>> {
         self.state.lock().lines.clone()
+    }
+
+    /// Lets it be full, or have room again.
+    pub fn be_full(&self, full: bool) {
+        self.state.lock().full = full;
     }
 
     /// Lets the next append fail.
@@ -207,6 +213,13 @@ impl Journal for MemoryJournal {
             return Err(StoreError::Failed("this append was asked to fail".into()));
         }
         state.lines.push(line.to_vec());
+        Ok(())
+    }
+
+    fn make_room(&self) -> Result<(), StoreError> {
+        if self.state.lock().full {
+            return Err(StoreError::Full("this journal was asked to be full".into()));
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use strongroom_wire::rehearsal::Act;
 use super::{Malformed, Service};
 use crate::attribute::reveal::{Revealed, reveal};
 use crate::attribute::{Value, draft, table};
-use crate::audit::{self, Event, Principal};
+use crate::audit::{self, Audit, Event, Principal};
 use crate::chapter::{sessions, slots};
 use crate::error::{Error, Result};
 use crate::limits::PIN_BYTES_MAX;
@@ -35,33 +35,15 @@ impl Service {
         request: &AdminRequest<'_>,
         answered: Option<AdminAnswer>,
     ) -> std::result::Result<AdminAnswer, Malformed> {
+        let (_, management) = name(request);
+        if management {
+            self.audit.read().make_room().map_err(|_| Malformed)?;
+        }
         let answer = answered.unwrap_or_else(|| self.administrate(request));
-        let (function, management) = name(request);
         if management {
             self.ports.changes.count();
         }
-        let rv = if let AdminAnswer::Refused { rv, .. } = &answer {
-            *rv
-        } else {
-            Rv::OK
-        };
-        let event = Event {
-            who: principal,
-            function,
-            management,
-            slot: None,
-            session: None,
-            object: None,
-            object_id: None,
-            mechanism: None,
-            rv,
-        };
-        let recorded = self
-            .audit
-            .read()
-            .record(&event, answer)
-            .map_err(|_| Malformed)?;
-        Ok(recorded.into_inner())
+        record(&self.audit.read(), principal, request, answer)
     }
 
     fn administrate(&self, request: &AdminRequest<'_>) -> AdminAnswer {
@@ -91,9 +73,15 @@ impl Service {
             },
             AdminRequest::Verify { part } => AdminAnswer::Verified(self.verify(*part)),
             AdminRequest::Rehearse { token, act } => self.rehearse(token, act),
+            AdminRequest::Unseal { .. } | AdminRequest::UnsealReset => refused(
+                Rv::FUNCTION_FAILED,
+                "the daemon is not sealed: there is nothing to unseal".to_owned(),
+            ),
             AdminRequest::Status
             | AdminRequest::Reload
             | AdminRequest::Stop
+            | AdminRequest::SealShow
+            | AdminRequest::SealRotate { .. }
             | AdminRequest::Backup { .. }
             | AdminRequest::Limits => refused(
                 Rv::GENERAL_ERROR,
@@ -295,6 +283,34 @@ impl Service {
     }
 }
 
+/// Records an administrative answer.
+pub(super) fn record(
+    audit: &Audit,
+    principal: &Principal,
+    request: &AdminRequest<'_>,
+    answer: AdminAnswer,
+) -> std::result::Result<AdminAnswer, Malformed> {
+    let (function, management) = name(request);
+    let rv = if let AdminAnswer::Refused { rv, .. } = &answer {
+        *rv
+    } else {
+        Rv::OK
+    };
+    let event = Event {
+        who: principal,
+        function,
+        management,
+        slot: None,
+        session: None,
+        object: None,
+        object_id: None,
+        mechanism: None,
+        rv,
+    };
+    let recorded = audit.record(&event, answer).map_err(|_| Malformed)?;
+    Ok(recorded.into_inner())
+}
+
 /// Name in the audit, and whether it manages.
 const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
     match request {
@@ -308,6 +324,10 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::AuditVerify => ("admin.audit_verify", false),
         AdminRequest::Reload => ("admin.reload", true),
         AdminRequest::Stop => ("admin.stop", true),
+        AdminRequest::Unseal { .. } => ("admin.unseal", true),
+        AdminRequest::UnsealReset => ("admin.unseal_reset", true),
+        AdminRequest::SealShow => ("admin.seal_show", false),
+        AdminRequest::SealRotate { .. } => ("admin.seal_rotate", true),
         AdminRequest::Verify { .. } => ("admin.verify", false),
         AdminRequest::Backup { .. } => ("admin.backup", true),
         AdminRequest::Limits => ("admin.limits", false),

@@ -16,6 +16,7 @@ mod generation;
 mod backup;
 mod change;
 mod inspect;
+mod migrate;
 mod pin;
 mod token;
 
@@ -84,6 +85,7 @@ impl Vault {
         root_key: SecretBytes,
         cost: PinCost,
     ) -> Result<Self, VaultError> {
+        migrate::WAY.go(&store, &root_key)?;
         let register = match store.record(REGISTER_KEY)? {
             Some(sealed) => Register::open(&root_key, sealed)?,
             None => Register::create(&store, &root_key)?,
@@ -165,6 +167,11 @@ impl Vault {
         let token = Arc::new(token);
         self.tokens.write().insert(number, Arc::clone(&token));
         Ok(token)
+    }
+
+    /// What all other keys come from.
+    pub(crate) fn root_key(&self) -> &SecretBytes {
+        &self.root
     }
 
     /// The number that the next token will have.

@@ -1,6 +1,7 @@
 //! *What lives here:* what the tests of the vault share. *What must never live here:* a test. *Who calls it:* the files beside it.
 
 mod inspecting;
+mod migration;
 mod objects;
 mod tampering;
 mod tries;

@@ -4,8 +4,13 @@
 //! What must never live here: anything an application may ask.
 //! Who calls it: the command line writes requests, the daemon answers them.
 
+mod seal;
+
 use serde::{Deserialize, Serialize, Serializer};
 
+pub use self::seal::{
+    NewProvider, PCRS_MAX, SEAL_PROVIDERS_MAX, SEAL_SHARES_MAX, Seal, SealProvider,
+};
 use crate::ck::Rv;
 use crate::codec::List;
 use crate::rehearsal::{Act, State};
@@ -61,6 +66,24 @@ pub enum AdminRequest<'a> {
     Verify {
         /// Which.
         part: VerifyPart,
+    },
+    /// Gives a sealed daemon a secret: the passphrase, or one share.
+    Unseal {
+        /// As it was typed, without a line end.
+        secret: Secret<'a>,
+    },
+    /// Lets a sealed daemon forget the secrets given so far.
+    UnsealReset,
+    /// What the seal is.
+    SealShow,
+    /// Seals the root key anew, for other providers or with other secrets. No object changes.
+    SealRotate {
+        /// One, or two of different kinds.
+        providers: List<NewProvider<'a>, SEAL_PROVIDERS_MAX>,
+        /// Whether all of them together are needed, instead of each alone.
+        all: bool,
+        /// Whether files that still open the store without the new seal are destroyed afterwards.
+        destroy_old: bool,
     },
     /// Makes a backup for the holders of these keys. It is answered by more than one answer: `BackupBegun`, then `BackupPart` until all
     /// of the file was sent, then `BackupEnded`; `Refused` ends it anywhere.
@@ -129,6 +152,15 @@ pub enum AdminAnswer {
     },
     /// Answers `Verify`.
     Verified(Verified),
+    /// Answers `Unseal`, `UnsealReset` and `SealShow`.
+    Seal(Box<Seal>),
+    /// Answers `SealRotate`.
+    SealRotated {
+        /// The new seal.
+        seal: Box<Seal>,
+        /// Its shares, if it has some: shown this once. Last, so that the daemon appends them from locked memory.
+        shares: List<String, SEAL_SHARES_MAX>,
+    },
     /// Begins the answer to `Backup`.
     BackupBegun {
         /// Random, of this backup alone.
@@ -245,7 +277,7 @@ pub struct LimitLine {
 }
 
 /// How the daemon is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -291,6 +323,10 @@ pub struct Status {
     pub jail: Jail,
     /// Tokens that imitate hardware for tests.
     pub rehearsing: u64,
+    /// Whether it waits for secrets of its seal, and answers nothing else.
+    pub sealed: bool,
+    /// What it waits for, in words.
+    pub sealed_until: Option<String>,
 }
 
 /// The walls around the daemon.

@@ -11,6 +11,7 @@
 )]
 
 mod bench;
+mod crash;
 mod flame;
 mod package;
 mod source;
@@ -31,6 +32,7 @@ usage: cargo xtask COMMAND
   bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help
   flame --case NAME [--seconds S] OUT.svg
                     draw where the daemon and a client spend the time of one case; see flame --help
+  crash --rounds N  kill the daemon under load, N times, and compare what is there with what was answered
   package [OPTION...]
                     make the Debian package; see package --help";
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["bench", options @ ..] => bench::run(&root, options),
+        ["crash", options @ ..] => crash::run(&root, options),
         ["package", "--help"] => {
             println!("{}", package::USAGE);
             Ok(())

@@ -156,6 +156,8 @@ pub(crate) fn status() -> Status {
             root: false,
         },
         rehearsing: 0,
+        sealed: false,
+        sealed_until: None,
     }
 }
 

@@ -83,9 +83,9 @@ pub fn run(
         Work::Restore(file) => {
             let target = Target::of(configuration, arguments.replace_store);
             let prepared = prepare(&target, file, &source)?;
-            let said = restored(&prepared.checked, prepared.kept(), &target, json);
             prepared.mark()?;
             prepared.seal()?;
+            let said = restored(&prepared.checked, prepared.kept(), &target, json);
             prepared.finish()?;
             spoken(&said)?
         }
@@ -157,7 +157,7 @@ fn restored(checked: &Checked, kept: Option<&Path>, target: &Target<'_>, json: b
         described(&checked.header),
         tokens(checked),
         store.display(),
-        target.configuration.seal,
+        target.configuration.seal.describe(),
     )
 }
 

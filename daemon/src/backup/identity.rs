@@ -16,7 +16,7 @@ use strongroom_keymem::SecretVec;
 
 use super::arguments::BackupArguments;
 use super::restore::RestoreError;
-use super::terminal::Terminal;
+use crate::seal::{SealError, Terminal};
 use crate::store::io_failure;
 
 /// Where the private half comes from.
@@ -99,10 +99,9 @@ fn ask_passphrase(path: &Path) -> Result<SecretVec, RestoreError> {
             path.display()
         ))
     })?;
-    let typed = terminal
+    terminal
         .ask(&format!("Passphrase of {}: ", path.display()))
-        .map_err(|error| RestoreError::Refused(format!("cannot ask at the terminal: {error}")))?;
-    typed.ok_or_else(|| RestoreError::Refused("given up; nothing was changed".into()))
+        .map_err(lost)
 }
 
 fn shares_in(path: &Path) -> Result<Vec<Share>, RestoreError> {
@@ -137,8 +136,6 @@ fn typed_shares(header: &Header) -> Result<Vec<Share>, RestoreError> {
             "the backup opens with {split}, or another private key, and there is no terminal to ask at; use --shares-file or --identity"
         ))
     })?;
-    let lost =
-        |error: io::Error| RestoreError::Refused(format!("cannot ask at the terminal: {error}"));
     terminal
         .tell(&format!("The backup opens with {split}.\n"))
         .map_err(lost)?;
@@ -146,8 +143,6 @@ fn typed_shares(header: &Header) -> Result<Vec<Share>, RestoreError> {
     while shares.len() < usize::from(split.threshold) {
         let prompt = format!("Share {} of {}: ", shares.len() + 1, split.threshold);
         let typed = terminal.ask(&prompt).map_err(lost)?;
-        let typed =
-            typed.ok_or_else(|| RestoreError::Refused("given up; nothing was changed".into()))?;
         match accepted(typed.expose(), &shares, &split.group) {
             Ok(share) => shares.push(share),
             Err(ShareError::Crypto(error)) => {
@@ -157,6 +152,10 @@ fn typed_shares(header: &Header) -> Result<Vec<Share>, RestoreError> {
         }
     }
     Ok(shares)
+}
+
+fn lost(error: SealError) -> RestoreError {
+    RestoreError::Refused(format!("{error}; nothing was restored"))
 }
 
 fn accepted(typed: &[u8], before: &[Share], group: &str) -> Result<Share, ShareError> {

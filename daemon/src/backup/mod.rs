@@ -14,10 +14,9 @@ mod keys;
 mod record;
 mod restore;
 mod serve;
-mod terminal;
 
 pub use arguments::BackupArguments;
 pub use command::{Work, run};
 pub use identity::IdentitySource;
-pub use restore::{Prepared, RestoreError, Target, finish_interrupted, prepare};
+pub use restore::{Interrupted, Prepared, RestoreError, Target, finish_interrupted, prepare};
 pub use serve::{Asker, served};

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use strongroom::audit::{Audit, Event, Freshness, Principal};
-use strongroom::vault::Vault;
+use strongroom::vault::{Generation, Vault};
 use strongroom_keymem::SecretBytes;
 use strongroom_wire::ck::Rv;
 
@@ -18,15 +18,32 @@ use crate::journal::FileJournal;
 use crate::store::{RedbStore, io_failure};
 use crate::system;
 
-/// Records that a backup was restored. A journal that has seen the store further than it is now is told so: the next start would
-/// refuse the store as an older copy otherwise, and rightly, if nobody had said anything.
+/// What of a restored store can be seen when its line is written.
+pub(super) enum Seen<'k> {
+    /// Its root key is here. A journal that has seen the store further than it is now is told so: the next start would refuse the store
+    /// as an older copy otherwise, and rightly, if nobody had said anything.
+    Open(&'k SecretBytes),
+    /// Nothing, because it is sealed. The start that is under way accepts it.
+    Sealed,
+}
+
+/// Records that a backup was restored.
 pub(super) fn restored(
     configuration: &Configuration,
-    root_key: &SecretBytes,
+    seen: &Seen<'_>,
     backup: &str,
 ) -> Result<(), RestoreError> {
-    let store = Arc::new(RedbStore::open(&configuration.store)?);
-    let vault = Vault::open(store, root_key.duplicate()?, configuration.pin_cost)?;
+    let vault = match seen {
+        Seen::Open(root_key) => {
+            let store = Arc::new(RedbStore::open(&configuration.store)?);
+            let root_key = root_key.duplicate()?;
+            Some(Vault::open(store, root_key, configuration.pin_cost)?)
+        }
+        Seen::Sealed => None,
+    };
+    let generation = vault
+        .as_ref()
+        .map_or_else(Generation::default, |vault| vault.generation().clone());
     let path = &configuration.journal;
     let journal = FileJournal::open(path)
         .map_err(|error| io_failure(&format!("open the journal {}", path.display()), &error))?;
@@ -35,9 +52,11 @@ pub(super) fn restored(
         journal.clone(),
         Arc::new(SystemClock),
         configuration.audit_level,
-        vault.generation().clone(),
+        generation,
     )?;
-    if let Freshness::Older(older) = audit.freshness()? {
+    if let Some(vault) = &vault
+        && let Freshness::Older(older) = audit.freshness()?
+    {
         audit.record_older_accepted(&older)?;
         // Whoever puts the store back that was set aside has the older one then.
         vault.outgrow(older.journal)?;

@@ -16,6 +16,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use strongroom::backup::{BackupError, Header, Manifest, read_header};
@@ -27,11 +28,11 @@ use strongroom_keymem::{OutOfMemory, SecretBytes};
 use super::draft::{self, Draft};
 use super::files::{BackupFile, beside, write_new};
 use super::identity::IdentitySource;
-use super::record;
+use super::record::{self, Seen};
 use crate::clock::SystemClock;
 use crate::config::Configuration;
 use crate::directories::{self, DirectoryError, StoreLock};
-use crate::seal::SealError;
+use crate::seal::{Envelope, Opening, SealError};
 use crate::store::{RedbStore, io_failure, sync_directory};
 
 /// Where to restore to.
@@ -94,6 +95,8 @@ struct Note {
     format: u32,
     /// The id of the backup.
     backup: String,
+    /// The beginning of the id of its root key.
+    root_key: String,
     /// What the store that was there shall be called; none when there was none.
     keep: Option<PathBuf>,
 }
@@ -141,6 +144,7 @@ pub fn prepare<'c>(
     let note = Note {
         format: NOTE_FORMAT,
         backup: whole.header.id.clone(),
+        root_key: whole.header.root_key.clone(),
         keep,
     };
     Ok(Prepared {
@@ -223,8 +227,17 @@ impl Prepared<'_> {
     /// # Errors
     /// [`RestoreError`]; the next start does what is left.
     pub fn finish(self) -> Result<(), RestoreError> {
-        put_in_place(self.configuration, &self.root_key, &self.note)
+        put_in_place(self.configuration, &Seen::Open(&self.root_key), &self.note)
     }
+}
+
+/// What a start found of a restore that was interrupted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interrupted {
+    /// Nothing, or it was undone, or finished.
+    No,
+    /// It was finished, while the store cannot be seen: that it may be older than the journal knows is still to be accepted.
+    FinishedUnseen,
 }
 
 /// What a start does about a restore that was interrupted: finishes it when the seal holds its root key, and undoes it otherwise.
@@ -233,13 +246,16 @@ impl Prepared<'_> {
 /// [`RestoreError`]; nothing is thrown away then.
 pub fn finish_interrupted(
     configuration: &Configuration,
-    root_key: &SecretBytes,
-) -> Result<(), RestoreError> {
+    opening: &Opening,
+) -> Result<Interrupted, RestoreError> {
     let store = &configuration.store;
     let path = note_path(store);
     let text = match std::fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return remove_draft(store),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            remove_draft(store)?;
+            return Ok(Interrupted::No);
+        }
         Err(error) => return Err(failed("read", &path, &error)),
     };
     let note: Note = serde_json::from_slice(&text).map_err(|_| {
@@ -248,31 +264,48 @@ pub fn finish_interrupted(
             path.display()
         ))
     })?;
-    let draft = draft_path(store);
-    if draft.exists() {
-        let opened = RedbStore::open(&draft).map_err(RestoreError::from);
-        let vault = opened.and_then(|draft| {
-            let root_key = root_key.duplicate()?;
-            Vault::open(std::sync::Arc::new(draft), root_key, configuration.pin_cost)
-                .map_err(RestoreError::from)
-        });
-        match vault {
-            Ok(vault) => drop(vault),
-            Err(RestoreError::Vault(VaultError::WrongRootKey)) => {
-                tracing::warn!(backup = %note.backup, "a restore was interrupted before its root key was sealed; it is undone");
-                return undo(store);
-            }
-            Err(error) => return Err(error),
+    let (holds, seen) = match opening {
+        Opening::Open(root_key) => (opens(configuration, root_key)?, Seen::Open(root_key)),
+        // The key waits for people; the envelope says which one it is.
+        Opening::Sealed(_) => {
+            let envelope =
+                Envelope::read(&configuration.seal.envelope).map_err(RestoreError::Seal)?;
+            let holds =
+                envelope.is_some_and(|envelope| envelope.root_key_id().starts_with(&note.root_key));
+            (holds, Seen::Sealed)
         }
+    };
+    if !holds {
+        tracing::warn!(backup = %note.backup, "a restore was interrupted before its root key was sealed; it is undone");
+        undo(store)?;
+        return Ok(Interrupted::No);
     }
     tracing::warn!(backup = %note.backup, "a restore was interrupted after its root key was sealed; it is finished");
-    put_in_place(configuration, root_key, &note)
+    put_in_place(configuration, &seen, &note)?;
+    Ok(match seen {
+        Seen::Open(_) => Interrupted::No,
+        Seen::Sealed => Interrupted::FinishedUnseen,
+    })
+}
+
+/// Whether the draft, if it is still one, opens with this key.
+fn opens(configuration: &Configuration, root_key: &SecretBytes) -> Result<bool, RestoreError> {
+    let draft = draft_path(&configuration.store);
+    if !draft.exists() {
+        return Ok(true);
+    }
+    let draft = Arc::new(RedbStore::open(&draft)?);
+    match Vault::open(draft, root_key.duplicate()?, configuration.pin_cost) {
+        Ok(_) => Ok(true),
+        Err(VaultError::WrongRootKey) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Each part may have been done before.
 fn put_in_place(
     configuration: &Configuration,
-    root_key: &SecretBytes,
+    seen: &Seen<'_>,
     note: &Note,
 ) -> Result<(), RestoreError> {
     let store = &configuration.store;
@@ -287,7 +320,7 @@ fn put_in_place(
             .and_then(|()| sync_directory(store))
             .map_err(|error| failed("put in place", store, &error))?;
     }
-    record::restored(configuration, root_key, &note.backup)?;
+    record::restored(configuration, seen, &note.backup)?;
     remove(&note_path(store))
 }
 

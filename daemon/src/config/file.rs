@@ -39,6 +39,8 @@ pub struct Settings {
     pub seal: SealSection,
     /// `[audit]`
     pub audit: AuditSection,
+    /// `[backup]`
+    pub backup: BackupSection,
     /// `[memory]`
     pub memory: MemorySection,
     /// `[jail]`
@@ -65,6 +67,16 @@ pub struct SealSection {
     pub key_file: Option<PathBuf>,
     /// The file of the passphrase that the root key is derived from.
     pub passphrase_file: Option<PathBuf>,
+    /// The providers of a new store: one, or two.
+    pub providers: Option<Vec<String>>,
+    /// How many of them open it: `one` or `all`.
+    pub need: Option<String>,
+    /// The name of the service manager's credential.
+    pub credential: Option<String>,
+    /// The device or socket of the TPM.
+    pub tpm_device: Option<PathBuf>,
+    /// The registers that a new seal by the TPM is bound to.
+    pub tpm_pcrs: Option<Vec<u8>>,
 }
 
 /// `[audit]`
@@ -75,6 +87,14 @@ pub struct AuditSection {
     pub path: Option<PathBuf>,
     /// What is recorded.
     pub level: Option<String>,
+}
+
+/// `[backup]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupSection {
+    /// The lines of the public keys that backups are made for, and for no others.
+    pub recipients: Vec<String>,
 }
 
 /// `[memory]`
@@ -163,6 +183,7 @@ impl Settings {
             ("store.path", &self.store.path),
             ("seal.key_file", &self.seal.key_file),
             ("seal.passphrase_file", &self.seal.passphrase_file),
+            ("seal.tpm_device", &self.seal.tpm_device),
             ("audit.path", &self.audit.path),
             ("log.file", &self.log.file),
         ];

@@ -61,10 +61,12 @@ pub fn places(configuration: &Configuration) -> BTreeSet<(PathBuf, Use)> {
     }
     // The directory and not the file: who edits a file often puts another one in its place.
     add(configuration.file_place.parent(), Use::Read);
-    match &configuration.seal {
-        // Made at the first start, and its directory is among its own.
-        SealProvider::KeyFile { .. } => {}
-        SealProvider::PassphraseFile { path, .. } => add(Some(path), Use::Read),
+    let sources = &configuration.seal.sources;
+    if let SealProvider::PassphraseFile { path, .. } = &configuration.seal.direct {
+        add(Some(path), Use::Read);
+    }
+    for path in [&sources.passphrase_file, &sources.credentials] {
+        add(path.as_deref(), Use::Read);
     }
     // The number of the boot, and what the library of the language asks for.
     add(Some(Path::new("/proc")), Use::Read);
@@ -77,7 +79,7 @@ pub fn places(configuration: &Configuration) -> BTreeSet<(PathBuf, Use)> {
 
 /// The directories of store, journal and key file.
 pub fn own_directories(configuration: &Configuration) -> impl Iterator<Item = &Path> {
-    let key = match &configuration.seal {
+    let key = match &configuration.seal.direct {
         SealProvider::KeyFile { path } => path.parent(),
         SealProvider::PassphraseFile { .. } => None,
     };

@@ -3,14 +3,18 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use strongroom::vault::{MaterialChange, ObjectChange, PinCost, Realm, User, Vault};
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Token};
 use strongroom_wire::codec::List;
 use strongroom_wire::secret::Secret;
 use strongroomd::backup::{IdentitySource, Prepared, Target, prepare};
 use strongroomd::command_line::Arguments;
 use strongroomd::config::{Configuration, Environment};
+use strongroomd::seal::{Opening, StoreState};
+use strongroomd::store::RedbStore;
 
 use crate::bench::{Directory, Running, program, start_memory};
 
@@ -571,6 +575,47 @@ fn a_killed_restore_leaves_the_old_or_the_new() {
     println!("nothing {} times, the whole {} times", seen[0], seen[1]);
 }
 
+/// Keys of the configuration are those that need not be named, and the only ones.
+#[test]
+fn the_configuration_can_say_whom_backups_are_made_for() {
+    let origin = Origin::new();
+    let key = fs::read_to_string(origin.path("key.pub")).unwrap();
+    let line = key.lines().find(|line| !line.starts_with('#')).unwrap();
+    fs::write(
+        origin.home().join("strongroom.toml"),
+        format!("[backup]\nrecipients = [\"{line}\"]\n"),
+    )
+    .unwrap();
+    said(
+        &program(&origin.home())
+            .arg("--backup-keygen")
+            .arg(origin.path("other"))
+            .output()
+            .unwrap(),
+    );
+    let running = Running::start(&origin.home());
+    let ask = |keys: Vec<&str>| {
+        let recipients = List::new(keys).unwrap();
+        running
+            .admin()
+            .administer(&AdminRequest::Backup { recipients })
+    };
+    for keys in [Vec::new(), vec![key.as_str()]] {
+        let answer = ask(keys);
+        assert!(
+            matches!(answer, AdminAnswer::BackupBegun { .. }),
+            "{answer:?}"
+        );
+    }
+    let other = fs::read_to_string(origin.path("other.pub")).unwrap();
+    for keys in [vec![other.as_str()], vec![key.as_str(), other.as_str()]] {
+        let AdminAnswer::Refused { reason, .. } = ask(keys) else {
+            panic!("a key that is not listed");
+        };
+        assert!(reason.contains("backup.recipients"), "{reason}");
+    }
+}
+
 /// A client that goes away in the middle of its backup leaves a daemon that serves, and a line that says so.
 #[test]
 fn a_client_that_goes_away_ends_its_backup() {
@@ -595,4 +640,67 @@ fn a_client_that_goes_away_ends_its_backup() {
         matches!(refused, AdminAnswer::Refused { .. }),
         "{refused:?}"
     );
+}
+
+/// Most memory that a process ever had, in KiB.
+fn peak_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// Puts private objects into the first token of a home whose daemon does not run; nobody looks at what is in them.
+fn fill(home: &Path, objects: u64) {
+    start_memory();
+    let configuration = configuration(home);
+    let Opening::Open(root_key) = configuration.seal.open(StoreState::Present).unwrap() else {
+        panic!("sealed");
+    };
+    let store = Arc::new(RedbStore::open(&configuration.store).unwrap());
+    let vault = Vault::open(store, root_key, PinCost::danger_cheap()).unwrap();
+    let token = &vault.tokens()[0];
+    token
+        .login(User::User, USER_PIN.as_bytes(), &configuration.limits)
+        .unwrap();
+    let metadata = [7; 300];
+    for _ in 0..objects / 1_000 {
+        let changes: Vec<ObjectChange<'_>> = (0..1_000)
+            .map(|_| ObjectChange::Put {
+                object: token.next_object(),
+                realm: Realm::Private,
+                metadata: &metadata,
+                material: MaterialChange::None,
+            })
+            .collect();
+        token.commit(&changes).unwrap();
+    }
+}
+
+/// The memory that a backup and a restore take does not grow with the store.
+#[test]
+fn a_hundred_thousand_objects_in_bounded_memory() {
+    let origin = Origin::new();
+    fill(&origin.home(), 100_000);
+    let running = Running::start(&origin.home());
+    let pid = running.status().pid;
+    // What the first backup of a process sets up is not what grows: code, and the cache of the store.
+    let before = peak_of(pid);
+    let file = origin.backup_of(&running, "backup");
+    let after = peak_of(pid);
+    let length = fs::metadata(&file).unwrap().len() / 1024;
+    println!("daemon: {before} KiB before, {after} KiB at most, for a backup of {length} KiB");
+    assert!(length > 30_000, "{length} KiB");
+    // The cache of the store has 16 MiB.
+    assert!(
+        after < before + 24 * 1024,
+        "{before} KiB before, {after} KiB at most"
+    );
+    drop(running);
+
+    let other = origin.path("other");
+    let text = said(&restore(&other, &file, &[], &origin.path("key")));
+    assert!(text.contains("100000 objects"), "{text}");
 }

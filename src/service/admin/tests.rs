@@ -403,6 +403,9 @@ fn the_journal_is_shown_and_its_chain_is_checked() {
 fn a_check_goes_through_all_parts_and_says_what_it_could_not_open() {
     let house = House::new();
     talk_once(&house);
+    let mut private = class_and_type(Shape::Data);
+    private.push((A::PRIVATE, crate::attribute::Value::Flag(true)));
+    house.user().create(&private).unwrap();
     let verified =
         |house: &std::sync::Arc<House>, part| match ask(house, &AdminRequest::Verify { part }) {
             AdminAnswer::Verified(verified) => verified,
@@ -435,9 +438,6 @@ fn a_check_goes_through_all_parts_and_says_what_it_could_not_open() {
         closed.report()
     );
     // A journal that has seen more than the store has.
-    let journal = house.journal.lines();
-    let text = String::from_utf8(journal.last().unwrap().clone()).unwrap();
-    assert!(!text.is_empty());
-    let ahead = crate::service::verify::of_journal(&*house.journal, 1);
+    let ahead = crate::service::verify::of_journal(&*house.journal, Some(1));
     assert!(ahead.findings[0].contains("earlier state"), "{ahead:?}");
 }
