@@ -21,6 +21,8 @@ mod bench;
 mod bounds;
 #[path = "daemon/config.rs"]
 mod config;
+#[path = "daemon/envelope.rs"]
+mod envelope;
 #[path = "daemon/film.rs"]
 mod film;
 #[path = "daemon/hostile.rs"]
@@ -33,10 +35,14 @@ mod journal;
 mod power_cut;
 #[path = "daemon/process.rs"]
 mod process;
+#[path = "daemon/restore.rs"]
+mod restore;
 #[path = "daemon/root.rs"]
 mod root;
 #[path = "daemon/seal.rs"]
 mod seal;
+#[path = "daemon/sealed.rs"]
+mod sealed;
 #[path = "daemon/service_manager.rs"]
 mod service_manager;
 #[path = "daemon/store.rs"]

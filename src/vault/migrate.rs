@@ -183,4 +183,9 @@ impl Store for Copy {
         }
         Ok(())
     }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Err(StoreError::Failed(
+            "a store in the middle of its migration is not backed up".into(),
+        ))
+    }
 }

@@ -51,7 +51,7 @@ impl IdentitySource {
     /// [`RestoreError`] says what is wrong with it, or how to name one.
     pub(super) fn identity(&self, header: &Header) -> Result<Identity, RestoreError> {
         if let Some(path) = &self.file {
-            return self.from_file(path);
+            return self.in_file(path);
         }
         let shares = match &self.shares_file {
             Some(path) => shares_in(path)?,
@@ -61,7 +61,7 @@ impl IdentitySource {
         Ok(Identity::from_secret(&secret)?)
     }
 
-    fn from_file(&self, path: &Path) -> Result<Identity, RestoreError> {
+    fn in_file(&self, path: &Path) -> Result<Identity, RestoreError> {
         match IdentityFile::parse(read_secret(path)?.expose())? {
             IdentityFile::Open(identity) => Ok(identity),
             IdentityFile::Locked(locked) => {

@@ -2,32 +2,24 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+use std::process::{Output, Stdio};
 
-use strongroom::vault::{MaterialChange, ObjectChange, PinCost, Realm, User, Vault};
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Token};
 use strongroom_wire::codec::List;
 use strongroom_wire::secret::Secret;
-use strongroomd::backup::{IdentitySource, Prepared, Target, prepare};
-use strongroomd::command_line::Arguments;
-use strongroomd::config::{Configuration, Environment};
-use strongroomd::seal::{Opening, StoreState};
-use strongroomd::store::RedbStore;
 
-use crate::bench::{Directory, Running, program, start_memory};
+use crate::bench::{Directory, Running, program};
 
 const SO_PIN: &str = "so pin that is long";
-const USER_PIN: &str = "user pin that is long";
+pub(crate) const USER_PIN: &str = "user pin that is long";
 
 /// A home with tokens, and a key pair beside it.
-struct Origin {
+pub(crate) struct Origin {
     directory: Directory,
 }
 
 impl Origin {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let origin = Self {
             directory: Directory::new(),
         };
@@ -39,13 +31,13 @@ impl Origin {
         origin
     }
 
-    fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         let home = self.directory.join("home");
         let _ = fs::create_dir(&home);
         home
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
@@ -56,23 +48,23 @@ impl Origin {
     }
 
     /// Makes a backup for the key pair.
-    fn backup(&self, name: &str) -> PathBuf {
+    pub(crate) fn backup(&self, name: &str) -> PathBuf {
         let running = Running::start(&self.home());
         self.backup_of(&running, name)
     }
 
-    fn backup_of(&self, running: &Running, name: &str) -> PathBuf {
+    pub(crate) fn backup_of(&self, running: &Running, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, backup_for(running, &self.path("key.pub"))).unwrap();
         path
     }
 
-    fn tokens(&self) -> Vec<Token> {
+    pub(crate) fn tokens(&self) -> Vec<Token> {
         tokens(&Running::start(&self.home()))
     }
 }
 
-fn make_token(running: &Running, label: &str) {
+pub(crate) fn make_token(running: &Running, label: &str) {
     let answer = running.admin().administer(&AdminRequest::TokenCreate {
         label,
         so_pin: Secret::new(SO_PIN.as_bytes()),
@@ -81,14 +73,14 @@ fn make_token(running: &Running, label: &str) {
     assert!(matches!(answer, AdminAnswer::Tokens(_)), "{answer:?}");
 }
 
-fn tokens(running: &Running) -> Vec<Token> {
+pub(crate) fn tokens(running: &Running) -> Vec<Token> {
     match running.admin().administer(&AdminRequest::TokenList) {
         AdminAnswer::Tokens(tokens) => tokens.into_items(),
         other => panic!("{other:?}"),
     }
 }
 
-fn shown(tokens: &[Token]) -> Vec<(u64, String, String)> {
+pub(crate) fn shown(tokens: &[Token]) -> Vec<(u64, String, String)> {
     let shown = |token: &Token| (token.slot, token.label.clone(), token.serial_number.clone());
     tokens.iter().map(shown).collect()
 }
@@ -117,7 +109,7 @@ fn backup_for(running: &Running, key: &Path) -> Vec<u8> {
     }
 }
 
-fn restore(home: &Path, file: &Path, flags: &[&str], key: &Path) -> Output {
+pub(crate) fn restore(home: &Path, file: &Path, flags: &[&str], key: &Path) -> Output {
     let _ = fs::create_dir(home);
     let mut command = program(home);
     command
@@ -128,21 +120,21 @@ fn restore(home: &Path, file: &Path, flags: &[&str], key: &Path) -> Output {
     command.args(flags).stdin(Stdio::null()).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{error}");
     said
 }
 
-fn refusal(output: &Output) -> String {
+pub(crate) fn refusal(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "not refused: {error}");
     error
 }
 
 /// Every file of a home but the lock and the journal, with what is in it.
-fn files(home: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(home: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(home)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -153,14 +145,6 @@ fn files(home: &Path) -> Vec<(String, Vec<u8>)> {
         .collect();
     files.sort();
     files
-}
-
-fn configuration(home: &Path) -> Configuration {
-    let arguments = Arguments {
-        home: Some(home.into()),
-        ..Arguments::default()
-    };
-    Configuration::read(&arguments, &Environment::default()).unwrap()
 }
 
 #[test]
@@ -477,104 +461,6 @@ fn no_secret_shows_in_a_backup() {
     assert!(!text.contains(digits) && !text.contains(USER_PIN));
 }
 
-fn steps(home: &Path, file: &Path, key: &Path, replace: bool, count: usize) {
-    start_memory();
-    let configuration = configuration(home);
-    let source = IdentitySource {
-        file: Some(key.into()),
-        ..IdentitySource::default()
-    };
-    let prepared: Prepared<'_> =
-        prepare(&Target::of(&configuration, replace), file, &source).unwrap();
-    if count > 0 {
-        prepared.mark().unwrap();
-    }
-    if count > 1 {
-        prepared.seal().unwrap();
-    }
-    if count > 2 {
-        prepared.finish().unwrap();
-    }
-}
-
-/// A crash after each step, into an empty home and over another store with another key. What a start finds then is the old or the new.
-#[test]
-fn a_crash_between_the_steps_leaves_the_old_or_the_new() {
-    let origin = Origin::new();
-    let file = origin.backup("backup");
-    let restored = shown(&origin.tokens());
-    for count in 0..=3 {
-        let empty = origin.path(&format!("empty{count}"));
-        fs::create_dir(&empty).unwrap();
-        steps(&empty, &file, &origin.path("key"), false, count);
-        let found = shown(&tokens(&Running::start(&empty)));
-        let expected = if count < 2 {
-            Vec::new()
-        } else {
-            restored.clone()
-        };
-        assert_eq!(found, expected, "{count} steps into an empty home");
-        assert!(
-            !files(&empty)
-                .iter()
-                .any(|(name, _)| name.contains(".restor"))
-        );
-
-        let full = origin.path(&format!("full{count}"));
-        fs::create_dir(&full).unwrap();
-        make_token(&Running::start(&full), "old");
-        let old = shown(&tokens(&Running::start(&full)));
-        steps(&full, &file, &origin.path("key"), true, count);
-        let found = shown(&tokens(&Running::start(&full)));
-        let expected = if count < 2 { &old } else { &restored };
-        assert_eq!(&found, expected, "{count} steps over a store");
-        let kept = files(&full)
-            .iter()
-            .any(|(name, _)| name.contains(".before-restore-"));
-        assert_eq!(kept, count >= 2);
-        assert!(
-            !files(&full)
-                .iter()
-                .any(|(name, _)| name.contains(".restor"))
-        );
-    }
-}
-
-/// The real program, killed at any moment.
-#[test]
-fn a_killed_restore_leaves_the_old_or_the_new() {
-    let origin = Origin::new();
-    let file = origin.backup("backup");
-    let restored = shown(&origin.tokens());
-    let mut seen = [0; 2];
-    for round in 0..40_u64 {
-        let home = origin.path(&format!("killed{round}"));
-        fs::create_dir(&home).unwrap();
-        let mut command = program(&home);
-        command
-            .arg("--restore")
-            .arg(&file)
-            .arg("--identity")
-            .arg(origin.path("key"));
-        let mut child: Child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // From before its first step to after its last one.
-        std::thread::sleep(Duration::from_millis(round * 3));
-        let _ = child.kill();
-        child.wait().unwrap();
-        let found = shown(&tokens(&Running::start(&home)));
-        assert!(
-            found.is_empty() || found == restored,
-            "round {round}: {found:?}"
-        );
-        seen[usize::from(!found.is_empty())] += 1;
-    }
-    println!("nothing {} times, the whole {} times", seen[0], seen[1]);
-}
-
 /// Keys of the configuration are those that need not be named, and the only ones.
 #[test]
 fn the_configuration_can_say_whom_backups_are_made_for() {
@@ -640,67 +526,4 @@ fn a_client_that_goes_away_ends_its_backup() {
         matches!(refused, AdminAnswer::Refused { .. }),
         "{refused:?}"
     );
-}
-
-/// Most memory that a process ever had, in KiB.
-fn peak_of(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM:"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// Puts private objects into the first token of a home whose daemon does not run; nobody looks at what is in them.
-fn fill(home: &Path, objects: u64) {
-    start_memory();
-    let configuration = configuration(home);
-    let Opening::Open(root_key) = configuration.seal.open(StoreState::Present).unwrap() else {
-        panic!("sealed");
-    };
-    let store = Arc::new(RedbStore::open(&configuration.store).unwrap());
-    let vault = Vault::open(store, root_key, PinCost::danger_cheap()).unwrap();
-    let token = &vault.tokens()[0];
-    token
-        .login(User::User, USER_PIN.as_bytes(), &configuration.limits)
-        .unwrap();
-    let metadata = [7; 300];
-    for _ in 0..objects / 1_000 {
-        let changes: Vec<ObjectChange<'_>> = (0..1_000)
-            .map(|_| ObjectChange::Put {
-                object: token.next_object(),
-                realm: Realm::Private,
-                metadata: &metadata,
-                material: MaterialChange::None,
-            })
-            .collect();
-        token.commit(&changes).unwrap();
-    }
-}
-
-/// The memory that a backup and a restore take does not grow with the store.
-#[test]
-fn a_hundred_thousand_objects_in_bounded_memory() {
-    let origin = Origin::new();
-    fill(&origin.home(), 100_000);
-    let running = Running::start(&origin.home());
-    let pid = running.status().pid;
-    // What the first backup of a process sets up is not what grows: code, and the cache of the store.
-    let before = peak_of(pid);
-    let file = origin.backup_of(&running, "backup");
-    let after = peak_of(pid);
-    let length = fs::metadata(&file).unwrap().len() / 1024;
-    println!("daemon: {before} KiB before, {after} KiB at most, for a backup of {length} KiB");
-    assert!(length > 30_000, "{length} KiB");
-    // The cache of the store has 16 MiB.
-    assert!(
-        after < before + 24 * 1024,
-        "{before} KiB before, {after} KiB at most"
-    );
-    drop(running);
-
-    let other = origin.path("other");
-    let text = said(&restore(&other, &file, &[], &origin.path("key")));
-    assert!(text.contains("100000 objects"), "{text}");
 }
