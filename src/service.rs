@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 use strongroom_keymem::{SecretBytes, SecretVec};
 use strongroom_wire::codec;
-use strongroom_wire::request::{Request, SessionHandle, SlotId};
+use strongroom_wire::request::Request;
 
 use crate::application::Application;
 use crate::audit::{Audit, Freshness, Level, Principal, Recorded};

@@ -27,7 +27,7 @@ use strongroomd::harden::harden;
 use strongroomd::jail::witness::Witness;
 use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
-use strongroomd::listener::{Acceptor, ListenError, Listeners, SocketFiles, wait_for_answer};
+use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::{Notifier, take_activated};
 use strongroomd::root::{self, Identity, RootError};
@@ -292,7 +292,11 @@ fn predecessor(
     Ok(Some(old))
 }
 
-fn taken_over(old: &mut Predecessor, configuration: &Configuration) -> Result<Listeners, Failure> {
+fn taken_over(
+    old: &mut Predecessor,
+    configuration: &Configuration,
+    witness: Witness,
+) -> Result<Listeners, Failure> {
     let (application, admin) = old
         .take_sockets()
         .ok_or_else(|| Failure::other("the running daemon sent no sockets"))?;

@@ -7,7 +7,6 @@ use core::ptr::null_mut;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use cryptoki_sys::*;
 use strongroom_tests::judge::aes::Aes;
