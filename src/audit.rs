@@ -124,7 +124,7 @@ pub struct Event<'e> {
     pub session: Option<u64>,
     /// On which object: its handle.
     pub object: Option<u64>,
-    /// Its `CKA_UNIQUE_ID`.
+    /// Its `CKA_UNIQUE_ID`; of a backup or a restore, the id that stands in the header of the file.
     pub object_id: Option<&'e str>,
     /// By which mechanism.
     pub mechanism: Option<MechanismType>,
@@ -234,6 +234,17 @@ impl Audit {
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// Asks before something is changed whether a line could tell of it: a full disk then refuses the change, not its answer.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing may then be done.
+    pub fn make_room(&self) -> Result<(), StoreError> {
+        if self.level == Level::None {
+            return Ok(());
+        }
+        self.journal.make_room()
     }
 
     /// Records an event, where the level asks for it, and lets the answer go.

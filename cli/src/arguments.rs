@@ -8,8 +8,13 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use strongroom_wire::rehearsal::{Failure, Latency, Throttle};
 
 use crate::output::Format;
+
+mod backup;
+
+pub use backup::{BackupArguments, BackupCommand, KeyArguments, RestoreArguments};
 
 /// Administers Strongroom, an HSM in software. Asks the daemon, strongroomd, on its administration socket.
 #[derive(Clone, Debug, Parser)]
@@ -91,6 +96,12 @@ pub enum Command {
     /// What `bench` runs in a process of its own for each module
     #[command(hide = true)]
     Measure(MeasureArguments),
+    /// Back up the whole store while the daemon serves, into one file that only the holder of a private key opens
+    Backup(BackupArguments),
+    /// Restore a backup into an installation whose daemon does not run
+    Restore(RestoreArguments),
+    /// Let a token imitate hardware, so that applications meet latency, failures and removal in a test
+    Rehearse(RehearseArguments),
     /// Let the daemon read its configuration again
     Reload,
     /// Stop the daemon
@@ -294,6 +305,57 @@ pub struct MeasureArguments {
     /// Sessions at the same time
     #[arg(long)]
     pub threads: u16,
+}
+
+/// Arguments of `rehearse`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    group(ArgGroup::new("act").args(["show", "off", "remove", "insert", "profiles"])),
+    after_help = "Times: 300us, 5ms, 1.5s, 2min. Distributions: a time, uniform(A,B), normal(MEAN,DEVIATION), \
+                  lognormal(MEDIAN,SIGMA), pareto(LEAST,SHAPE), p50=A,p99=B. A restart of the daemon ends every rehearsal."
+)]
+pub struct RehearseArguments {
+    /// Its label or serial number
+    pub token: Option<String>,
+    /// Show how it rehearses; so does no option at all
+    #[arg(long)]
+    pub show: bool,
+    /// End the rehearsal
+    #[arg(long)]
+    pub off: bool,
+    /// Take the token out of its slot: its sessions end
+    #[arg(long)]
+    pub remove: bool,
+    /// Put the token back
+    #[arg(long)]
+    pub insert: bool,
+    /// List the profiles
+    #[arg(long)]
+    pub profiles: bool,
+    /// Begin with the rules of a profile; further options come over them
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// How long calls take, of one function or of all; can be given several times
+    #[arg(long, value_name = "[FUNCTION=]DISTRIBUTION", value_parser = crate::rehearsal::latency)]
+    pub latency: Vec<Latency>,
+    /// Which calls fail, and with what: C_Sign=0.01:CKR_DEVICE_ERROR, C_Login=nth(3):CKR_PIN_LOCKED, *=every(100):CKR_FUNCTION_FAILED
+    #[arg(long, value_name = "FUNCTION=WHEN:CKR", value_parser = crate::rehearsal::failure)]
+    pub fail: Vec<Failure>,
+    /// Most sessions of all applications at the token
+    #[arg(long, value_name = "N")]
+    pub sessions: Option<u64>,
+    /// Most operations in a second; those beyond wait, or are answered the return value
+    #[arg(long, value_name = "PER_SECOND[:CKR]", value_parser = crate::rehearsal::throttle)]
+    pub throttle: Option<Throttle>,
+    /// Room for so many more token objects
+    #[arg(long, value_name = "N", conflicts_with = "full")]
+    pub room: Option<u64>,
+    /// No room for any token object
+    #[arg(long)]
+    pub full: bool,
+    /// Another run of chances; the same one repeats
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

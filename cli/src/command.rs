@@ -5,15 +5,18 @@
 //! Who calls it: `main.rs`.
 
 mod audit;
+mod backup;
 mod bench;
 mod doctor;
 mod init;
 mod measure;
 mod object;
+mod rehearse;
 mod seal;
 mod status;
 mod token;
 mod verify;
+mod walls;
 
 use std::path::Path;
 
@@ -80,7 +83,10 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
         Command::Bench(arguments) => bench::run(bench, &arguments),
         Command::Measure(arguments) => measure::run(&arguments),
+        Command::Backup(arguments) => backup::run(bench, &arguments),
+        Command::Restore(arguments) => backup::restore(bench, &arguments),
         Command::Reload => done(bench, &AdminRequest::Reload, "configuration reloaded"),
+        Command::Rehearse(arguments) => rehearse::run(bench, &arguments),
         Command::Stop => done(bench, &AdminRequest::Stop, "the daemon is stopping"),
         Command::Completions { shell } => completions(shell),
         Command::Man { directory } => manual(directory.as_deref()),

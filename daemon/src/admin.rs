@@ -65,11 +65,13 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
             },
         }),
         AdminRequest::Stop => Some(AdminAnswer::Done),
+        AdminRequest::Limits => Some(crate::usage::limits(daemon)),
         AdminRequest::SealShow => Some(seal::show(daemon)),
         _ => None,
     }
 }
 
+/// Appends an answer; one that does not fit is refused instead.
 pub(crate) fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
     let fits = codec::encode(message, &mut Locked(answer)).is_ok()
         && answer.len() <= HEADER_BYTES + PAYLOAD_BYTES_MAX;
@@ -115,6 +117,8 @@ fn status(daemon: &Daemon) -> Status {
         tokens: counts.tokens,
         objects: counts.objects,
         requests: counts.requests,
+        jail: crate::jail::standing(),
+        rehearsing: counts.rehearsing,
         sealed: false,
         sealed_until: None,
     }

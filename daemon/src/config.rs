@@ -5,6 +5,7 @@
 //! Who calls it: start-up and reload.
 
 mod file;
+mod limits;
 mod seal;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ use crate::log;
 use crate::seal::Seal;
 
 pub use file::{FileError, Settings as FileSettings};
+pub use limits::Bounds;
 
 /// The environment as it was at start; it is scrubbed afterwards.
 #[derive(Clone, Debug, Default)]
@@ -73,6 +75,16 @@ impl Environment {
 pub struct Configuration {
     /// The file it came from, if there is one.
     pub file: Option<PathBuf>,
+    /// Where that file is, or would be looked for at a reload.
+    pub file_place: PathBuf,
+    /// Whether it is the installation of the whole machine.
+    pub system: bool,
+    /// The user that root becomes.
+    pub user: Option<String>,
+    /// Whether root may let others in.
+    pub allow_root: bool,
+    /// Whether the jail is built.
+    pub walls: Walls,
     /// The socket for applications.
     pub socket: PathBuf,
     /// The socket for administration.
@@ -89,6 +101,8 @@ pub struct Configuration {
     pub seal: Seal,
     /// What is recorded.
     pub audit_level: audit::Level,
+    /// The public keys that backups are made for, and for no others; none leaves it to whoever asks.
+    pub backup_recipients: Vec<String>,
     /// Locked memory in bytes; none lets the daemon choose.
     pub memory_bytes: Option<usize>,
     /// Whether memory must be locked.
@@ -127,22 +141,13 @@ impl MemoryLocking {
     }
 }
 
-/// Bounds of the sockets.
+/// Whether the jail is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Connections of applications in all. Each costs a thread, two descriptors and some 8 KiB of locked memory.
-    pub connections_max: usize,
-    /// Connections of one user, so that no user can keep the others out.
-    pub connections_per_user_max: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            connections_max: 1024,
-            connections_per_user_max: 768,
-        }
-    }
+pub enum Walls {
+    /// All that this kernel can.
+    All,
+    /// The operator said by name that there shall be none.
+    DangerNone,
 }
 
 /// Why there is no configuration.
@@ -216,6 +221,7 @@ impl Configuration {
             .config
             .clone()
             .or_else(|| variable(paths::ENV_CONFIG));
+        let file_place = named.clone().unwrap_or_else(|| paths.config.clone());
         let (file, settings) = read_file(named, &paths.config)?;
         let combined = Combined {
             arguments,
@@ -244,6 +250,7 @@ impl Configuration {
             seal: combined.seal(&store, environment.value("CREDENTIALS_DIRECTORY"))?,
             store,
             audit_level: combined.audit_level()?,
+            backup_recipients: settings.backup.recipients.clone(),
             memory_bytes: arguments.memory_bytes.or(settings.memory.bytes),
             locking: combined.locking(),
             log_level: combined.log_level()?,
@@ -256,7 +263,12 @@ impl Configuration {
             limits: settings.limits.limits(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
+            system: arguments.system,
+            user: arguments.user.clone().or_else(|| settings.user.clone()),
+            allow_root: arguments.allow_root || settings.allow_root,
+            walls: combined.walls(),
             file,
+            file_place,
         };
         for path in [&configuration.socket, &configuration.admin_socket] {
             if !paths::fits_socket_address(path) {
@@ -364,6 +376,14 @@ impl Combined<'_> {
             MemoryLocking::DangerUnlocked
         } else {
             MemoryLocking::Required
+        }
+    }
+
+    fn walls(&self) -> Walls {
+        if self.arguments.danger_no_jail || self.settings.jail.danger_none {
+            Walls::DangerNone
+        } else {
+            Walls::All
         }
     }
 

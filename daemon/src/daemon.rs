@@ -22,6 +22,7 @@ use crate::listener::Host;
 use crate::log;
 use crate::notify::Notifier;
 use crate::system;
+use crate::turns::Turns;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -34,6 +35,8 @@ pub struct Daemon {
     pub changes: Option<Arc<ChangesPage>>,
     /// Who is connected.
     pub connections: Arc<Connections>,
+    /// Whose turn it is.
+    pub turns: Arc<Turns>,
     /// The service manager.
     pub notifier: Notifier,
     /// Where the configuration comes from, for reading it again.
@@ -59,6 +62,7 @@ impl Daemon {
             service,
             changes,
             connections: Arc::default(),
+            turns: Arc::new(Turns::new(&configuration.bounds)),
             notifier: Notifier::new(environment.value("NOTIFY_SOCKET")),
             arguments,
             environment,
@@ -109,6 +113,7 @@ impl Daemon {
         // What needs a restart keeps its old value here too, so that the status tells the truth.
         let next = Configuration {
             audit_level: new.audit_level,
+            backup_recipients: new.backup_recipients,
             log_level: new.log_level,
             limits: new.limits,
             bounds: new.bounds,
@@ -121,6 +126,7 @@ impl Daemon {
                 what: format!("the journal cannot be continued at that level: {error}"),
             })?;
         log::set_level(next.log_level);
+        self.turns.bound(&next.bounds);
         let changed = changed(&in_force, &next);
         tracing::info!(changed, "configuration reloaded");
         if !needs_restart.is_empty() {
@@ -157,7 +163,7 @@ impl Host for Daemon {
 pub fn settings(configuration: &Configuration) -> Settings {
     Settings {
         audit_level: configuration.audit_level,
-        limits: configuration.limits.clone(),
+        limits: configuration.limits,
         pin_cost: configuration.pin_cost,
         daemon_version: version_numbers(),
     }
@@ -204,6 +210,9 @@ fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> 
             old.memory_bytes != new.memory_bytes || old.locking != new.locking,
             "memory",
         ),
+        (old.user != new.user, "user"),
+        (old.allow_root != new.allow_root, "allow_root"),
+        (old.walls != new.walls, "jail"),
         (old.log_format != new.log_format, "log.format"),
         (old.log_file != new.log_file, "log.file"),
     ];

@@ -262,6 +262,18 @@ impl Writer {
         Ok(std::mem::take(&mut self.idle))
     }
 
+    /// A usual line would be accepted now.
+    fn make_room(&mut self) -> io::Result<()> {
+        if self.failing {
+            self.save()?;
+        }
+        match self.spool {
+            Some(_) => self.reserve_for(LINE_BYTES),
+            // There each line is written at once, and nothing can be reserved.
+            None => Ok(()),
+        }
+    }
+
     /// One write(2) with O_APPEND: after a crash of the daemon a line is there or not.
     fn write_through(&mut self, line: &[u8]) -> io::Result<()> {
         let before = self.file.metadata()?.len();
@@ -336,6 +348,11 @@ impl Journal for FileJournal {
         Ok(())
     }
 
+    fn make_room(&self) -> Result<(), StoreError> {
+        let room = self.shared.writer.lock().make_room();
+        room.map_err(|error| self.failure("make room in", &error))
+    }
+
     fn read(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
         self.read_lines(visit)
             .map_err(|error| self.failure("read", &error))
@@ -396,5 +413,7 @@ fn end_of_last_line(file: &File, length: u64) -> io::Result<u64> {
 const BLOCK_BYTES: usize = 64 << 10;
 /// How long a line waits in the spool at most. So short that nobody who follows the file notices, so long that saving costs nothing.
 const SAVE_WITHIN: Duration = Duration::from_millis(50);
+/// Longer than any line: the longest member is the path of a program (PATH_MAX), in which every byte may have to be escaped.
+const LINE_BYTES: u64 = 32 << 10;
 /// How much room is reserved at once, some 3000 lines.
 const RESERVED_BYTES: u64 = 1 << 20;

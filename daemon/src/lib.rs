@@ -15,8 +15,10 @@ pub mod system;
 pub mod daemonize;
 pub mod directories;
 pub mod harden;
+pub mod jail;
 pub mod log;
 pub mod notify;
+pub mod root;
 
 pub mod changes;
 pub mod clock;
@@ -25,6 +27,8 @@ pub mod seal;
 pub mod store;
 pub mod verify;
 
+pub mod backup;
+
 pub mod admin;
 pub mod connection;
 pub mod connections;
@@ -32,3 +36,5 @@ pub mod daemon;
 pub mod frames;
 pub mod listener;
 pub mod sealed;
+pub mod turns;
+pub mod usage;

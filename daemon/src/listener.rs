@@ -20,6 +20,7 @@ use strongroom_wire::frame::Door;
 use crate::config::{Bounds, Configuration};
 use crate::connections::{Admitted, Connections};
 use crate::directories::may_administer;
+use crate::jail::witness::Witness;
 use crate::notify::Activated;
 use crate::system::{self, Peer};
 
@@ -30,8 +31,6 @@ pub enum ListenError {
     InUse(PathBuf),
     /// Something else stands at its place.
     NotASocket(PathBuf),
-    /// The group is not known.
-    Group(String),
     /// The system says.
     Io {
         /// The socket.
@@ -54,12 +53,6 @@ impl fmt::Display for ListenError {
                 "{} is there and is no socket; move it away, or choose another path",
                 path.display()
             ),
-            Self::Group(name) => {
-                write!(
-                    out,
-                    "socket_group: there is no group \"{name}\" on this machine"
-                )
-            }
             Self::Io { path, error } => write!(out, "cannot listen on {}: {error}", path.display()),
         }
     }
@@ -103,6 +96,7 @@ pub struct Listeners {
     application: UnixListener,
     admin: UnixListener,
     files: Vec<SocketFile>,
+    witness: Witness,
 }
 
 impl Listeners {
@@ -110,13 +104,18 @@ impl Listeners {
     ///
     /// # Errors
     /// [`ListenError`] names the socket.
-    pub fn open(configuration: &Configuration, activated: Activated) -> Result<Self, ListenError> {
+    pub fn open(
+        configuration: &Configuration,
+        activated: Activated,
+        group: Option<u32>,
+        witness: Witness,
+    ) -> Result<Self, ListenError> {
         let mut files = Vec::new();
         let application = match activated.application {
             Some(listener) => listener,
             None => {
                 let listener = listen(&configuration.socket, &mut files)?;
-                widen(configuration)?;
+                widen(configuration, group)?;
                 listener
             }
         };
@@ -140,6 +139,7 @@ impl Listeners {
             application,
             admin,
             files,
+            witness,
         })
     }
 }
@@ -181,14 +181,13 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
 }
 
 /// Gives group and mode of the configuration to the socket for applications; before this only the owner could connect.
-fn widen(configuration: &Configuration) -> Result<(), ListenError> {
+fn widen(configuration: &Configuration, group: Option<u32>) -> Result<(), ListenError> {
     let path = &configuration.socket;
     let failed = |error| ListenError::Io {
         path: path.clone(),
         error,
     };
-    if let Some(name) = &configuration.socket_group {
-        let group = system::group_number(name).map_err(|_| ListenError::Group(name.clone()))?;
+    if let Some(group) = group {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
     }
     let mode = std::fs::Permissions::from_mode(configuration.socket_mode);
@@ -216,7 +215,7 @@ pub trait Host: Send + Sync + 'static {
 /// The accept loop in its thread.
 #[derive(Debug)]
 pub struct Acceptor {
-    thread: JoinHandle<(UnixListener, UnixListener)>,
+    thread: JoinHandle<(UnixListener, UnixListener, Witness)>,
     /// Closing it wakes the loop.
     wake: UnixStream,
     files: Vec<SocketFile>,
@@ -233,13 +232,14 @@ impl Acceptor {
             application,
             admin,
             files,
+            mut witness,
         } = listeners;
         let host = Arc::clone(host);
         let thread = thread::Builder::new()
             .name("listener".into())
             .spawn(move || {
-                accept_until(&woken, &host, &application, &admin);
-                (application, admin)
+                accept_until(&woken, &host, &application, &admin, &mut witness);
+                (application, admin, witness)
             })?;
         Ok(Self {
             thread,
@@ -255,11 +255,12 @@ impl Acceptor {
     pub fn pause(self) -> io::Result<Listeners> {
         drop(self.wake);
         let ended = |_| io::Error::other("the listener had ended");
-        let (application, admin) = self.thread.join().map_err(ended)?;
+        let (application, admin, witness) = self.thread.join().map_err(ended)?;
         Ok(Listeners {
             application,
             admin,
             files: self.files,
+            witness,
         })
     }
 
@@ -280,6 +281,7 @@ fn accept_until(
     host: &Arc<impl Host>,
     application: &UnixListener,
     admin: &UnixListener,
+    witness: &mut Witness,
 ) {
     loop {
         let processes = host.connections().processes();
@@ -306,18 +308,18 @@ fn accept_until(
             host.connections().process_ended(*id);
         }
         if *new_application {
-            accept(host, Door::Application, application);
+            accept(host, Door::Application, application, witness);
         }
         if *new_admin {
-            accept(host, Door::Admin, admin);
+            accept(host, Door::Admin, admin, witness);
         }
     }
 }
 
-fn accept(host: &Arc<impl Host>, door: Door, listener: &UnixListener) {
+fn accept(host: &Arc<impl Host>, door: Door, listener: &UnixListener, witness: &mut Witness) {
     match listener.accept() {
         Ok((socket, _)) => {
-            if let Err(why) = admit(host, door, socket)
+            if let Err(why) = admit(host, door, socket, witness)
                 && host.allow_log_line()
             {
                 tracing::warn!("connection refused: {why}");
@@ -335,7 +337,12 @@ fn accept(host: &Arc<impl Host>, door: Door, listener: &UnixListener) {
 }
 
 /// Looks who it is and starts the conversation; the text of an error is for the log.
-fn admit(host: &Arc<impl Host>, door: Door, socket: UnixStream) -> Result<(), String> {
+fn admit(
+    host: &Arc<impl Host>,
+    door: Door,
+    socket: UnixStream,
+    witness: &mut Witness,
+) -> Result<(), String> {
     let peer = system::peer(socket.as_fd()).map_err(|error| format!("no credentials: {error}"))?;
     let who = format!("user {}, process {}", peer.uid, peer.pid);
     if door == Door::Admin && !may_administer(peer.uid) {
@@ -353,7 +360,7 @@ fn admit(host: &Arc<impl Host>, door: Door, socket: UnixStream) -> Result<(), St
         uid: peer.uid,
         gid: peer.gid,
         pid: peer.pid,
-        executable: executable(peer, process.as_ref()),
+        executable: executable(peer, process.as_ref(), witness),
     };
     socket
         .set_nonblocking(false)
@@ -370,14 +377,17 @@ fn admit(host: &Arc<impl Host>, door: Door, socket: UnixStream) -> Result<(), St
 
 /// The program of the process, as far as it may be seen. Read first and trusted only when the process still runs afterwards, so
 /// that it is never the program of another process with the same number.
-fn executable(peer: Peer, process: Option<&OwnedFd>) -> String {
-    let path = std::fs::read_link(format!("/proc/{}/exe", peer.pid));
+fn executable(peer: Peer, process: Option<&OwnedFd>, witness: &mut Witness) -> String {
+    let path = match u32::try_from(peer.pid) {
+        Ok(pid) if pid != 0 => witness.program(pid),
+        _ => None,
+    };
     let runs = process.is_some_and(|process| {
         system::wait_readable(&[process.as_fd()], Some(Duration::ZERO))
             .is_ok_and(|ended| ended == [false])
     });
     match path {
-        Ok(path) if runs => path.to_string_lossy().into_owned(),
+        Some(path) if runs => path.to_string_lossy().into_owned(),
         _ => "?".into(),
     }
 }

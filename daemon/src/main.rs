@@ -14,6 +14,7 @@ use clap::Parser;
 use strongroom::audit::Freshness;
 use strongroom::service::{OlderStore, Ports, SealedDesk, Service};
 use strongroom_keymem as keymem;
+use strongroomd::backup::{self, Interrupted, Work};
 use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
 use strongroomd::command_line::Arguments;
@@ -22,10 +23,13 @@ use strongroomd::daemon::{self, Daemon};
 use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
 use strongroomd::directories::{self, DirectoryError, StoreLock};
 use strongroomd::harden::harden;
+use strongroomd::jail::witness::Witness;
+use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::{Notifier, take_activated};
+use strongroomd::root::{Identity, RootError};
 use strongroomd::seal::{Opening, StoreState, Unsealing};
 use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
@@ -48,6 +52,10 @@ fn main() -> ExitCode {
     if arguments.verify {
         return verified(&arguments, &configuration)
             .unwrap_or_else(|failure| tell(failure.outcome()));
+    }
+    if let Some(work) = Work::of(&arguments.backup) {
+        let done = without_serving(&work, &arguments, &configuration);
+        return tell(done.unwrap_or_else(Failure::outcome));
     }
     let mut readiness = Readiness::nobody();
     if arguments.daemonize {
@@ -95,26 +103,31 @@ fn run(
     readiness: &mut Readiness,
 ) -> Result<(), Failure> {
     log::start(configuration.log_level, configuration.log_format);
-    let signals =
-        Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, SIGNAL_OPENED])
-            .map_err(Failure::other)?;
+    let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, SIGNAL_OPENED])
+        .map_err(Failure::other)?;
     let activated = take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
     harden().map_err(Failure::other)?;
 
-    directories::prepare(&configuration)?;
+    let identity = Identity::settle(&configuration, &activated)?;
+    let witness = Witness::split_off(&configuration).map_err(Failure::other)?;
+    let made = directories::prepare(&configuration)?;
+    identity.assume(&configuration, &made)?;
     let _lock = StoreLock::take(configuration.data_directory())
         .map_err(|error| lost_race(&arguments, &configuration, error))?;
 
     start_memory_and_crypto(&arguments, &configuration)?;
+    jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
     let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
-    let mut listeners = Listeners::open(&configuration, activated)?;
+    let mut listeners = Listeners::open(&configuration, activated, identity.socket_group, witness)?;
+    jail::close(&configuration).map_err(Failure::other)?;
     let service = match start {
         Start::Open(service) => *service,
         Start::Sealed(desk, unsealing) => {
             let notifier = Notifier::new(environment.value("NOTIFY_SOCKET"));
-            let sealed = SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
+            let sealed =
+                SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
             match wait_for_unsealing(sealed, listeners, &signals, readiness)? {
                 Wait::Opened(service, same) => {
                     warn_of_age(&service, StoreState::Present);
@@ -167,6 +180,31 @@ fn run(
     Ok(())
 }
 
+fn notified_by(environment: &Environment) -> Notify {
+    let address = environment.value("NOTIFY_SOCKET");
+    if address.is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")) {
+        Notify::Abstract
+    } else {
+        Notify::Path
+    }
+}
+
+/// Backups and restores, which need no daemon.
+fn without_serving(
+    work: &Work,
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> Result<Outcome, Failure> {
+    log::start(log::Level::Warn, configuration.log_format);
+    harden().map_err(Failure::other)?;
+    start_memory_and_crypto(arguments, configuration)?;
+    backup::run(work, arguments, configuration).map_err(Failure::other)?;
+    Ok(Outcome {
+        code: 0,
+        message: String::new(),
+    })
+}
+
 fn start_memory_and_crypto(
     arguments: &Arguments,
     configuration: &Configuration,
@@ -206,6 +244,7 @@ fn open(
         _ => StoreState::Absent,
     };
     let opening = configuration.seal.open(state).map_err(Failure::other)?;
+    let restored = backup::finish_interrupted(configuration, &opening).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
@@ -220,7 +259,7 @@ fn open(
         changes: ChangesPage::port(changes),
     };
     let settings = daemon::settings(configuration);
-    let older = if arguments.accept_older_store {
+    let older = if arguments.accept_older_store || restored == Interrupted::FinishedUnseen {
         OlderStore::Accept
     } else {
         OlderStore::Refuse
@@ -385,6 +424,15 @@ impl From<DirectoryError> for Failure {
         };
         Self {
             code,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<RootError> for Failure {
+    fn from(error: RootError) -> Self {
+        Self {
+            code: CODE_CONFIG,
             message: error.to_string(),
         }
     }

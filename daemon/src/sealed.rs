@@ -21,9 +21,10 @@ use strongroom_wire::frame::Door;
 
 use crate::admin::{Next, encode};
 use crate::config::{Bounds, Configuration};
+use crate::connection::terms;
 use crate::connections::{Admitted, Connections};
 use crate::daemon::Allowance;
-use crate::frames::{End, Incoming, Outgoing, Patience};
+use crate::frames::{End, Incoming, Outgoing, Patience, Terms};
 use crate::listener::{Acceptor, Host, Listeners};
 use crate::notify::Notifier;
 use crate::seal::{SealError, Unsealing};
@@ -116,7 +117,8 @@ impl SealedDaemon {
     }
 
     fn tell_manager(&self) {
-        self.notifier.ready(&format!("sealed, waits for {}", self.waits_for()));
+        self.notifier
+            .ready(&format!("sealed, waits for {}", self.waits_for()));
     }
 
     /// One attempt: a passphrase or a share. The text of a refusal names what is wrong with it.
@@ -247,20 +249,24 @@ impl SealedDaemon {
         })
     }
 
+    fn terms(&self) -> Terms {
+        terms(&self.configuration.bounds)
+    }
+
     fn converse(&self, admitted: &Admitted, principal: &Principal) -> Result<Never, End> {
         let socket = admitted.socket();
-        let mut incoming = Incoming::new(Door::Application)?;
+        let mut incoming = Incoming::new(Door::Application, self.terms())?;
         let mut outgoing = Outgoing::new(Door::Application);
-        let payload_bytes = incoming.receive(socket, first_frame())?;
+        let payload_bytes = incoming.receive(socket, first_frame(), &|| admitted.stopping())?;
         let answer = outgoing.begin()?;
         self.desk
             .greet(incoming.payload(payload_bytes), answer)
             .map_err(lost)?;
-        socket.set_read_timeout(None).map_err(End::Io)?;
         outgoing.send(socket)?;
         incoming.consume(payload_bytes)?;
         loop {
-            let payload_bytes = incoming.receive(socket, Patience::Endless)?;
+            let payload_bytes =
+                incoming.receive(socket, Patience::Endless, &|| admitted.stopping())?;
             if admitted.stopping() {
                 return Err(End::Closed);
             }
@@ -275,12 +281,11 @@ impl SealedDaemon {
 
     fn administer(&self, admitted: &Admitted, principal: &Principal) -> Result<Never, End> {
         let socket = admitted.socket();
-        let mut incoming = Incoming::new(Door::Admin)?;
+        let mut incoming = Incoming::new(Door::Admin, self.terms())?;
         let mut outgoing = Outgoing::new(Door::Admin);
         let mut patience = first_frame();
         loop {
-            let payload_bytes = incoming.receive(socket, patience)?;
-            socket.set_read_timeout(None).map_err(End::Io)?;
+            let payload_bytes = incoming.receive(socket, patience, &|| admitted.stopping())?;
             patience = Patience::Endless;
             let answer = outgoing.begin()?;
             let after = self

@@ -36,7 +36,8 @@ pub fn verify(configuration: &Configuration, root_key: SecretBytes) -> Verified 
                     journal.lost_bytes
                 ));
             }
-            all.add(of_journal(&journal, all.generation));
+            let readable = all.records > 0;
+            all.add(of_journal(&journal, readable.then_some(all.generation)));
         }
         Ok(None) => all.notes.push(format!(
             "there is no journal {}, so nothing says whether the store is the newest",

@@ -238,3 +238,25 @@ fn the_generation_grows_with_every_commit_and_never_falls() {
     check();
     assert_eq!(last, 5001);
 }
+
+#[test]
+fn nothing_is_changed_when_the_journal_has_no_room_for_its_line() {
+    let house = House::new();
+    let guest = house.guest();
+    let talk = guest.open(READ_WRITE).unwrap();
+    let before = house.service.vault.generation().get();
+    house.journal.be_full(true);
+    let login = Request::Login {
+        session: talk.session,
+        user: UserType::USER,
+        pin: strongroom_wire::secret::Secret::new(b"0000"),
+    };
+    let mut payload = Vec::new();
+    codec::encode(&login, &mut payload).unwrap();
+    let mut out = strongroom_keymem::SecretVec::new();
+    let answer = house.service.answer(&guest.application, &payload, &mut out);
+    assert_eq!(answer, Err(Malformed));
+    assert_eq!(house.service.vault.generation().get(), before);
+    house.journal.be_full(false);
+    assert_eq!(talk.login(UserType::USER, b"0000"), Rv::PIN_INCORRECT);
+}

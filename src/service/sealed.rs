@@ -9,6 +9,7 @@ use std::fmt;
 use parking_lot::RwLock;
 use strongroom_keymem::{SecretBytes, SecretVec};
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
+use strongroom_wire::ck::flag;
 use strongroom_wire::codec;
 use strongroom_wire::request::{Request, SlotId};
 use strongroom_wire::response::SlotEntry;
@@ -76,11 +77,7 @@ impl SealedDesk {
     ///
     /// # Errors
     /// [`Malformed`] for anything but a hello.
-    pub fn greet(
-        &self,
-        payload: &[u8],
-        out: &mut SecretVec,
-    ) -> std::result::Result<(), Malformed> {
+    pub fn greet(&self, payload: &[u8], out: &mut SecretVec) -> std::result::Result<(), Malformed> {
         let Ok(Request::Hello { .. }) = codec::decode(payload) else {
             return Err(Malformed);
         };
@@ -124,12 +121,7 @@ impl SealedDesk {
         answer: AdminAnswer,
     ) -> std::result::Result<AdminAnswer, Malformed> {
         let audit = self.audit.read();
-        admin::record(
-            audit.as_ref().ok_or(Malformed)?,
-            principal,
-            request,
-            answer,
-        )
+        admin::record(audit.as_ref().ok_or(Malformed)?, principal, request, answer)
     }
 
     /// Which tokens there are is not known, so a slot that somebody remembers may exist: it is the device that cannot.
@@ -142,10 +134,14 @@ impl SealedDesk {
                 slot: SLOT,
                 token_present: true,
             }])),
-            Request::SlotInfo { slot: SLOT } => Ok(slots::slot_info(SLOT, version)),
-            Request::TokenInfo { slot: SLOT } => {
-                Ok(slots::free_token_info(version, self.ports.clock.now()))
+            Request::SlotInfo { slot: SLOT } => {
+                Ok(slots::slot_info(SLOT, version, flag::TOKEN_PRESENT))
             }
+            Request::TokenInfo { slot: SLOT } => Ok(slots::free_token_info(
+                version,
+                self.ports.clock.now(),
+                &self.settings.limits,
+            )),
             Request::Mechanisms { slot: SLOT } => Ok(Reply::Mechanisms(
                 mechanism::rows()
                     .iter()

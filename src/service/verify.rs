@@ -22,7 +22,7 @@ impl Service {
             VerifyPart::Token(token) => of_token(self.vault.inspect_token(token)),
             VerifyPart::Journal => {
                 let generation = self.vault.generation().get();
-                let mut verified = of_journal(&*self.ports.journal, generation);
+                let mut verified = of_journal(&*self.ports.journal, Some(generation));
                 if self.audit.read().level() == Level::None {
                     verified.notes.push(
                         "the audit records nothing (audit level none), so the journal says nothing of the store as it is now".into(),
@@ -63,9 +63,9 @@ pub fn of_token(inspected: Inspected) -> Verified {
     }
 }
 
-/// Checks the chain of a journal, and whether it has seen a newer store.
+/// Checks the chain of a journal, and whether it has seen a newer store; none is a store that could not be read.
 #[must_use]
-pub fn of_journal(journal: &dyn Journal, generation: u64) -> Verified {
+pub fn of_journal(journal: &dyn Journal, generation: Option<u64>) -> Verified {
     let mut verified = Verified::default();
     match audit::verify(journal) {
         Ok(report) => {
@@ -80,6 +80,9 @@ pub fn of_journal(journal: &dyn Journal, generation: u64) -> Verified {
         }
         Err(error) => verified.findings.push(error.to_string()),
     }
+    let Some(generation) = generation else {
+        return verified;
+    };
     match audit::compare(journal, generation) {
         Ok(audit::Freshness::Older(older)) => verified.findings.push(older.to_string()),
         Ok(freshness) => verified.notes.push(format!("the store is {freshness}")),

@@ -13,8 +13,10 @@ mod census;
 mod draft;
 mod generation;
 
+mod backup;
 mod change;
 mod inspect;
+mod migrate;
 mod pin;
 mod token;
 
@@ -83,6 +85,7 @@ impl Vault {
         root_key: SecretBytes,
         cost: PinCost,
     ) -> Result<Self, VaultError> {
+        migrate::WAY.go(&store, &root_key)?;
         let register = match store.record(REGISTER_KEY)? {
             Some(sealed) => Register::open(&root_key, sealed)?,
             None => Register::create(&store, &root_key)?,

@@ -6,13 +6,14 @@
 
 mod seal;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::seal::{
     NewProvider, PCRS_MAX, SEAL_PROVIDERS_MAX, SEAL_SHARES_MAX, Seal, SealProvider,
 };
 use crate::ck::Rv;
 use crate::codec::List;
+use crate::rehearsal::{Act, State};
 use crate::response::ANSWER_ITEMS_MAX;
 use crate::secret::Secret;
 
@@ -84,6 +85,21 @@ pub enum AdminRequest<'a> {
         /// Whether files that still open the store without the new seal are destroyed afterwards.
         destroy_old: bool,
     },
+    /// Makes a backup for the holders of these keys. It is answered by more than one answer: `BackupBegun`, then `BackupPart` until all
+    /// of the file was sent, then `BackupEnded`; `Refused` ends it anywhere.
+    Backup {
+        /// The lines of public keys; none asks for the keys of the configuration.
+        recipients: List<&'a str, BACKUP_RECIPIENTS_MAX>,
+    },
+    /// Every bound with its value and how much of it is in use.
+    Limits,
+    /// Lets a token imitate hardware, or shows or ends that.
+    Rehearse {
+        /// Label or serial number; must name exactly one token.
+        token: &'a str,
+        /// What to do.
+        act: Act,
+    },
 }
 
 /// A part of a check. The parts follow each other, so that none takes long and somebody can watch.
@@ -96,6 +112,9 @@ pub enum VerifyPart {
     /// The chain of the journal, and how far it has seen the store.
     Journal,
 }
+
+/// Most recipients of one backup.
+pub const BACKUP_RECIPIENTS_MAX: usize = 32;
 
 /// An administrative answer: what was asked for, or why not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -142,6 +161,41 @@ pub enum AdminAnswer {
         /// Its shares, if it has some: shown this once. Last, so that the daemon appends them from locked memory.
         shares: List<String, SEAL_SHARES_MAX>,
     },
+    /// Begins the answer to `Backup`.
+    BackupBegun {
+        /// Random, of this backup alone.
+        id: String,
+        /// How many records it will hold.
+        records: u64,
+        /// Whom it is made for, in short.
+        recipients: List<String, BACKUP_RECIPIENTS_MAX>,
+    },
+    /// The next bytes of the file.
+    BackupPart {
+        /// How many records are in what was sent so far.
+        records: u64,
+        /// The bytes.
+        #[serde(serialize_with = "owned_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// The file was sent to its end.
+    BackupEnded {
+        /// Records in it.
+        records: u64,
+        /// Length of the file.
+        bytes: u64,
+        /// SHA-256 of the file, in hexadecimal.
+        digest: String,
+    },
+    /// Answers `Limits`.
+    Limits(List<LimitLine, ANSWER_ITEMS_MAX>),
+    /// Answers `Rehearse`.
+    Rehearsal(Box<State>),
+}
+
+/// As one run: the derived form would go byte by byte, which is the same on the wire and many times slower.
+fn owned_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 /// What the check of one part found.
@@ -207,6 +261,21 @@ impl Verified {
     }
 }
 
+/// One bound.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LimitLine {
+    /// Its key under `[limits]` in the configuration.
+    pub name: String,
+    /// The value in force.
+    pub value: u64,
+    /// How much of it is in use now, by the one who uses most; none where nothing can be counted.
+    pub used: Option<u64>,
+    /// Most ever in use since the daemon's start, where that is counted.
+    pub peak: Option<u64>,
+    /// What it is for.
+    pub reason: String,
+}
+
 /// How the daemon is.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
@@ -250,10 +319,27 @@ pub struct Status {
     pub objects: u64,
     /// Requests answered since start.
     pub requests: u64,
+    /// What fences the daemon in.
+    pub jail: Jail,
+    /// Tokens that imitate hardware for tests.
+    pub rehearsing: u64,
     /// Whether it waits for secrets of its seal, and answers nothing else.
     pub sealed: bool,
     /// What it waits for, in words.
     pub sealed_until: Option<String>,
+}
+
+/// The walls around the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jail {
+    /// Whether its system calls are filtered.
+    pub seccomp: bool,
+    /// The version of Landlock that limits its files; 0 when the kernel has none.
+    pub landlock: u32,
+    /// The capabilities that it has, one bit each (capabilities(7)).
+    pub capabilities: u64,
+    /// Whether it is root.
+    pub root: bool,
 }
 
 /// A token.
@@ -277,6 +363,8 @@ pub struct Token {
     pub objects: u64,
     /// Sessions open.
     pub sessions: u64,
+    /// Whether it imitates hardware for tests.
+    pub rehearses: bool,
 }
 
 /// A token object in short.

@@ -11,7 +11,9 @@
 )]
 
 mod bench;
+mod crash;
 mod flame;
+mod package;
 mod source;
 mod support;
 mod svg;
@@ -29,7 +31,10 @@ usage: cargo xtask COMMAND
   support --check   say whether SUPPORT.md is what the tables say
   bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help
   flame --case NAME [--seconds S] OUT.svg
-                    draw where the daemon and a client spend the time of one case; see flame --help";
+                    draw where the daemon and a client spend the time of one case; see flame --help
+  crash --rounds N  kill the daemon under load, N times, and compare what is there with what was answered
+  package [OPTION...]
+                    make the Debian package; see package --help";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,6 +53,12 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["bench", options @ ..] => bench::run(&root, options),
+        ["crash", options @ ..] => crash::run(&root, options),
+        ["package", "--help"] => {
+            println!("{}", package::USAGE);
+            Ok(())
+        }
+        ["package", options @ ..] => package::run(&root, options),
         ["flame", "--help"] => {
             println!("{}", flame::USAGE);
             Ok(())

@@ -110,9 +110,7 @@ pub(super) fn rotate(bench: Bench<'_>, arguments: &RotateArguments) -> Result<()
         return Err(unexpected());
     };
     match bench.format {
-        Format::Json => output::show_json(
-            &serde_json::json!({ "seal": seal, "shares": shares }),
-        ),
+        Format::Json => output::show_json(&serde_json::json!({ "seal": seal, "shares": shares })),
         Format::Text => {
             output::show_rows(&rows(&seal))?;
             output::show(&remarks(&seal))?;
@@ -144,11 +142,7 @@ fn rows(seal: &Seal) -> Rows {
             (false, 1) => "1".into(),
             (false, needed) => format!("{needed} of {}", provider.total),
         };
-        rows.push(vec![
-            provider.kind.clone(),
-            provider.shown.clone(),
-            needed,
-        ]);
+        rows.push(vec![provider.kind.clone(), provider.shown.clone(), needed]);
     }
     rows
 }

@@ -47,14 +47,19 @@ pub(super) fn rotate(
             (refused(Rv::FUNCTION_FAILED, reason), Vec::new())
         }
     };
-    let answer = daemon.service.administer(principal, request, Some(answer))?;
+    let answer = daemon
+        .service
+        .administer(principal, request, Some(answer))?;
     encode(&answer, out)?;
     if shares.is_empty() {
         return Ok(());
     }
     // The answer ends with the count of its shares, 0, one byte; in its place come the shares, which never leave locked memory.
     out.truncate(out.len().saturating_sub(1));
-    let shares = shares.iter().map(|share| Secret::new(share.expose())).collect();
+    let shares = shares
+        .iter()
+        .map(|share| Secret::new(share.expose()))
+        .collect();
     let shares = List::<_, SEAL_SHARES_MAX>::new(shares).ok_or(Malformed)?;
     codec::encode(&shares, &mut Locked(out)).map_err(|_| Malformed)
 }

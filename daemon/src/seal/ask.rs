@@ -2,7 +2,7 @@
 //!
 //! What lives here: the passphrase, typed without being shown, into locked memory.
 //! What must never live here: a command's arguments or the environment as a way for a secret.
-//! Who calls it: the sources for a new passphrase, the unsealing at start.
+//! Who calls it: the sources for a new passphrase, the unsealing at start, a restore that asks for shares.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};
@@ -14,11 +14,11 @@ use super::passphrase::is_long_enough;
 use crate::system::SilentTerminal;
 
 /// The terminal that the daemon was started at.
-pub(super) struct Terminal(File);
+pub(crate) struct Terminal(File);
 
 impl Terminal {
     /// The terminal, if there is somebody at it: standard input is one.
-    pub(super) fn open() -> Option<Self> {
+    pub(crate) fn open() -> Option<Self> {
         if !io::stdin().is_terminal() {
             return None;
         }
@@ -27,7 +27,7 @@ impl Terminal {
     }
 
     /// What is typed up to Enter.
-    pub(super) fn ask(&self, prompt: &str) -> Result<SecretVec, SealError> {
+    pub(crate) fn ask(&self, prompt: &str) -> Result<SecretVec, SealError> {
         // Silent before the question: whoever answers fast is not shown, and loses nothing.
         let silent = SilentTerminal::new(&self.0).map_err(lost)?;
         self.tell(prompt)?;
@@ -53,7 +53,7 @@ impl Terminal {
     }
 
     /// Shows a text.
-    pub(super) fn tell(&self, text: &str) -> Result<(), SealError> {
+    pub(crate) fn tell(&self, text: &str) -> Result<(), SealError> {
         (&self.0).write_all(text.as_bytes()).map_err(lost)
     }
 }

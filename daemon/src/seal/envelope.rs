@@ -145,7 +145,7 @@ impl Envelope {
     }
 
     /// Reads the file; None where there is none.
-    pub(super) fn read(path: &Path) -> Result<Option<Self>, SealError> {
+    pub fn read(path: &Path) -> Result<Option<Self>, SealError> {
         read_private(path)?
             .map(|content| Self::parse(path, content.expose()))
             .transpose()

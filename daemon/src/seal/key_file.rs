@@ -79,7 +79,10 @@ fn parse(path: &Path, content: &[u8]) -> Result<SecretBytes, SealError> {
         path: path.into(),
         expected: "a root key file of Strongroom (its first line, \"strongroom root key v1\", or the 64 digits after it are damaged)",
     };
-    parse_digits(content.strip_prefix(HEADER).ok_or_else(malformed)?, malformed)
+    parse_digits(
+        content.strip_prefix(HEADER).ok_or_else(malformed)?,
+        malformed,
+    )
 }
 
 fn parse_digits(

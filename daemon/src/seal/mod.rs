@@ -28,6 +28,7 @@ use strongroom_crypto::random;
 use strongroom_crypto::shamir::ShareError;
 use strongroom_keymem::SecretBytes;
 
+pub(crate) use ask::Terminal;
 pub use envelope::{Envelope, Need};
 pub use error::SealError;
 pub use make::Target;
@@ -163,6 +164,30 @@ impl Seal {
         }
     }
 
+    /// Key files that may be read: those that the configuration and the envelope name.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.sources.usual_key_file.clone()];
+        files.extend(self.sources.key_file.clone());
+        // What is wrong with it is said when it is opened.
+        if let Ok(Some(envelope)) = Envelope::read(&self.envelope) {
+            files.extend(envelope.providers().filter_map(|provider| match provider {
+                Provider::KeyFile { path } => Some(path.clone()),
+                Provider::Passphrase { .. }
+                | Provider::Credential { .. }
+                | Provider::Shares { .. }
+                | Provider::Tpm { .. } => None,
+            }));
+        }
+        files
+    }
+
+    /// Where the TPM is, if there is one.
+    #[must_use]
+    pub fn tpm(&self) -> PathBuf {
+        self.sources.tpm()
+    }
+
     /// What the seal is, in words.
     #[must_use]
     pub fn describe(&self) -> String {
@@ -212,12 +237,7 @@ impl Seal {
         self.envelope.with_file_name("root.seal.key")
     }
 
-    fn install_for(
-        &self,
-        root: &SecretBytes,
-        kinds: &[Kind],
-        need: Need,
-    ) -> Result<(), SealError> {
+    fn install_for(&self, root: &SecretBytes, kinds: &[Kind], need: Need) -> Result<(), SealError> {
         let mut targets = Vec::new();
         for kind in kinds {
             let mut target = Target::of_kind(*kind, &self.sources)?;

@@ -59,7 +59,12 @@ impl FromStr for Kind {
         Self::ALL
             .into_iter()
             .find(|kind| kind.name() == text)
-            .ok_or_else(|| format!("\"{text}\" is no provider of a seal; it is one of {}", names()))
+            .ok_or_else(|| {
+                format!(
+                    "\"{text}\" is no provider of a seal; it is one of {}",
+                    names()
+                )
+            })
     }
 }
 

@@ -80,6 +80,12 @@ impl Sources {
         }
     }
 
+    /// Where the TPM of a new seal is.
+    pub(super) fn tpm(&self) -> PathBuf {
+        let usual = || PathBuf::from(TPM_DEVICE);
+        self.tpm_device.clone().unwrap_or_else(usual)
+    }
+
     /// The configured file comes first; else the one that the envelope names, if it is there; else the usual one.
     fn key_file_key(&self, recorded: &Path) -> Result<Found<SecretBytes>, SealError> {
         let path = match &self.key_file {
@@ -144,7 +150,9 @@ impl Sources {
             )));
         };
         if name.is_empty() || name.contains('/') || name.starts_with('.') {
-            return Err(SealError::Unfit(format!("\"{name}\" is no name of a credential")));
+            return Err(SealError::Unfit(format!(
+                "\"{name}\" is no name of a credential"
+            )));
         }
         // The manager guards this directory; the modes of its files show the masks of access lists.
         let path = directory.join(name);
@@ -167,7 +175,9 @@ impl Sources {
             secret.truncate(without_line_end(secret.expose()).len());
             return Ok(secret);
         }
-        if self.may_ask && let Some(terminal) = ask::Terminal::open() {
+        if self.may_ask
+            && let Some(terminal) = ask::Terminal::open()
+        {
             return terminal.ask_twice();
         }
         Err(SealError::Absent(
@@ -196,3 +206,6 @@ pub(super) fn is_key(content: &[u8]) -> bool {
     let text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     content.len() == ROOT_KEY_BYTES && !content.iter().all(text)
 }
+
+/// The TPM of a machine, through the kernel's resource manager, which serves many.
+const TPM_DEVICE: &str = "/dev/tpmrm0";

@@ -196,14 +196,13 @@ impl Unsealing {
     #[must_use]
     pub fn report(&self) -> admin::Seal {
         let shares = u32::try_from(self.shares.len()).unwrap_or(u32::MAX);
-        self.envelope
-            .report(&self.path, true, |index, provider| {
-                match (self.keys.get(index), provider) {
-                    (Some(Some(_)), provider) => provider.secrets().0,
-                    (_, Provider::Shares { .. }) => shares,
-                    _ => 0,
-                }
-            })
+        self.envelope.report(&self.path, true, |index, provider| {
+            match (self.keys.get(index), provider) {
+                (Some(Some(_)), provider) => provider.secrets().0,
+                (_, Provider::Shares { .. }) => shares,
+                _ => 0,
+            }
+        })
     }
 
     fn give_passphrase(&mut self, index: usize, passphrase: &[u8]) -> Result<(), SealError> {
@@ -269,8 +268,9 @@ impl Unsealing {
     /// The shares that persons could bring.
     fn shares_awaited(&self) -> Option<usize> {
         let mut providers = self.envelope.providers().zip(&self.keys);
-        providers
-            .position(|(provider, key)| key.is_none() && matches!(provider, Provider::Shares { .. }))
+        providers.position(|(provider, key)| {
+            key.is_none() && matches!(provider, Provider::Shares { .. })
+        })
     }
 }
 

@@ -19,11 +19,13 @@ use parking_lot::{Mutex, RwLock};
 use redb::{
     Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition, TableError,
 };
-use strongroom::ports::{Change, RecordKey, RecordKind, Store, StoreError, Visit};
+use strongroom::ports::{Change, RecordKey, RecordKind, Snapshot, Store, StoreError, Visit};
 
 use self::overlay::Overlay;
+use self::snapshot::RedbSnapshot;
 
 mod overlay;
+mod snapshot;
 
 /// The store's file.
 pub struct RedbStore {
@@ -265,6 +267,11 @@ impl Store for RedbStore {
             }
         }
         written
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let snapshot = self.on_database(|database| RedbSnapshot::of(database, &self.path))?;
+        Ok(Box::new(snapshot))
     }
 }
 

@@ -77,16 +77,21 @@ impl Running {
     }
 
     /// Up to a line of the log with this text.
-    pub(crate) fn start_until(mut command: Command, home: &Path, text: &str) -> Self {
+    pub(crate) fn start_until(command: Command, home: &Path, text: &str) -> Self {
+        let mut running = Self::start_without_waiting(command, home);
+        running.log_until(text);
+        running
+    }
+
+    /// For those who want to read what it says before it is ready.
+    pub(crate) fn start_without_waiting(mut command: Command, home: &Path) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Self {
+        Self {
             child,
             log,
             home: home.into(),
-        };
-        running.log_until(text);
-        running
+        }
     }
 
     /// Reads the log up to a line with this text.
@@ -105,6 +110,10 @@ impl Running {
                 return line;
             }
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {

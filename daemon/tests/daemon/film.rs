@@ -9,7 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 use strongroom::limits::Limits;
-use strongroom::ports::{Change, RecordKey, RecordKind, Store, StoreError, Visit};
+use strongroom::ports::{Change, RecordKey, RecordKind, Snapshot, Store, StoreError, Visit};
 use strongroom::vault::{
     MaterialChange, ObjectChange, PinCost, Realm, TokenVault, User, Vault, VaultError,
 };
@@ -177,6 +177,10 @@ impl Store for Noted {
         let steps = self.camera.0.lock().steps.len();
         self.returned.lock().push(steps);
         Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.store.snapshot()
     }
 }
 

@@ -34,7 +34,8 @@ fn desk() -> (SealedDesk, Arc<MemoryJournal>) {
         clock: Arc::new(MemoryClock::default()),
         changes: Arc::new(MemoryChanges::default()),
     };
-    let desk = SealedDesk::new(ports, rig::settings(Limits::default()), OlderStore::Refuse).unwrap();
+    let desk =
+        SealedDesk::new(ports, rig::settings(Limits::default()), OlderStore::Refuse).unwrap();
     (desk, journal)
 }
 
@@ -67,9 +68,11 @@ fn it_shows_one_uninitialised_token_and_refuses_the_rest() {
         assert!(info.serial_number.is_empty());
     });
     assert_eq!(rv(&desk, &Request::SlotInfo { slot }), Rv::OK);
-    let mechanisms = ask(&desk, &Request::Mechanisms { slot }, |answer| {
-        matches!(&answer.body, Body::Mechanisms(list) if !list.items().is_empty())
-    });
+    let mechanisms = ask(
+        &desk,
+        &Request::Mechanisms { slot },
+        |answer| matches!(&answer.body, Body::Mechanisms(list) if !list.items().is_empty()),
+    );
     assert!(mechanisms);
     let session = SessionHandle(1);
     let refused = [
@@ -121,9 +124,16 @@ fn the_chain_goes_on_from_desk_to_service_and_the_desk_falls_silent() {
 #[test]
 fn a_store_that_does_not_open_leaves_the_desk_at_work() {
     let (desk, journal) = desk();
-    drop(desk.open(SecretBytes::copy_from(&[5; 32]).unwrap()).unwrap());
+    drop(
+        desk.open(SecretBytes::copy_from(&[5; 32]).unwrap())
+            .unwrap(),
+    );
     let other = SealedDesk::new(desk.ports.clone(), desk.settings.clone(), desk.older).unwrap();
-    assert!(other.open(SecretBytes::copy_from(&[6; 32]).unwrap()).is_err());
+    assert!(
+        other
+            .open(SecretBytes::copy_from(&[6; 32]).unwrap())
+            .is_err()
+    );
     assert_eq!(rv(&other, &Request::SlotList), Rv::OK);
     assert_eq!(audit::verify(&*journal).unwrap().broken, None);
 }
