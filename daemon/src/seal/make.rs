@@ -163,7 +163,9 @@ fn make(target: Target, root: &SecretBytes, sources: &Sources) -> Result<Made, S
         Target::KeyFile(path) => {
             let key = match key_file::envelope_key(&path)? {
                 Some(key) => key,
-                None => key_file::make_envelope_key(&path).map_err(|error| outside(&path, error))?,
+                None => {
+                    key_file::make_envelope_key(&path).map_err(|error| outside(&path, error))?
+                }
             };
             if root.with(|root| key.equals_in_constant_time(root)) {
                 return Err(SealError::Unfit(format!(

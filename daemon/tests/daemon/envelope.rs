@@ -176,7 +176,11 @@ fn two_providers_open_together_or_each_alone() {
             let without = Taken::away(&seal, gone, &tpm);
             let rest = if matches!(gone, Choice::Passphrase | Choice::Shares) {
                 let left: Vec<Choice> = pair.into_iter().filter(|one| *one != gone).collect();
-                let shares = if gone == Choice::Shares { &[][..] } else { &shares };
+                let shares = if gone == Choice::Shares {
+                    &[][..]
+                } else {
+                    &shares
+                };
                 open(&without.seal, &fitting(&left, shares))
             } else {
                 open(&without.seal, &fitting(&pair, &shares))
@@ -345,7 +349,11 @@ fn a_rewritten_envelope_is_named() {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let forged = format!("{}{digits}{}", &changed[..digest_at], &changed[digest_at + 64..]);
+    let forged = format!(
+        "{}{digits}{}",
+        &changed[..digest_at],
+        &changed[digest_at + 64..]
+    );
     std::fs::write(&seal.envelope, forged).unwrap();
     let error = open(&seal, &[]).unwrap_err().to_string();
     assert!(error.contains("the secret is right"), "{error}");
@@ -382,7 +390,10 @@ fn a_new_store_is_sealed_as_the_configuration_says() {
         need: Need::One,
     });
     let error = seal.open(StoreState::Absent).unwrap_err().to_string();
-    assert!(error.contains("strongroom seal rotate --to shares"), "{error}");
+    assert!(
+        error.contains("strongroom seal rotate --to shares"),
+        "{error}"
+    );
     assert!(!other.join("root.seal").exists());
 }
 
@@ -549,7 +560,6 @@ fn stores_of_before_open_as_ever() {
 }
 
 /// By another implementation: `argon2 saltsaltsaltsalt -id -t 1 -k 64 -p 1 -l 32 -r`.
-const KEY_OF_BEFORE: &str =
-    "40e285d621bbd063a1657ef56e44c6a08370f73a928ca162ad42d042d3310552";
+const KEY_OF_BEFORE: &str = "40e285d621bbd063a1657ef56e44c6a08370f73a928ca162ad42d042d3310552";
 const HOME_OF_CHILD: &str = "STRONGROOMD_TEST_HOME_OF_CHILD";
 const STEP_OF_CHILD: &str = "STRONGROOMD_TEST_STEP_OF_CHILD";

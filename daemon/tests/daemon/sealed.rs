@@ -84,12 +84,14 @@ fn ask<T>(client: &mut Client, request: &Request<'_>, see: impl FnOnce(&Answer<'
 }
 
 fn token_info(client: &mut Client) -> TokenInfo {
-    ask(client, &Request::TokenInfo { slot: SLOT }, |answer| {
-        match &answer.body {
+    ask(
+        client,
+        &Request::TokenInfo { slot: SLOT },
+        |answer| match &answer.body {
             Body::TokenInfo(info) => info.clone(),
             other => panic!("{other:?}"),
-        }
-    })
+        },
+    )
 }
 
 fn file(home: &Directory, name: &str) -> Vec<u8> {
@@ -350,7 +352,11 @@ fn a_rotation_leaves_the_store_as_it_is_byte_for_byte() {
     unseal(&mut daemon.admin(), &third[0]).unwrap();
     assert!(!unseal(&mut daemon.admin(), &third[2]).unwrap().sealed);
     daemon.log_until(" ready: ");
-    assert!(token_info(&mut daemon.application().hello()).label.starts_with(b"kept "));
+    assert!(
+        token_info(&mut daemon.application().hello())
+            .label
+            .starts_with(b"kept ")
+    );
 }
 
 #[test]
@@ -378,7 +384,10 @@ fn a_refused_rotation_leaves_the_seal_as_it_was() {
         (vec![missing], "/nowhere/at/all"),
         (vec![short], "12 bytes"),
         (vec![strange], "3/2"),
-        (vec![NewProvider::Credential { name: "x" }], "LoadCredentialEncrypted=x"),
+        (
+            vec![NewProvider::Credential { name: "x" }],
+            "LoadCredentialEncrypted=x",
+        ),
     ] {
         let request = AdminRequest::SealRotate {
             providers: List::new(providers).unwrap(),
@@ -428,7 +437,10 @@ fn a_passphrase_comes_from_a_file_or_a_descriptor() {
     drop(right);
 
     for (content, words) in [
-        ("wrong horse battery", "the passphrase on descriptor 0 is not the one"),
+        (
+            "wrong horse battery",
+            "the passphrase on descriptor 0 is not the one",
+        ),
         ("", "no passphrase came on descriptor 0"),
     ] {
         let output = from_descriptor(content).wait_with_output().unwrap();
@@ -457,7 +469,10 @@ fn a_credential_of_the_service_manager_opens_the_seal() {
     drop(Running::start_with(command(), home.path()));
     let output = program(home.path()).output().unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
-    assert!(text.contains("LoadCredentialEncrypted=strongroom-seal"), "{text}");
+    assert!(
+        text.contains("LoadCredentialEncrypted=strongroom-seal"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -469,9 +484,18 @@ fn the_terminal_is_asked_and_shows_nothing() {
         .chain(command.get_args())
         .map(PathBuf::from)
         .collect();
-    let line: Vec<String> = words.iter().map(|word| word.display().to_string()).collect();
+    let line: Vec<String> = words
+        .iter()
+        .map(|word| word.display().to_string())
+        .collect();
     let mut script = Command::new("script")
-        .args(["--quiet", "--return", "--command", &line.join(" "), "/dev/null"])
+        .args([
+            "--quiet",
+            "--return",
+            "--command",
+            &line.join(" "),
+            "/dev/null",
+        ])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -482,14 +506,20 @@ fn the_terminal_is_asked_and_shows_nothing() {
     let mut until = |words: &str| {
         let mut byte = [0];
         while !seen.contains(words) {
-            assert_eq!(std::io::Read::read(&mut output, &mut byte).unwrap(), 1, "{seen}");
+            assert_eq!(
+                std::io::Read::read(&mut output, &mut byte).unwrap(),
+                1,
+                "{seen}"
+            );
             seen.push(char::from(byte[0]));
         }
     };
     until("Passphrase of the root key: ");
     input.write_all(b"wrong horse battery\n").unwrap();
     until("is not the one of this seal");
-    input.write_all(format!("{PASSPHRASE}\n").as_bytes()).unwrap();
+    input
+        .write_all(format!("{PASSPHRASE}\n").as_bytes())
+        .unwrap();
     until(" ready: ");
     assert!(!seen.contains("horse"), "{seen}");
     let mut admin = Client::connect(&home.join("admin.sock"), Door::Admin);
@@ -512,7 +542,10 @@ fn the_service_manager_hears_that_it_is_sealed_and_then_that_it_is_ready() {
     let daemon = Running::start_until(command, home.path(), " sealed: ");
     let text = message();
     assert!(text.starts_with("READY=1"), "{text}");
-    assert!(text.ends_with("STATUS=sealed, waits for 2 of 3 shares"), "{text}");
+    assert!(
+        text.ends_with("STATUS=sealed, waits for 2 of 3 shares"),
+        "{text}"
+    );
     unseal(&mut daemon.admin(), &shares[0]).unwrap();
     assert!(message().contains("1 of 2 given"));
     unseal(&mut daemon.admin(), &shares[1]).unwrap();
@@ -553,7 +586,11 @@ fn of_two_providers_the_one_that_is_there_opens() {
     let daemon = Running::start(home.path());
     let key_file = home.join("seal.key").display().to_string();
     let path = key_file.as_str();
-    rotate(&daemon, vec![NewProvider::KeyFile { path }, passphrase()], false);
+    rotate(
+        &daemon,
+        vec![NewProvider::KeyFile { path }, passphrase()],
+        false,
+    );
     drop(daemon);
     drop(Running::start(home.path()));
     std::fs::remove_file(&key_file).unwrap();

@@ -33,6 +33,7 @@ mod mechanisms;
 mod rehearsal;
 mod robustness;
 mod scale;
+mod sealed;
 mod second;
 mod secrecy;
 mod tools;
