@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Configuration;
 use crate::jail::{JailError, Notify};
-use crate::seal::{Envelope, Provider, SealProvider};
+use crate::seal::SealProvider;
 use crate::system::{self, Handled, Rules, right};
 
 /// What may be done at a place.
@@ -72,19 +72,10 @@ pub fn places(configuration: &Configuration) -> BTreeSet<(PathBuf, Use)> {
     for path in sources.key_file.iter().chain([&sources.usual_key_file]) {
         add(path.parent(), Use::Own);
     }
-    add(sources.tpm_device.as_deref(), Use::Device);
-    // What the seal remembers counts where the configuration names nothing. One that cannot be read has its error later.
-    if let Ok(Some(envelope)) = Envelope::read(&configuration.seal.envelope) {
-        for provider in envelope.providers() {
-            match provider {
-                Provider::KeyFile { path } => add(Some(path), Use::Read),
-                Provider::Tpm { device, .. } => add(Some(device), Use::Device),
-                Provider::Passphrase { .. }
-                | Provider::Credential { .. }
-                | Provider::Shares { .. } => {}
-            }
-        }
+    for path in configuration.seal.files() {
+        add(Some(&path), Use::Read);
     }
+    add(Some(&configuration.seal.tpm()), Use::Device);
     // The number of the boot, and what the library of the language asks for.
     add(Some(Path::new("/proc")), Use::Read);
     // A seal may move to the machine's TPM while the daemon runs.
