@@ -4,10 +4,10 @@ use std::fs;
 use std::process::Output;
 
 use cryptoki_sys::*;
+use strongroom_tests::hsm::module_path;
 use strongroom_tests::module::text;
 use strongroom_tests::{
-    Hsm, Rv, Session, Template, USER_PIN, Way, Workplace, module_path, not_on_softhsm, product,
-    template,
+    Hsm, Rv, Session, Template, USER_PIN, Way, Workplace, not_on_softhsm, product, template,
 };
 
 use crate::keys;
