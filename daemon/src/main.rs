@@ -4,7 +4,6 @@
 //! What must never live here: how any of these is done.
 //! Who calls it: the service manager, the module (autostart), a person.
 
-use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,6 +21,7 @@ use strongroomd::config::{Configuration, Environment};
 use strongroomd::daemon::{self, Daemon};
 use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
 use strongroomd::directories::{self, DirectoryError, StoreLock};
+use strongroomd::failure::{Failure, tell};
 use strongroomd::handover::{Predecessor, Successor};
 use strongroomd::harden::harden;
 use strongroomd::jail::witness::Witness;
@@ -89,10 +89,8 @@ fn configure(environment: &Environment) -> Result<(Arguments, Configuration), Fa
     let arguments = Arguments::parse()
         .with_absolute_paths()
         .map_err(Failure::other)?;
-    let configuration = Configuration::read(&arguments, environment).map_err(|error| Failure {
-        code: CODE_CONFIG,
-        message: error.to_string(),
-    })?;
+    let configuration =
+        Configuration::read(&arguments, environment).map_err(Failure::configuration)?;
     Ok((arguments, configuration))
 }
 
@@ -125,7 +123,7 @@ fn run(
         Some(lock) => lock,
         None => take_lock(&arguments, &configuration)?,
     };
-    jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
+    jail::enter(&configuration, Notify::of(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
     let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
@@ -383,15 +381,6 @@ fn step_down(
     Ok(None)
 }
 
-fn notified_by(environment: &Environment) -> Notify {
-    let address = environment.value("NOTIFY_SOCKET");
-    if address.is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")) {
-        Notify::Abstract
-    } else {
-        Notify::Path
-    }
-}
-
 /// Backups and restores, which need no daemon.
 fn without_serving(
     work: &Work,
@@ -597,87 +586,6 @@ fn checked(configuration: &Configuration) -> String {
     )
 }
 
-/// Why the daemon did not come up.
-#[derive(Debug)]
-struct Failure {
-    code: u8,
-    message: String,
-}
-
-impl Failure {
-    fn other(error: impl fmt::Display) -> Self {
-        Self {
-            code: CODE_FAILED,
-            message: error.to_string(),
-        }
-    }
-
-    fn outcome(self) -> Outcome {
-        Outcome {
-            code: self.code,
-            message: self.message,
-        }
-    }
-}
-
-impl From<DirectoryError> for Failure {
-    fn from(error: DirectoryError) -> Self {
-        let in_use = matches!(error, DirectoryError::InUse { .. });
-        let code = if in_use {
-            CODE_ALREADY_RUNNING
-        } else {
-            CODE_FAILED
-        };
-        Self {
-            code,
-            message: error.to_string(),
-        }
-    }
-}
-
-impl From<RootError> for Failure {
-    fn from(error: RootError) -> Self {
-        Self {
-            code: CODE_CONFIG,
-            message: error.to_string(),
-        }
-    }
-}
-
-impl From<ListenError> for Failure {
-    fn from(error: ListenError) -> Self {
-        let in_use = matches!(error, ListenError::InUse(_));
-        let code = if in_use {
-            CODE_ALREADY_RUNNING
-        } else {
-            CODE_FAILED
-        };
-        Self {
-            code,
-            message: error.to_string(),
-        }
-    }
-}
-
-#[expect(
-    clippy::print_stderr,
-    clippy::print_stdout,
-    reason = "the last words of a command"
-)]
-fn tell(outcome: Outcome) -> ExitCode {
-    match outcome.code {
-        0 if outcome.message.is_empty() => {}
-        0 => println!("{}", outcome.message),
-        _ => eprintln!("strongroomd: {}", outcome.message),
-    }
-    ExitCode::from(outcome.code)
-}
-
-const CODE_FAILED: u8 = 1;
-/// As clap has it for wrong flags.
-const CODE_CONFIG: u8 = 2;
-/// Another daemon serves this store or socket.
-const CODE_ALREADY_RUNNING: u8 = 3;
 /// How long running requests may take after a stop was asked for.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// How long the lock of the store may be held on after its daemon has let go.

@@ -20,7 +20,7 @@ use std::os::unix::fs::MetadataExt;
 use parking_lot::Mutex;
 use strongroom_wire::admin::Jail;
 
-use crate::config::{Configuration, Walls};
+use crate::config::{Configuration, Environment, Walls};
 use crate::system::{self, Capabilities, Reach};
 
 /// Which wall could not be built.
@@ -129,6 +129,19 @@ pub enum Notify {
     Abstract,
     /// By a socket file, or not at all.
     Path,
+}
+
+impl Notify {
+    /// As the service manager has said it.
+    #[must_use]
+    pub fn of(environment: &Environment) -> Self {
+        let address = environment.value("NOTIFY_SOCKET");
+        if address.is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")) {
+            Self::Abstract
+        } else {
+            Self::Path
+        }
+    }
 }
 
 /// All of them go. The exception: root who was told to keep the files of somebody else, and without this one could not even read them.
