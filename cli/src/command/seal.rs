@@ -43,10 +43,10 @@ pub(super) fn unseal(bench: Bench<'_>, arguments: &UnsealArguments) -> Result<()
     let request = AdminRequest::Unseal {
         secret: Secret::new(secret.expose()),
     };
-    match client.ask(&request)? {
-        AdminAnswer::Seal(seal) => tell_progress(bench.format, &seal),
-        _ => Err(unexpected()),
-    }
+    let AdminAnswer::Seal(seal) = client.ask(&request)? else {
+        return Err(unexpected());
+    };
+    tell_progress(bench.format, &seal)
 }
 
 fn tell_progress(format: Format, seal: &Seal) -> Result<(), Failure> {

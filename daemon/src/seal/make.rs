@@ -294,16 +294,16 @@ impl Proof {
 
 /// The daemon may write beside its store and nowhere else; whoever wants the key elsewhere puts it there.
 fn outside(path: &Path, error: SealError) -> SealError {
-    match error {
-        SealError::Io { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            SealError::Unfit(format!(
-                "the daemon may not write {} ({error}): put the key file beside the store, or make it yourself (umask 077; head -c 32 /dev/urandom > {}), name it as seal.key_file, start the daemon again, and rotate then",
-                path.display(),
-                path.display()
-            ))
-        }
-        other => other,
+    if let SealError::Io { error: cause, .. } = &error
+        && cause.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return SealError::Unfit(format!(
+            "the daemon may not write {} ({cause}): put the key file beside the store, or make it yourself (umask 077; head -c 32 /dev/urandom > {}), name it as seal.key_file, start the daemon again, and rotate then",
+            path.display(),
+            path.display()
+        ));
     }
+    error
 }
 
 /// Most providers of one seal.
