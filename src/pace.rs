@@ -74,6 +74,15 @@ pub struct Tried {
     pub user: User,
 }
 
+/// A try's place in the pace of its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// How long to wait before the PIN is compared.
+    pub wait: Duration,
+    /// By how much the next one waits longer.
+    holds_up: Duration,
+}
+
 /// What came of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -86,9 +95,9 @@ pub enum Outcome {
 }
 
 impl Paces {
-    /// Admits a try; answers how long to wait before it is compared. [`Self::settle`] must follow.
+    /// Admits a try. [`Self::settle`] must follow.
     #[must_use]
-    pub fn admit(&self, tried: Tried, now: Duration, limits: &Limits) -> Duration {
+    pub fn admit(&self, tried: Tried, now: Duration, limits: &Limits) -> Place {
         let mut users = self.0.lock();
         if users.len() > USERS_KEPT {
             users.retain(|_, pace| pace.matters(now));
@@ -100,12 +109,16 @@ impl Paces {
         let row = streak.free_at.saturating_sub(now);
         streak.open = streak.open.saturating_add(1);
         let taken_as_wrong = streak.wrong.saturating_add(streak.open);
-        streak.free_at = streak.free_at.max(now) + delay_after(taken_as_wrong, limits);
-        wrong.max(login).max(row)
+        let holds_up = delay_after(taken_as_wrong, limits);
+        streak.free_at = streak.free_at.max(now) + holds_up;
+        Place {
+            wait: wrong.max(login).max(row),
+            holds_up,
+        }
     }
 
     /// Learns what came of a try.
-    pub fn settle(&self, tried: Tried, outcome: Outcome, limits: &Limits) {
+    pub fn settle(&self, tried: Tried, place: Place, outcome: Outcome, limits: &Limits) {
         let mut users = self.0.lock();
         let Some(pace) = users.get_mut(&tried.uid) else {
             return;
@@ -122,8 +135,10 @@ impl Paces {
         streak.open = streak.open.saturating_sub(1);
         match outcome {
             Outcome::Wrong => streak.wrong = streak.wrong.saturating_add(1),
-            Outcome::Right => streak.wrong = 0,
-            Outcome::NotCompared => {}
+            Outcome::Right => (streak.wrong, streak.free_at) = (0, Duration::ZERO),
+            Outcome::NotCompared => {
+                streak.free_at = streak.free_at.saturating_sub(place.holds_up);
+            }
         }
         // Nothing was wrong, so nothing is to be waited for.
         if streak.wrong == 0 && streak.open == 0 {
@@ -139,7 +154,8 @@ impl Paces {
             .checked_div(limits.wrong_pins_per_minute_max)
             .unwrap_or(MINUTE);
         let count = |pace: &Pace| {
-            pace.wrong.full_at.saturating_sub(now).as_millis() / each.as_millis().max(1)
+            let ahead = pace.wrong.full_at.saturating_sub(now).as_millis();
+            ahead.div_ceil(each.as_millis().max(1))
         };
         u64::try_from(users.values().map(count).max().unwrap_or(0)).unwrap_or(u64::MAX)
     }
@@ -198,25 +214,30 @@ mod tests {
         let mut now = at(5);
         let mut waits = Vec::new();
         for _ in 0..12 {
-            let wait = paces.admit(ALICE, now, &limits);
-            waits.push(wait.as_millis());
-            now += wait;
-            paces.settle(ALICE, Outcome::Wrong, &limits);
+            let place = paces.admit(ALICE, now, &limits);
+            waits.push(place.wait.as_millis());
+            now += place.wait;
+            paces.settle(ALICE, place, Outcome::Wrong, &limits);
         }
         let expected = [
             0, 100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000,
         ];
         assert_eq!(waits, expected);
-        now += paces.admit(ALICE, now, &limits);
-        paces.settle(ALICE, Outcome::Right, &limits);
-        assert_eq!(paces.admit(ALICE, now, &limits), Duration::ZERO);
+        // One that is given up holds nobody up.
+        let given_up = paces.admit(ALICE, now, &limits);
+        paces.settle(ALICE, given_up, Outcome::NotCompared, &limits);
+        let place = paces.admit(ALICE, now, &limits);
+        assert_eq!(place.wait, at(30_000));
+        now += place.wait;
+        paces.settle(ALICE, place, Outcome::Right, &limits);
+        assert_eq!(paces.admit(ALICE, now, &limits).wait, Duration::ZERO);
     }
 
     #[test]
     fn many_at_once_wait_one_behind_the_other_and_nobody_else_does() {
         let (paces, limits) = (Paces::default(), limits(100, 0));
         let waits: Vec<_> = (0..4)
-            .map(|_| paces.admit(ALICE, at(0), &limits).as_millis())
+            .map(|_| paces.admit(ALICE, at(0), &limits).wait.as_millis())
             .collect();
         assert_eq!(waits, [0, 100, 300, 700]);
         for other in [
@@ -228,7 +249,7 @@ mod tests {
             },
         ] {
             assert_eq!(
-                paces.admit(other, at(0), &limits),
+                paces.admit(other, at(0), &limits).wait,
                 Duration::ZERO,
                 "{other:?}"
             );
@@ -239,24 +260,23 @@ mod tests {
     fn wrong_ones_of_a_minute_are_bounded_over_all_tokens_and_right_ones_cost_nothing() {
         let (paces, limits) = (Paces::default(), limits(0, 60));
         for _ in 0..1000 {
-            assert_eq!(paces.admit(ALICE, at(0), &limits), Duration::ZERO);
-            paces.settle(ALICE, Outcome::Right, &limits);
+            let place = paces.admit(ALICE, at(0), &limits);
+            assert_eq!(place.wait, Duration::ZERO);
+            paces.settle(ALICE, place, Outcome::Right, &limits);
         }
         for token in 0..60 {
             let tried = Tried { token, ..ALICE };
-            assert_eq!(
-                paces.admit(tried, at(0), &limits),
-                Duration::ZERO,
-                "{token}"
-            );
-            paces.settle(tried, Outcome::Wrong, &limits);
+            let place = paces.admit(tried, at(0), &limits);
+            assert_eq!(place.wait, Duration::ZERO, "{token}");
+            paces.settle(tried, place, Outcome::Wrong, &limits);
         }
         assert_eq!(paces.most_wrong(at(0), &limits), 60);
-        assert_eq!(paces.admit(ALICE, at(0), &limits), at(1000));
-        paces.settle(ALICE, Outcome::NotCompared, &limits);
+        let place = paces.admit(ALICE, at(0), &limits);
+        assert_eq!(place.wait, at(1000));
+        paces.settle(ALICE, place, Outcome::NotCompared, &limits);
         let other = Tried { uid: 1, ..ALICE };
-        assert_eq!(paces.admit(other, at(0), &limits), Duration::ZERO);
-        assert_eq!(paces.admit(ALICE, at(30_000), &limits), Duration::ZERO);
+        assert_eq!(paces.admit(other, at(0), &limits).wait, Duration::ZERO);
+        assert_eq!(paces.admit(ALICE, at(30_000), &limits).wait, Duration::ZERO);
     }
 
     #[test]
@@ -268,9 +288,9 @@ mod tests {
         let paces = Paces::default();
         let waits: Vec<_> = (0..4)
             .map(|_| {
-                let wait = paces.admit(ALICE, at(0), &limits);
-                paces.settle(ALICE, Outcome::Right, &limits);
-                wait.as_secs()
+                let place = paces.admit(ALICE, at(0), &limits);
+                paces.settle(ALICE, place, Outcome::Right, &limits);
+                place.wait.as_secs()
             })
             .collect();
         assert_eq!(waits, [0, 0, 30, 60]);
@@ -282,8 +302,9 @@ mod tests {
         for uid in 0..5000 {
             let tried = Tried { uid, ..ALICE };
             let now = at(u64::from(uid) * 1000);
-            assert_eq!(paces.admit(tried, now, &limits), Duration::ZERO);
-            paces.settle(tried, Outcome::NotCompared, &limits);
+            let place = paces.admit(tried, now, &limits);
+            assert_eq!(place.wait, Duration::ZERO);
+            paces.settle(tried, place, Outcome::NotCompared, &limits);
         }
         assert!(paces.0.lock().len() <= USERS_KEPT + 1);
     }

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use strongroom_wire::rehearsal::{Failure, Latency, Throttle};
 
@@ -82,6 +82,11 @@ pub enum Command {
     /// Read and check the audit journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Give the sealed daemon a passphrase or one share, asked for without being shown
+    Unseal(UnsealArguments),
+    /// Show and change what opens the store
+    #[command(subcommand)]
+    Seal(SealCommand),
     /// Check every record of the store, and the journal; lists all that is wrong (strongroomd --verify does it while no daemon runs)
     Verify,
     /// Check the installation and say how to mend it
@@ -194,6 +199,61 @@ pub enum AuditCommand {
     },
     /// Check the hash chain; exit code 1 when it is broken
     Verify,
+}
+
+/// Arguments of `unseal`. Never the command line or the environment: other processes see both.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UnsealArguments {
+    /// File with the passphrase or share; - is a line of standard input (default: ask)
+    #[arg(long, value_name = "FILE", conflicts_with = "fd")]
+    pub file: Option<PathBuf>,
+    /// Open descriptor to read it from, one line
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16))]
+    pub fd: Option<u16>,
+    /// Let the daemon forget what was given so far
+    #[arg(long, conflicts_with_all = ["file", "fd"])]
+    pub reset: bool,
+}
+
+/// Commands for the seal.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SealCommand {
+    /// Show what opens the store, without any secret
+    Show,
+    /// Seal the root key anew: for other providers, or with a new secret. No object changes, nobody is interrupted
+    Rotate(RotateArguments),
+}
+
+/// Arguments of `seal rotate`.
+#[derive(Clone, Debug, Args)]
+pub struct RotateArguments {
+    /// What shall open the store: key-file PATH, passphrase, credential NAME, tpm, or shares K/N; up to two of them
+    #[arg(long, required = true, num_args = 1..=2, value_name = "PROVIDER")]
+    pub to: Vec<String>,
+    /// Of two providers: one of them opens the store, or it needs all
+    #[arg(long, value_enum, default_value_t = Need::One)]
+    pub need: Need,
+    /// File with the new passphrase; - is a line of standard input (default: ask)
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Open descriptor to read the new passphrase from, one line
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16))]
+    pub passphrase_fd: Option<u16>,
+    /// PCRs that the TPM binds the seal to (default: those of the configuration)
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..24))]
+    pub pcrs: Vec<u8>,
+    /// Destroy files that opened the store before there was an envelope, once the new seal stands
+    #[arg(long)]
+    pub destroy_old: bool,
+}
+
+/// How many providers are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Need {
+    /// Each opens the store alone
+    One,
+    /// They open it together
+    All,
 }
 
 /// Arguments of `doctor`.

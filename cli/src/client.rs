@@ -55,10 +55,10 @@ impl Client {
     /// [`Failure::Failed`] when the daemon refuses; [`Failure::Unreachable`] when it does not answer.
     pub fn ask(&mut self, request: &AdminRequest<'_>) -> Result<AdminAnswer, Failure> {
         self.send(request)?;
-        self.next()
+        self.next_answer()
     }
 
-    /// Asks; the answers are taken with [`Client::next`].
+    /// Asks; the answers are taken with [`Client::next_answer`].
     ///
     /// # Errors
     /// [`Failure::Unreachable`] when the daemon is gone.
@@ -80,7 +80,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::ask`].
-    pub fn next(&mut self) -> Result<AdminAnswer, Failure> {
+    pub fn next_answer(&mut self) -> Result<AdminAnswer, Failure> {
         let answer = self.receive()?;
         let answer = codec::decode(&answer).map_err(|error| self.broken(&error.to_string()))?;
         if let AdminAnswer::Refused { rv, reason } = &answer {

@@ -12,6 +12,7 @@ mod init;
 mod measure;
 mod object;
 mod rehearse;
+mod seal;
 mod status;
 mod token;
 mod verify;
@@ -24,7 +25,7 @@ use clap_complete::Shell;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
 
 use crate::arguments::{
-    Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, TokenCommand,
+    Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, SealCommand, TokenCommand,
 };
 use crate::client::{Client, unexpected};
 use crate::failure::Failure;
@@ -75,6 +76,9 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         }
         Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
         Command::Audit(AuditCommand::Verify) => audit::verify(bench),
+        Command::Unseal(arguments) => seal::unseal(bench, &arguments),
+        Command::Seal(SealCommand::Show) => seal::show(bench),
+        Command::Seal(SealCommand::Rotate(arguments)) => seal::rotate(bench, &arguments),
         Command::Verify => verify::run(bench),
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
         Command::Bench(arguments) => bench::run(bench, &arguments),

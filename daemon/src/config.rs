@@ -23,7 +23,7 @@ use crate::command_line::Arguments;
 use crate::log;
 use crate::seal::Seal;
 
-pub use file::{FileError, Settings as FileSettings};
+pub use file::{AfterFork, FileError, Settings as FileSettings};
 pub use limits::Bounds;
 
 /// The environment as it was at start; it is scrubbed afterwards.
@@ -101,6 +101,8 @@ pub struct Configuration {
     pub seal: Seal,
     /// What is recorded.
     pub audit_level: audit::Level,
+    /// The public keys that backups are made for, and for no others; none leaves it to whoever asks.
+    pub backup_recipients: Vec<String>,
     /// Locked memory in bytes; none lets the daemon choose.
     pub memory_bytes: Option<usize>,
     /// Whether memory must be locked.
@@ -111,6 +113,8 @@ pub struct Configuration {
     pub log_format: log::Format,
     /// Where the log of a daemon without a terminal goes.
     pub log_file: PathBuf,
+    /// What a forked child is that does not call C_Initialize.
+    pub after_fork: AfterFork,
     /// Bounds of the token.
     pub limits: Limits,
     /// Bounds of the sockets.
@@ -248,6 +252,7 @@ impl Configuration {
             seal: combined.seal(&store, environment.value("CREDENTIALS_DIRECTORY"))?,
             store,
             audit_level: combined.audit_level()?,
+            backup_recipients: settings.backup.recipients.clone(),
             memory_bytes: arguments.memory_bytes.or(settings.memory.bytes),
             locking: combined.locking(),
             log_level: combined.log_level()?,
@@ -258,6 +263,7 @@ impl Configuration {
                 .clone()
                 .unwrap_or_else(|| paths.data.join("strongroomd.log")),
             limits: settings.limits.limits(),
+            after_fork: settings.after_fork.unwrap_or_default(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
             system: arguments.system,

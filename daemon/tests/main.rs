@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::print_stdout,
     clippy::wildcard_enum_match_arm,
     reason = "a failed unwrap is the failed assertion"
 )]
@@ -20,6 +21,8 @@ mod bench;
 mod bounds;
 #[path = "daemon/config.rs"]
 mod config;
+#[path = "daemon/envelope.rs"]
+mod envelope;
 #[path = "daemon/film.rs"]
 mod film;
 #[path = "daemon/hostile.rs"]
@@ -32,10 +35,14 @@ mod journal;
 mod power_cut;
 #[path = "daemon/process.rs"]
 mod process;
+#[path = "daemon/restore.rs"]
+mod restore;
 #[path = "daemon/root.rs"]
 mod root;
 #[path = "daemon/seal.rs"]
 mod seal;
+#[path = "daemon/sealed.rs"]
+mod sealed;
 #[path = "daemon/service_manager.rs"]
 mod service_manager;
 #[path = "daemon/store.rs"]

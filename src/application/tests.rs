@@ -167,3 +167,18 @@ fn handles_begin_at_random() {
     let (one, other) = (first(), first());
     assert!(one.0 != other.0 && one.1 != other.1, "{one:?} {other:?}");
 }
+
+#[test]
+fn what_is_made_while_its_session_closes_does_not_outlive_it() {
+    let house = House::new();
+    let staying = house.user();
+    for _ in 0..200 {
+        let passing = staying.guest.open(READ_WRITE).unwrap();
+        std::thread::scope(|scope| {
+            let making = scope.spawn(|| while passing.create(&data(&[])).is_ok() {});
+            assert_eq!(passing.close(), Rv::OK);
+            making.join().unwrap();
+        });
+        assert_eq!(staying.guest.application.session_objects(), 0);
+    }
+}

@@ -47,6 +47,8 @@ pub enum BackupError {
     Key(String),
     /// The passphrase of the private key is another one.
     Passphrase,
+    /// The configuration allows other recipients only.
+    NotAllowed(String),
     /// No recipient, or too many.
     Recipients(usize),
     /// Reading or writing failed.
@@ -80,9 +82,13 @@ impl fmt::Display for BackupError {
             Self::Content(what) => write!(out, "the backup opens but contradicts itself ({what}); please report this"),
             Self::Key(what) => write!(out, "this is no key for backups: {what}"),
             Self::Passphrase => out.write_str("the passphrase of the private key is wrong"),
+            Self::NotAllowed(key) => write!(
+                out,
+                "the configuration lists the keys that backups are made for (backup.recipients), and {key} is not among them"
+            ),
             Self::Recipients(count) => write!(
                 out,
-                "a backup is made for 1 to {} public keys, not for {count}; name one with --to",
+                "a backup is made for 1 to {} public keys, not for {count}; name one with --to, or in the configuration (backup.recipients)",
                 super::RECIPIENTS_MAX
             ),
             Self::Store(error) => fmt::Display::fmt(error, out),

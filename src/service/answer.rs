@@ -4,6 +4,8 @@
 //! What must never live here: decisions.
 //! Who calls it: the service.
 
+use std::fmt;
+
 use strongroom_keymem::SecretVec;
 use strongroom_wire::ck::Rv;
 use strongroom_wire::codec::{self, CodecError, List, Sink};
@@ -11,10 +13,23 @@ use strongroom_wire::request::FlatAttribute;
 use strongroom_wire::response::{Answer, AttributeAnswer, Body};
 use strongroom_wire::secret::Secret;
 
-use super::Malformed;
 use crate::chapter::{AttributeReply, Reply};
 use crate::error::Result;
 use crate::sink::Locked;
+
+/// A message that is none, or one whose answer could not be recorded: the connection must be closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(
+            "the message is not one of this protocol, or its answer could not be recorded",
+        )
+    }
+}
+
+impl std::error::Error for Malformed {}
 
 /// An answer that has been recorded and may be sent.
 #[derive(Debug)]

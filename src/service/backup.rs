@@ -15,7 +15,7 @@ use crate::calendar::Moment;
 use crate::ports::Time;
 
 impl Service {
-    /// Begins a backup for these keys. Its line, with the id of the backup, is in the journal before a byte of it leaves.
+    /// Begins a backup for these keys, or for all those the operator allows; where he allows some, for no others. Its line, with the id of the backup, is in the journal before a byte of it leaves.
     ///
     /// # Errors
     /// [`Malformed`] when the answer could not be recorded.
@@ -23,8 +23,9 @@ impl Service {
         &self,
         principal: &Principal,
         keys: &[&str],
+        allowed: &[String],
     ) -> Result<(AdminAnswer, Option<Backup>), Malformed> {
-        let begun = self.backup_for(keys);
+        let begun = self.backup_for(keys, allowed);
         let (answer, backup) = match begun {
             Ok(backup) => (begun_answer(&backup), Some(backup)),
             Err(error) => (refusal(&error), None),
@@ -63,11 +64,26 @@ impl Service {
         self.record_backup(principal, "admin.backup_ended", Some(id), answer)
     }
 
-    fn backup_for(&self, keys: &[&str]) -> Result<Backup, BackupError> {
-        let keys = keys
+    fn backup_for(&self, keys: &[&str], allowed: &[String]) -> Result<Backup, BackupError> {
+        let parse = |key: &str| PublicKey::parse(key.as_bytes());
+        let asked = keys
             .iter()
-            .map(|key| PublicKey::parse(key.as_bytes()))
+            .map(|key| parse(key))
             .collect::<Result<Vec<_>, _>>()?;
+        let allowed = allowed
+            .iter()
+            .map(|key| parse(key))
+            .collect::<Result<Vec<_>, _>>()?;
+        let other = |key: &&PublicKey| {
+            let mut allowed = allowed.iter();
+            !allowed.any(|allowed| allowed.bytes() == key.bytes())
+        };
+        if !allowed.is_empty()
+            && let Some(key) = asked.iter().find(other)
+        {
+            return Err(BackupError::NotAllowed(key.to_string()));
+        }
+        let keys = if asked.is_empty() { allowed } else { asked };
         let [major, minor, patch] = self.settings.read().daemon_version;
         let made = written(self.ports.clock.now());
         self.vault
@@ -134,6 +150,7 @@ fn begun_answer(backup: &Backup) -> AdminAnswer {
 fn refusal(error: &BackupError) -> AdminAnswer {
     let rv = match error {
         BackupError::Key(_) | BackupError::Recipients(_) => Rv::ARGUMENTS_BAD,
+        BackupError::NotAllowed(_) => Rv::ACTION_PROHIBITED,
         BackupError::Memory => Rv::DEVICE_MEMORY,
         _ => Rv::DEVICE_ERROR,
     };

@@ -14,7 +14,7 @@ use super::rehearsing::Staged;
 use crate::application::Application;
 use crate::chapter::slots;
 use crate::limits::Limits;
-use crate::pace::{Outcome, Paces, Tried};
+use crate::pace::{Outcome, Paces, Place, Tried};
 use crate::vault::User;
 
 /// A request that was read and not carried out yet, and what it waits for: its PIN's turn, and the rehearsal of its token.
@@ -29,7 +29,10 @@ impl Asked<'_, '_> {
     /// How long to wait before it is carried out.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        let pin = self.pin.as_ref().map_or(Duration::ZERO, |pin| pin.wait);
+        let pin = self
+            .pin
+            .as_ref()
+            .map_or(Duration::ZERO, |pin| pin.place.wait);
         let staged = self.staged.as_ref();
         pin + staged.map_or(Duration::ZERO, Staged::wait)
     }
@@ -55,7 +58,7 @@ pub(super) struct PinTry<'s> {
     paces: &'s Paces,
     tried: Tried,
     limits: Limits,
-    wait: Duration,
+    place: Place,
     settled: bool,
 }
 
@@ -68,7 +71,8 @@ impl PinTry<'_> {
             Rv::PIN_INCORRECT => Outcome::Wrong,
             _ => Outcome::NotCompared,
         };
-        self.paces.settle(self.tried, outcome, &self.limits);
+        self.paces
+            .settle(self.tried, self.place, outcome, &self.limits);
     }
 }
 
@@ -76,7 +80,7 @@ impl Drop for PinTry<'_> {
     fn drop(&mut self) {
         if !self.settled {
             self.paces
-                .settle(self.tried, Outcome::NotCompared, &self.limits);
+                .settle(self.tried, self.place, Outcome::NotCompared, &self.limits);
         }
     }
 }
@@ -109,13 +113,16 @@ impl Service {
             user,
         };
         let limits = self.settings.read().limits;
-        let wait = self.paces.admit(tried, self.ports.clock.steady(), &limits);
+        let place = self.paces.admit(tried, self.ports.clock.steady(), &limits);
         Some(PinTry {
             paces: &self.paces,
             tried,
             limits,
-            wait,
+            place,
             settled: false,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

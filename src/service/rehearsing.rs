@@ -211,3 +211,6 @@ const fn operation_flags(request: &Request<'_>) -> u64 {
         _ => 0,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,14 +6,13 @@ use std::collections::BTreeSet;
 use strongroom_wire::ck::{AttributeType as A, MechanismType as M, Rv, SessionState, UserType};
 use strongroom_wire::codec::{List, encode};
 use strongroom_wire::request::{
-    Attribute, Dual, FlatAttribute, Mechanism, Output, Parameter, Template, Value,
+    Attribute, Dual, FlatAttribute, Mechanism, ObjectHandle, Output, Parameter, SessionHandle,
+    SlotId, Template, Value,
 };
 use strongroom_wire::response::Body;
 use strongroom_wire::secret::Secret;
 
 use super::rig::*;
-use strongroom_wire::request::ObjectHandle;
-
 use super::*;
 use crate::attribute::samples::{class_and_type, created, p256};
 use crate::attribute::table::Shape;
@@ -52,7 +51,7 @@ fn template() -> Template<'static> {
 
 /// One of every request with its name, in the order of the protocol.
 #[rustfmt::skip]
-fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec<(Request<'static>, &'static str)> {
+pub(super) fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec<(Request<'static>, &'static str)> {
     use Request as R;
     let aes = || plain(M::AES_ECB);
     let (mechanism, output, template) = (|| Some(aes()), Output::Capacity(64), template);

@@ -51,7 +51,7 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
                 "--no-build",
                 "--no-dbgsym",
             ])
-            .args(["--multiarch", "same", "--output"])
+            .arg("--output")
             .arg(&output),
     )
 }
@@ -89,9 +89,17 @@ fn gather(programs: &Path, stage: &Path) -> Result<(), String> {
         let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory).map_err(|error| at(directory, &error))?;
     }
-    for name in ["strongroomd", "strongroom", "libstrongroom_pkcs11.so"] {
-        let from = programs.join(name);
-        fs::copy(&from, stage.join(name)).map_err(|error| at(&from, &error))?;
+    // Debian names the directory of libraries after the machine.
+    let library = format!("lib/{}/pkcs11/{MODULE}", machine()?);
+    for (name, place) in [
+        ("strongroomd", "strongroomd"),
+        ("strongroom", "strongroom"),
+        (MODULE, &library),
+    ] {
+        let (from, to) = (programs.join(name), stage.join(place));
+        let directory = to.parent().unwrap_or(stage);
+        fs::create_dir_all(directory).map_err(|error| at(directory, &error))?;
+        fs::copy(&from, &to).map_err(|error| at(&from, &error))?;
     }
     let strongroom = programs.join("strongroom");
     run_command(Command::new(&strongroom).arg("man").arg(&manual))?;
@@ -102,6 +110,8 @@ fn gather(programs: &Path, stage: &Path) -> Result<(), String> {
         .render(&mut text)
         .and_then(|()| fs::write(&page, text))
         .map_err(|error| at(&page, &error))?;
+    // Policy wants them compressed, and `cargo deb` does that to single files only.
+    run_command(Command::new("gzip").args(["-9nrf"]).arg(&manual))?;
     for (shell, file) in [
         ("bash", "strongroom"),
         ("zsh", "_strongroom"),
@@ -115,6 +125,14 @@ fn gather(programs: &Path, stage: &Path) -> Result<(), String> {
         fs::write(&file, output.stdout).map_err(|error| at(&file, &error))?;
     }
     Ok(())
+}
+
+fn machine() -> Result<String, String> {
+    let output = Command::new("dpkg-architecture")
+        .arg("-qDEB_HOST_MULTIARCH")
+        .output()
+        .map_err(|error| format!("dpkg-architecture, of the package dpkg-dev: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 fn run_command(command: &mut Command) -> Result<(), String> {
@@ -131,3 +149,5 @@ fn run_command(command: &mut Command) -> Result<(), String> {
 fn at(path: &Path, error: &std::io::Error) -> String {
     format!("{}: {error}", path.display())
 }
+
+const MODULE: &str = "libstrongroom_pkcs11.so";

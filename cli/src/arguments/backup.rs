@@ -6,12 +6,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Subcommand};
+use clap::{Args, Subcommand};
 
 /// Arguments of `backup`.
 #[derive(Clone, Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
-#[command(group(ArgGroup::new("recipients").args(["to", "shares"]).required(true).multiple(true)))]
 #[command(
     after_help = "The usual way: make a key pair once (strongroom backup keygen KEY), move its private half away from this machine, and make backups \
                   with --to KEY.pub from then on; that needs no secret."
@@ -23,7 +22,8 @@ pub struct BackupArguments {
     /// The file to write; it must not be there
     #[arg(required = true, value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// File of a public key that the backup is made for; may be given several times, and each private half opens it
+    /// File of a public key that the backup is made for; may be given several times, and each private half opens it (default: the keys
+    /// of the configuration)
     #[arg(long, value_name = "FILE.pub")]
     pub to: Vec<PathBuf>,
     /// Make a key pair for this backup and show its private half in N shares, any K of which open it

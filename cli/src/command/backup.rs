@@ -120,19 +120,33 @@ impl Flags {
 }
 
 fn make(bench: Bench<'_>, path: &Path, arguments: &BackupArguments) -> Result<(), Failure> {
-    let mut client = Client::connect(&bench.find()?.admin_socket)?;
+    let client = Client::connect(&bench.find()?.admin_socket)?;
     let draft = BackupFile::create(path)?;
+    let Some(numbers) = &arguments.shares else {
+        let made = ask_for(client, draft, &arguments.to)?;
+        return tell(bench.format, path, &made);
+    };
+    let mut base = path.as_os_str().to_owned();
+    base.push(".key");
+    let mut flags = Flags::of(bench, "--backup-keygen", Path::new(&base))?;
+    flags.add_text("--backup-shares", Some(numbers));
+    let shares = flags.said()?;
+    base.push(".pub");
+    let public = PathBuf::from(base);
     let mut key_files = arguments.to.clone();
-    let mut shares = None;
-    if let Some(numbers) = &arguments.shares {
-        let mut base = path.as_os_str().to_owned();
-        base.push(".key");
-        let mut flags = Flags::of(bench, "--backup-keygen", Path::new(&base))?;
-        flags.add_text("--backup-shares", Some(numbers));
-        shares = Some(flags.said()?);
-        base.push(".pub");
-        key_files.push(base.into());
-    }
+    key_files.push(public.clone());
+    let made = ask_for(client, draft, &key_files).inspect_err(|_| {
+        // A key whose shares nobody was shown is none.
+        let _ = std::fs::remove_file(&public);
+    })?;
+    tell(bench.format, path, &made)?;
+    // Only now: shares of a backup that was not made would be kept for nothing.
+    io::stdout()
+        .write_all(&shares)
+        .map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}")))
+}
+
+fn ask_for(mut client: Client, draft: BackupFile, key_files: &[PathBuf]) -> Result<Made, Failure> {
     let keys = key_files
         .iter()
         .map(|path| read_key(path))
@@ -141,15 +155,7 @@ fn make(bench: Bench<'_>, path: &Path, arguments: &BackupArguments) -> Result<()
     let recipients = recipients
         .ok_or_else(|| Failure::Usage("a backup is made for 32 public keys at most".into()))?;
     client.send(&AdminRequest::Backup { recipients })?;
-    let made = receive(&mut client, draft)?;
-    tell(bench.format, path, &made)?;
-    match shares {
-        // Only now: shares of a backup that was not made would be kept for nothing.
-        Some(shares) => io::stdout()
-            .write_all(&shares)
-            .map_err(|error| Failure::Failed(format!("cannot write to standard output: {error}"))),
-        None => Ok(()),
-    }
+    receive(&mut client, draft)
 }
 
 fn read_key(path: &Path) -> Result<String, Failure> {
@@ -178,7 +184,7 @@ fn receive(client: &mut Client, mut draft: BackupFile) -> Result<Made, Failure> 
         id,
         records: all,
         recipients,
-    } = client.next()?
+    } = client.next_answer()?
     else {
         return Err(unexpected());
     };
@@ -188,7 +194,7 @@ fn receive(client: &mut Client, mut draft: BackupFile) -> Result<Made, Failure> 
             clippy::wildcard_enum_match_arm,
             reason = "no other answer belongs here"
         )]
-        match client.next()? {
+        match client.next_answer()? {
             AdminAnswer::BackupPart { records, bytes } => {
                 draft.write(&bytes)?;
                 progress.tell(records, all);

@@ -116,8 +116,13 @@ fn text(status: &Status) -> String {
             },
         ),
     ];
-    lines
+    let sealed = status.sealed.then(|| {
+        let until = status.sealed_until.clone().unwrap_or_default();
+        ("sealed", format!("waits for {until}; strongroom unseal"))
+    });
+    sealed
         .iter()
+        .chain(&lines)
         .map(|(name, value)| format!("{name:<14} {value}\n"))
         .collect()
 }

@@ -15,7 +15,8 @@ use strongroom_wire::secret::Secret;
 
 use super::encode;
 use crate::daemon::Daemon;
-use crate::seal::{Need, Rotated, SealError, Target};
+use crate::seal::tpm::PcrSelection;
+use crate::seal::{Need, Rotated, SealError, Sources, Target};
 
 /// What the seal is.
 pub(super) fn show(daemon: &Daemon) -> AdminAnswer {
@@ -72,19 +73,19 @@ fn rotated(daemon: &Daemon, request: &AdminRequest<'_>) -> Result<Rotated, SealE
     else {
         return Err(SealError::Unfit("nothing to rotate".into()));
     };
+    let seal = &daemon.configuration().seal;
     let targets = providers
         .items()
         .iter()
-        .map(target)
+        .map(|provider| target(provider, &seal.sources))
         .collect::<Result<Vec<_>, _>>()?;
     let need = if *all { Need::All } else { Need::One };
-    let seal = &daemon.configuration().seal;
     daemon
         .service
         .with_root_key(|root| seal.rotate(root, targets, need, *destroy_old, &mut |_| {}))
 }
 
-fn target(provider: &NewProvider<'_>) -> Result<Target, SealError> {
+fn target(provider: &NewProvider<'_>, sources: &Sources) -> Result<Target, SealError> {
     Ok(match provider {
         NewProvider::KeyFile { path } if !path.starts_with('/') => {
             return Err(SealError::Unfit(format!(
@@ -98,9 +99,10 @@ fn target(provider: &NewProvider<'_>) -> Result<Target, SealError> {
             Target::Passphrase(passphrase)
         }
         NewProvider::Credential { name } => Target::Credential((*name).into()),
-        NewProvider::Tpm { .. } => {
-            return Err(SealError::Unfit("this daemon has no TPM yet".into()));
+        NewProvider::Tpm { pcrs } if pcrs.items().is_empty() => {
+            Target::Tpm(sources.tpm_pcrs.clone())
         }
+        NewProvider::Tpm { pcrs } => Target::Tpm(PcrSelection::new(pcrs.items())?),
         NewProvider::Shares { threshold, count } => Target::Shares {
             threshold: *threshold,
             count: *count,

@@ -103,7 +103,7 @@ fn spoken(text: &str) -> Result<SecretVec, RestoreError> {
 }
 
 fn undamaged(file: &Path, json: bool) -> Result<String, RestoreError> {
-    let mut source = BackupFile::open(file, "reading")?;
+    let mut source = BackupFile::open_telling(file, "reading")?;
     let (header, bytes, digest) = check_digest(&mut source)?;
     if json {
         let value = serde_json::json!({ "backup": header.id, "made": header.made, "records": header.records, "bytes": bytes, "digest": digest,

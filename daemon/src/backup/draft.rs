@@ -20,7 +20,7 @@ use crate::store::RedbStore;
 
 /// Reads a backup to its end.
 pub(super) fn check(file: &Path, identity: &Identity) -> Result<Whole, RestoreError> {
-    let mut source = BackupFile::open(file, "checking")?;
+    let mut source = BackupFile::open_telling(file, "checking")?;
     Ok(open(&mut source, identity, &mut |_, _| Ok(()))?)
 }
 
@@ -36,7 +36,7 @@ impl Draft {
         checked: &Whole,
     ) -> Result<Self, RestoreError> {
         let store = RedbStore::open(path)?;
-        let mut source = BackupFile::open(file, "writing")?;
+        let mut source = BackupFile::open_telling(file, "writing")?;
         let mut batch = Batch::default();
         let mut sent = Digest::new(Hash::Sha256).map_err(BackupError::from)?;
         let whole = open(&mut source, identity, &mut |key, sealed| {

@@ -30,17 +30,26 @@ struct Told {
 }
 
 impl BackupFile {
-    /// Opens it; `what` is told with the progress, where somebody sees it.
-    pub(super) fn open(path: &Path, what: &'static str) -> Result<Self, StoreError> {
+    /// Opens it, for a look.
+    pub(super) fn open(path: &Path) -> Result<Self, StoreError> {
+        Self::opened(path, None)
+    }
+
+    /// Opens it, to read it whole; `what` is told with the progress, where somebody sees it.
+    pub(super) fn open_telling(path: &Path, what: &'static str) -> Result<Self, StoreError> {
+        let told = io::stderr()
+            .is_terminal()
+            .then_some(Told { what, percent: 0 });
+        Self::opened(path, told)
+    }
+
+    fn opened(path: &Path, told: Option<Told>) -> Result<Self, StoreError> {
         let opened = File::open(path).and_then(|file| {
             let length = file.metadata()?.len();
             Ok((file, length))
         });
         let (file, length) =
             opened.map_err(|error| io_failure(&format!("read {}", path.display()), &error))?;
-        let told = io::stderr()
-            .is_terminal()
-            .then_some(Told { what, percent: 0 });
         Ok(Self {
             file,
             path: path.into(),

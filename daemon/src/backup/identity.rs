@@ -51,7 +51,7 @@ impl IdentitySource {
     /// [`RestoreError`] says what is wrong with it, or how to name one.
     pub(super) fn identity(&self, header: &Header) -> Result<Identity, RestoreError> {
         if let Some(path) = &self.file {
-            return self.from_file(path);
+            return self.in_file(path);
         }
         let shares = match &self.shares_file {
             Some(path) => shares_in(path)?,
@@ -61,7 +61,7 @@ impl IdentitySource {
         Ok(Identity::from_secret(&secret)?)
     }
 
-    fn from_file(&self, path: &Path) -> Result<Identity, RestoreError> {
+    fn in_file(&self, path: &Path) -> Result<Identity, RestoreError> {
         match IdentityFile::parse(read_secret(path)?.expose())? {
             IdentityFile::Open(identity) => Ok(identity),
             IdentityFile::Locked(locked) => {
@@ -93,7 +93,7 @@ pub(super) fn read_passphrase(path: &Path) -> Result<SecretVec, RestoreError> {
 }
 
 fn ask_passphrase(path: &Path) -> Result<SecretVec, RestoreError> {
-    let mut terminal = Terminal::open().ok_or_else(|| {
+    let terminal = Terminal::open().ok_or_else(|| {
         RestoreError::Refused(format!(
             "{} needs its passphrase and there is no terminal to ask at; use --identity-passphrase-file",
             path.display()
@@ -131,7 +131,7 @@ fn typed_shares(header: &Header) -> Result<Vec<Share>, RestoreError> {
             "name the private key of the backup with --identity".into(),
         ));
     };
-    let mut terminal = Terminal::open().ok_or_else(|| {
+    let terminal = Terminal::open().ok_or_else(|| {
         RestoreError::Refused(format!(
             "the backup opens with {split}, or another private key, and there is no terminal to ask at; use --shares-file or --identity"
         ))

@@ -112,7 +112,7 @@ pub fn prepare<'c>(
 ) -> Result<Prepared<'c>, RestoreError> {
     let configuration = target.configuration;
     let store = &configuration.store;
-    let header = read_header(&mut BackupFile::open(file, "reading")?)?;
+    let header = read_header(&mut BackupFile::open(file)?)?;
     directories::prepare(configuration)?;
     let lock = StoreLock::take(configuration.data_directory())?;
     if note_path(store).exists() {
@@ -170,7 +170,7 @@ pub(super) fn rehearse(
     scratch: &Path,
     configuration: &Configuration,
 ) -> Result<Checked, RestoreError> {
-    let header = read_header(&mut BackupFile::open(file, "reading")?)?;
+    let header = read_header(&mut BackupFile::open(file)?)?;
     let identity = source.identity(&header)?;
     let whole = draft::check(file, &identity)?;
     let scratch = Scratch::make(scratch)?;

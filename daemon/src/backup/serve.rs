@@ -47,8 +47,9 @@ pub fn served(asker: &Asker<'_>, payload: &[u8], outgoing: &mut Outgoing) -> Res
         return Ok(false);
     };
     let service = &asker.daemon.service;
+    let allowed = asker.daemon.configuration().backup_recipients.clone();
     let (answer, backup) = service
-        .begin_backup(asker.principal, &keys)
+        .begin_backup(asker.principal, &keys, &allowed)
         .map_err(|_| End::Refused)?;
     send(asker, &answer, outgoing)?;
     let Some(backup) = backup else {

@@ -4,7 +4,7 @@
 //! What must never live here: defaults of the daemon; a key that is not written is None.
 //! Who calls it: the configuration.
 //!
-//! `socket`, `autostart` and `daemon` are shared with the PKCS#11 module, which reads only these.
+//! `socket`, `autostart`, `daemon`, `reconnect_seconds` and `after-fork` are shared with the PKCS#11 module, which reads only these.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,8 @@ pub struct Settings {
     pub seal: SealSection,
     /// `[audit]`
     pub audit: AuditSection,
+    /// `[backup]`
+    pub backup: BackupSection,
     /// `[memory]`
     pub memory: MemorySection,
     /// `[jail]`
@@ -47,6 +49,23 @@ pub struct Settings {
     pub log: LogSection,
     /// `[limits]`
     pub limits: LimitsSection,
+    /// How long calls wait for a daemon that has gone; read by the module.
+    #[serde(alias = "reconnect-seconds")]
+    pub reconnect_seconds: Option<u64>,
+    /// What a forked child is that does not call C_Initialize; read by the module, and by the daemon for the tickets of logins.
+    #[serde(rename = "after-fork", alias = "after_fork")]
+    pub after_fork: Option<AfterFork>,
+}
+
+/// What a forked child is that does not call C_Initialize.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterFork {
+    /// It must call C_Initialize, as the standard says.
+    #[default]
+    Uninitialized,
+    /// It goes on with the sessions and logins of its parent.
+    Inherit,
 }
 
 /// `[store]`
@@ -71,6 +90,10 @@ pub struct SealSection {
     pub need: Option<String>,
     /// The name of the service manager's credential.
     pub credential: Option<String>,
+    /// The device or socket of the TPM.
+    pub tpm_device: Option<PathBuf>,
+    /// The registers that a new seal by the TPM is bound to.
+    pub tpm_pcrs: Option<Vec<u8>>,
 }
 
 /// `[audit]`
@@ -81,6 +104,14 @@ pub struct AuditSection {
     pub path: Option<PathBuf>,
     /// What is recorded.
     pub level: Option<String>,
+}
+
+/// `[backup]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupSection {
+    /// The lines of the public keys that backups are made for, and for no others.
+    pub recipients: Vec<String>,
 }
 
 /// `[memory]`
@@ -169,6 +200,7 @@ impl Settings {
             ("store.path", &self.store.path),
             ("seal.key_file", &self.seal.key_file),
             ("seal.passphrase_file", &self.seal.passphrase_file),
+            ("seal.tpm_device", &self.seal.tpm_device),
             ("audit.path", &self.audit.path),
             ("log.file", &self.log.file),
         ];

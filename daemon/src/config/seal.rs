@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use strongroom_crypto::password::Argon2Cost;
 
 use super::{Combined, ConfigError};
+use crate::seal::tpm::{PcrSelection, TpmError};
 use crate::seal::{Envelope, Kind, Need, PASSPHRASE_COST, Seal, SealProvider, Sources, Wanted};
 
 impl Combined<'_> {
@@ -61,6 +62,8 @@ impl Combined<'_> {
                 may_ask: !arguments.daemonize && !arguments.autostarted,
                 credential: in_file.credential.clone(),
                 credentials: credentials.map(PathBuf::from),
+                tpm_device: in_file.tpm_device.clone(),
+                tpm_pcrs: self.tpm_pcrs()?,
                 cost,
             },
         })
@@ -102,6 +105,14 @@ impl Combined<'_> {
             }
         };
         Ok(Some(Wanted { kinds, need }))
+    }
+
+    fn tpm_pcrs(&self) -> Result<PcrSelection, ConfigError> {
+        let Some(numbers) = &self.settings.seal.tpm_pcrs else {
+            return Ok(PcrSelection::default());
+        };
+        let refused = |error: TpmError| self.wrong("seal.tpm_pcrs", error.to_string());
+        PcrSelection::new(numbers).map_err(refused)
     }
 
     fn passphrase_cost(&self) -> Argon2Cost {

@@ -10,6 +10,8 @@ use std::path::PathBuf;
 
 use strongroom_keymem::OutOfMemory;
 
+use super::tpm::TpmError;
+
 /// Why there is no root key.
 #[derive(Debug)]
 pub enum SealError {
@@ -64,6 +66,8 @@ pub enum SealError {
         /// Its format.
         format: u64,
     },
+    /// The TPM does not do it.
+    Tpm(TpmError),
     /// A secret was given and is not the one of this seal.
     Wrong(String),
     /// A secret is not there: what it is, and where it would come from.
@@ -110,6 +114,7 @@ impl fmt::Display for SealError {
                 "{} is of format {format}, which this version does not know; use the version that wrote it",
                 path.display()
             ),
+            Self::Tpm(error) => write!(out, "{error}"),
             Self::Wrong(what) | Self::Absent(what) | Self::Unfit(what) => out.write_str(what),
         }
     }
@@ -120,6 +125,12 @@ impl std::error::Error for SealError {}
 impl From<OutOfMemory> for SealError {
     fn from(_: OutOfMemory) -> Self {
         Self::Memory
+    }
+}
+
+impl From<TpmError> for SealError {
+    fn from(error: TpmError) -> Self {
+        Self::Tpm(error)
     }
 }
 

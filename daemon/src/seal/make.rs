@@ -14,6 +14,7 @@ use super::files::hexadecimal;
 use super::passphrase::{Stretch, is_long_enough};
 use super::provider::{Kind, Provider};
 use super::sources::{Sources, credential_key, is_key};
+use super::tpm::{self, PcrSelection, TpmAddress};
 use super::{SealError, key_file, wrong_share};
 
 /// A provider that is asked for.
@@ -32,6 +33,8 @@ pub enum Target {
         /// How many are made.
         count: u8,
     },
+    /// The TPM of the machine, bound to these registers.
+    Tpm(PcrSelection),
 }
 
 impl Target {
@@ -48,6 +51,7 @@ impl Target {
                     "the seal shall use a credential and none is named; add seal.credential".into(),
                 )
             })?),
+            Kind::Tpm => Self::Tpm(sources.tpm_pcrs.clone()),
             Kind::Shares => {
                 return Err(SealError::Unfit(
                     "shares are shown once to whoever asks for them: begin with another provider, and then run: strongroom seal rotate --to shares 2/3".into(),
@@ -62,6 +66,7 @@ impl Target {
             Self::Passphrase(_) => Kind::Passphrase,
             Self::Credential(_) => Kind::Credential,
             Self::Shares { .. } => Kind::Shares,
+            Self::Tpm(_) => Kind::Tpm,
         }
     }
 }
@@ -158,7 +163,9 @@ fn make(target: Target, root: &SecretBytes, sources: &Sources) -> Result<Made, S
         Target::KeyFile(path) => {
             let key = match key_file::envelope_key(&path)? {
                 Some(key) => key,
-                None => key_file::make_envelope_key(&path)?,
+                None => {
+                    key_file::make_envelope_key(&path).map_err(|error| outside(&path, error))?
+                }
             };
             if root.with(|root| key.equals_in_constant_time(root)) {
                 return Err(SealError::Unfit(format!(
@@ -198,6 +205,16 @@ fn make(target: Target, root: &SecretBytes, sources: &Sources) -> Result<Made, S
             })
         }
         Target::Shares { threshold, count } => make_shares(threshold, count),
+        Target::Tpm(pcrs) => {
+            let key = super::random_key()?;
+            let device = sources.tpm();
+            let blob = key.with(|key| tpm::seal(&TpmAddress::new(&device), key, &pcrs))?;
+            Ok(Made {
+                provider: Provider::Tpm { device, blob },
+                key,
+                proof: Proof::Source,
+            })
+        }
     }
 }
 
@@ -272,6 +289,20 @@ impl Proof {
                     .ok_or_else(|| SealError::Unfit("a secret cannot be had again".into()))
             }
         }
+    }
+}
+
+/// The daemon may write beside its store and nowhere else; whoever wants the key elsewhere puts it there.
+fn outside(path: &Path, error: SealError) -> SealError {
+    match error {
+        SealError::Io { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            SealError::Unfit(format!(
+                "the daemon may not write {} ({error}): put the key file beside the store, or make it yourself (umask 077; head -c 32 /dev/urandom > {}), name it as seal.key_file, start the daemon again, and rotate then",
+                path.display(),
+                path.display()
+            ))
+        }
+        other => other,
     }
 }
 

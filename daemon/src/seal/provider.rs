@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::passphrase::Stretch;
+use super::tpm::TpmBlob;
 
 /// A kind of provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,15 +24,18 @@ pub enum Kind {
     Credential,
     /// Shares that people hold.
     Shares,
+    /// The TPM of the machine.
+    Tpm,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::KeyFile,
         Self::Passphrase,
         Self::Credential,
         Self::Shares,
+        Self::Tpm,
     ];
 
     /// Its name, in the configuration and in `root.seal`.
@@ -42,6 +46,7 @@ impl Kind {
             Self::Passphrase => "passphrase",
             Self::Credential => "credential",
             Self::Shares => "shares",
+            Self::Tpm => "tpm",
         }
     }
 }
@@ -94,6 +99,13 @@ pub enum Provider {
         /// How many there are.
         count: u8,
     },
+    /// The TPM of the machine.
+    Tpm {
+        /// Where it was when the seal was made; the configuration comes before it.
+        device: PathBuf,
+        /// What it sealed.
+        blob: TpmBlob,
+    },
 }
 
 impl Provider {
@@ -105,6 +117,7 @@ impl Provider {
             Self::Passphrase { .. } => Kind::Passphrase,
             Self::Credential { .. } => Kind::Credential,
             Self::Shares { .. } => Kind::Shares,
+            Self::Tpm { .. } => Kind::Tpm,
         }
     }
 
@@ -129,7 +142,10 @@ impl Provider {
     /// How many secrets of it are needed, and how many there are.
     pub(super) const fn secrets(&self) -> (u32, u32) {
         match self {
-            Self::KeyFile { .. } | Self::Passphrase { .. } | Self::Credential { .. } => (1, 1),
+            Self::KeyFile { .. }
+            | Self::Passphrase { .. }
+            | Self::Credential { .. }
+            | Self::Tpm { .. } => (1, 1),
             Self::Shares {
                 threshold, count, ..
             } => (*threshold as u32, *count as u32),
@@ -146,9 +162,10 @@ impl Provider {
             } => stretch
                 .accept()
                 .map_err(|_| "the cost of its passphrase is none that this machine can pay"),
-            Self::KeyFile { .. } | Self::Credential { stretch: None, .. } | Self::Shares { .. } => {
-                Ok(())
-            }
+            Self::KeyFile { .. }
+            | Self::Credential { stretch: None, .. }
+            | Self::Shares { .. }
+            | Self::Tpm { .. } => Ok(()),
         }
     }
 }
@@ -168,6 +185,12 @@ impl fmt::Display for Provider {
             Self::Shares {
                 threshold, count, ..
             } => write!(out, "{threshold} of {count} shares"),
+            Self::Tpm { device, blob } => write!(
+                out,
+                "TPM at {}, bound to PCRs {}",
+                device.display(),
+                blob.pcrs()
+            ),
         }
     }
 }

@@ -14,6 +14,7 @@ use strongroom_keymem::{SecretBytes, SecretVec};
 use super::files::{failed, read_all, read_private};
 use super::passphrase::{Stretch, without_line_end};
 use super::provider::Provider;
+use super::tpm::{self, PcrSelection, TpmAddress};
 use super::{ROOT_KEY_BYTES, SealError, ask, key_file};
 use crate::system;
 
@@ -34,6 +35,10 @@ pub struct Sources {
     pub credential: Option<String>,
     /// The directory of the service manager's credentials.
     pub credentials: Option<PathBuf>,
+    /// The TPM, where the configuration names one.
+    pub tpm_device: Option<PathBuf>,
+    /// The registers that a new seal is bound to.
+    pub tpm_pcrs: PcrSelection,
     /// What a new passphrase costs.
     pub cost: Argon2Cost,
 }
@@ -66,7 +71,19 @@ impl Sources {
                 Ok(Some(Found { secret, source }))
             }
             Provider::Shares { .. } => Ok(None),
+            Provider::Tpm { device, blob } => {
+                let device = self.tpm_device.as_ref().unwrap_or(device);
+                let secret = tpm::unseal(&TpmAddress::new(device), blob)?;
+                let source = format!("what the TPM at {} gives", device.display());
+                Ok(Some(Found { secret, source }))
+            }
         }
+    }
+
+    /// Where the TPM of a new seal is.
+    pub(super) fn tpm(&self) -> PathBuf {
+        let usual = || PathBuf::from(TPM_DEVICE);
+        self.tpm_device.clone().unwrap_or_else(usual)
     }
 
     /// The configured file comes first; else the one that the envelope names, if it is there; else the usual one.
@@ -159,7 +176,7 @@ impl Sources {
             return Ok(secret);
         }
         if self.may_ask
-            && let Some(mut terminal) = ask::Terminal::open()
+            && let Some(terminal) = ask::Terminal::open()
         {
             return terminal.ask_twice();
         }
@@ -189,3 +206,6 @@ pub(super) fn is_key(content: &[u8]) -> bool {
     let text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     content.len() == ROOT_KEY_BYTES && !content.iter().all(text)
 }
+
+/// The TPM of a machine, through the kernel's resource manager, which serves many.
+const TPM_DEVICE: &str = "/dev/tpmrm0";

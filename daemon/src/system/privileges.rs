@@ -45,7 +45,7 @@ struct Half {
     inheritable: u32,
 }
 
-/// The capabilities in force.
+/// The capabilities that the process has, in force or at hand.
 ///
 /// # Errors
 /// What the kernel says.
@@ -63,7 +63,7 @@ pub fn capabilities() -> io::Result<Capabilities> {
     outcome(result.try_into().unwrap_or(-1))?;
     let [low, high] = halves;
     Ok(Capabilities(
-        u64::from(low.effective) | u64::from(high.effective) << 32,
+        u64::from(low.effective | low.permitted) | u64::from(high.effective | high.permitted) << 32,
     ))
 }
 
@@ -73,13 +73,13 @@ pub fn capabilities() -> io::Result<Capabilities> {
 /// # Errors
 /// What the kernel says.
 pub fn keep_capabilities(kept: Capabilities) -> io::Result<()> {
-    for number in 0..64 {
+    for number in 0..u64::BITS {
         if kept.0 >> number & 1 == 1 {
             continue;
         }
         // SAFETY: takes two numbers. It fails where the kernel knows no such capability, and for want of CAP_SETPCAP; what is then
         // left is of no use to a process that may gain no privileges and start no program.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, number as c_ulong, 0, 0, 0) };
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, c_ulong::from(number), 0, 0, 0) };
     }
     // SAFETY: takes two numbers; it fails for want of CAP_SETPCAP, with the same consequence as above.
     unsafe { libc::prctl(libc::PR_SET_SECUREBITS, SECURE_BITS, 0, 0, 0) };
@@ -93,7 +93,12 @@ pub fn keep_capabilities(kept: Capabilities) -> io::Result<()> {
             0,
         )
     };
-    let left = capabilities()?.and(kept).0;
+    let all = capabilities()?;
+    if all == Capabilities::NONE {
+        // A service manager has taken them already; and its filter may refuse the call below.
+        return Ok(());
+    }
+    let left = all.and(kept).0;
     let half = |bits: u64| {
         let bits = u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(0);
         Half {

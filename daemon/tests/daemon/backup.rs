@@ -2,28 +2,24 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Output, Stdio};
-use std::time::Duration;
+use std::process::{Output, Stdio};
 
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Token};
 use strongroom_wire::codec::List;
 use strongroom_wire::secret::Secret;
-use strongroomd::backup::{IdentitySource, Prepared, Target, prepare};
-use strongroomd::command_line::Arguments;
-use strongroomd::config::{Configuration, Environment};
 
-use crate::bench::{Directory, Running, program, start_memory};
+use crate::bench::{Directory, Running, program};
 
 const SO_PIN: &str = "so pin that is long";
-const USER_PIN: &str = "user pin that is long";
+pub(crate) const USER_PIN: &str = "user pin that is long";
 
 /// A home with tokens, and a key pair beside it.
-struct Origin {
+pub(crate) struct Origin {
     directory: Directory,
 }
 
 impl Origin {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let origin = Self {
             directory: Directory::new(),
         };
@@ -35,13 +31,13 @@ impl Origin {
         origin
     }
 
-    fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         let home = self.directory.join("home");
         let _ = fs::create_dir(&home);
         home
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }
 
@@ -52,23 +48,23 @@ impl Origin {
     }
 
     /// Makes a backup for the key pair.
-    fn backup(&self, name: &str) -> PathBuf {
+    pub(crate) fn backup(&self, name: &str) -> PathBuf {
         let running = Running::start(&self.home());
         self.backup_of(&running, name)
     }
 
-    fn backup_of(&self, running: &Running, name: &str) -> PathBuf {
+    pub(crate) fn backup_of(&self, running: &Running, name: &str) -> PathBuf {
         let path = self.path(name);
         fs::write(&path, backup_for(running, &self.path("key.pub"))).unwrap();
         path
     }
 
-    fn tokens(&self) -> Vec<Token> {
+    pub(crate) fn tokens(&self) -> Vec<Token> {
         tokens(&Running::start(&self.home()))
     }
 }
 
-fn make_token(running: &Running, label: &str) {
+pub(crate) fn make_token(running: &Running, label: &str) {
     let answer = running.admin().administer(&AdminRequest::TokenCreate {
         label,
         so_pin: Secret::new(SO_PIN.as_bytes()),
@@ -77,14 +73,14 @@ fn make_token(running: &Running, label: &str) {
     assert!(matches!(answer, AdminAnswer::Tokens(_)), "{answer:?}");
 }
 
-fn tokens(running: &Running) -> Vec<Token> {
+pub(crate) fn tokens(running: &Running) -> Vec<Token> {
     match running.admin().administer(&AdminRequest::TokenList) {
         AdminAnswer::Tokens(tokens) => tokens.into_items(),
         other => panic!("{other:?}"),
     }
 }
 
-fn shown(tokens: &[Token]) -> Vec<(u64, String, String)> {
+pub(crate) fn shown(tokens: &[Token]) -> Vec<(u64, String, String)> {
     let shown = |token: &Token| (token.slot, token.label.clone(), token.serial_number.clone());
     tokens.iter().map(shown).collect()
 }
@@ -113,7 +109,7 @@ fn backup_for(running: &Running, key: &Path) -> Vec<u8> {
     }
 }
 
-fn restore(home: &Path, file: &Path, flags: &[&str], key: &Path) -> Output {
+pub(crate) fn restore(home: &Path, file: &Path, flags: &[&str], key: &Path) -> Output {
     let _ = fs::create_dir(home);
     let mut command = program(home);
     command
@@ -124,21 +120,21 @@ fn restore(home: &Path, file: &Path, flags: &[&str], key: &Path) -> Output {
     command.args(flags).stdin(Stdio::null()).output().unwrap()
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}{error}");
     said
 }
 
-fn refusal(output: &Output) -> String {
+pub(crate) fn refusal(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success(), "not refused: {error}");
     error
 }
 
 /// Every file of a home but the lock and the journal, with what is in it.
-fn files(home: &Path) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn files(home: &Path) -> Vec<(String, Vec<u8>)> {
     let mut files: Vec<_> = fs::read_dir(home)
         .unwrap()
         .map(|entry| entry.unwrap())
@@ -149,14 +145,6 @@ fn files(home: &Path) -> Vec<(String, Vec<u8>)> {
         .collect();
     files.sort();
     files
-}
-
-fn configuration(home: &Path) -> Configuration {
-    let arguments = Arguments {
-        home: Some(home.into()),
-        ..Arguments::default()
-    };
-    Configuration::read(&arguments, &Environment::default()).unwrap()
 }
 
 #[test]
@@ -473,102 +461,45 @@ fn no_secret_shows_in_a_backup() {
     assert!(!text.contains(digits) && !text.contains(USER_PIN));
 }
 
-fn steps(home: &Path, file: &Path, key: &Path, replace: bool, count: usize) {
-    start_memory();
-    let configuration = configuration(home);
-    let source = IdentitySource {
-        file: Some(key.into()),
-        ..IdentitySource::default()
+/// Keys of the configuration are those that need not be named, and the only ones.
+#[test]
+fn the_configuration_can_say_whom_backups_are_made_for() {
+    let origin = Origin::new();
+    let key = fs::read_to_string(origin.path("key.pub")).unwrap();
+    let line = key.lines().find(|line| !line.starts_with('#')).unwrap();
+    fs::write(
+        origin.home().join("strongroom.toml"),
+        format!("[backup]\nrecipients = [\"{line}\"]\n"),
+    )
+    .unwrap();
+    said(
+        &program(&origin.home())
+            .arg("--backup-keygen")
+            .arg(origin.path("other"))
+            .output()
+            .unwrap(),
+    );
+    let running = Running::start(&origin.home());
+    let ask = |keys: Vec<&str>| {
+        let recipients = List::new(keys).unwrap();
+        running
+            .admin()
+            .administer(&AdminRequest::Backup { recipients })
     };
-    let prepared: Prepared<'_> =
-        prepare(&Target::of(&configuration, replace), file, &source).unwrap();
-    if count > 0 {
-        prepared.mark().unwrap();
+    for keys in [Vec::new(), vec![key.as_str()]] {
+        let answer = ask(keys);
+        assert!(
+            matches!(answer, AdminAnswer::BackupBegun { .. }),
+            "{answer:?}"
+        );
     }
-    if count > 1 {
-        prepared.seal().unwrap();
-    }
-    if count > 2 {
-        prepared.finish().unwrap();
-    }
-}
-
-/// A crash after each step, into an empty home and over another store with another key. What a start finds then is the old or the new.
-#[test]
-fn a_crash_between_the_steps_leaves_the_old_or_the_new() {
-    let origin = Origin::new();
-    let file = origin.backup("backup");
-    let restored = shown(&origin.tokens());
-    for count in 0..=3 {
-        let empty = origin.path(&format!("empty{count}"));
-        fs::create_dir(&empty).unwrap();
-        steps(&empty, &file, &origin.path("key"), false, count);
-        let found = shown(&tokens(&Running::start(&empty)));
-        let expected = if count < 2 {
-            Vec::new()
-        } else {
-            restored.clone()
+    let other = fs::read_to_string(origin.path("other.pub")).unwrap();
+    for keys in [vec![other.as_str()], vec![key.as_str(), other.as_str()]] {
+        let AdminAnswer::Refused { reason, .. } = ask(keys) else {
+            panic!("a key that is not listed");
         };
-        assert_eq!(found, expected, "{count} steps into an empty home");
-        assert!(
-            !files(&empty)
-                .iter()
-                .any(|(name, _)| name.contains(".restor"))
-        );
-
-        let full = origin.path(&format!("full{count}"));
-        fs::create_dir(&full).unwrap();
-        make_token(&Running::start(&full), "old");
-        let old = shown(&tokens(&Running::start(&full)));
-        steps(&full, &file, &origin.path("key"), true, count);
-        let found = shown(&tokens(&Running::start(&full)));
-        let expected = if count < 2 { &old } else { &restored };
-        assert_eq!(&found, expected, "{count} steps over a store");
-        let kept = files(&full)
-            .iter()
-            .any(|(name, _)| name.contains(".before-restore-"));
-        assert_eq!(kept, count >= 2);
-        assert!(
-            !files(&full)
-                .iter()
-                .any(|(name, _)| name.contains(".restor"))
-        );
+        assert!(reason.contains("backup.recipients"), "{reason}");
     }
-}
-
-/// The real program, killed at any moment.
-#[test]
-fn a_killed_restore_leaves_the_old_or_the_new() {
-    let origin = Origin::new();
-    let file = origin.backup("backup");
-    let restored = shown(&origin.tokens());
-    let mut seen = [0; 2];
-    for round in 0..40_u64 {
-        let home = origin.path(&format!("killed{round}"));
-        fs::create_dir(&home).unwrap();
-        let mut command = program(&home);
-        command
-            .arg("--restore")
-            .arg(&file)
-            .arg("--identity")
-            .arg(origin.path("key"));
-        let mut child: Child = command
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // From before its first step to after its last one.
-        std::thread::sleep(Duration::from_millis(round * 3));
-        let _ = child.kill();
-        child.wait().unwrap();
-        let found = shown(&tokens(&Running::start(&home)));
-        assert!(
-            found.is_empty() || found == restored,
-            "round {round}: {found:?}"
-        );
-        seen[usize::from(!found.is_empty())] += 1;
-    }
-    println!("nothing {} times, the whole {} times", seen[0], seen[1]);
 }
 
 /// A client that goes away in the middle of its backup leaves a daemon that serves, and a line that says so.

@@ -369,7 +369,7 @@ fn one_who_hammers_at_logins_slows_himself() {
         return;
     }
     let mut place = Workplace::open();
-    place.hsm.pin_cost = "normal";
+    place.hsm.pin_cost = "default";
     let limits = "[limits]\nso_tries_max = 1000000\nwrong_pins_per_minute_max = 0\n";
     std::fs::write(place.hsm.home.join("strongroom.toml"), limits).unwrap();
     after_a_kill(&mut place);

@@ -20,17 +20,24 @@
 )]
 
 mod abi;
+mod backup;
 mod bounds;
 mod crash;
 mod cryptoki;
 mod disk_full;
 mod faults;
+mod forks;
 mod formats;
 mod keys;
 mod ledger;
+mod load;
 mod mechanisms;
+mod rehearsal;
+mod replace;
+mod restart;
 mod robustness;
 mod scale;
+mod sealed;
 mod second;
 mod secrecy;
 mod tools;

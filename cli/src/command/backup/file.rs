@@ -38,12 +38,15 @@ impl BackupFile {
             .create_new(true)
             .mode(0o600)
             .open(&draft)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::AlreadyExists => Failure::Failed(format!(
-                    "{} is there: another backup is being written, or was interrupted; remove it if none is",
-                    draft.display()
-                )),
-                _ => Failure::file("make", &draft, &error),
+            .map_err(|error| {
+                if error.kind() == io::ErrorKind::AlreadyExists {
+                    Failure::Failed(format!(
+                        "{} is there: another backup is being written, or was interrupted; remove it if none is",
+                        draft.display()
+                    ))
+                } else {
+                    Failure::file("make", &draft, &error)
+                }
             })?;
         Ok(Self {
             path: path.into(),
@@ -81,9 +84,12 @@ impl BackupFile {
 
     /// A link does not replace what is there; where the file system has no links, a rename after a look must do.
     fn name(&self) -> Result<(), Failure> {
-        let failed = |error: io::Error| match error.kind() {
-            io::ErrorKind::AlreadyExists => there(&self.path),
-            _ => Failure::file("make", &self.path, &error),
+        let failed = |error: io::Error| {
+            if error.kind() == io::ErrorKind::AlreadyExists {
+                there(&self.path)
+            } else {
+                Failure::file("make", &self.path, &error)
+            }
         };
         match std::fs::hard_link(&self.draft, &self.path) {
             Ok(()) => std::fs::remove_file(&self.draft).map_err(failed)?,
