@@ -405,7 +405,7 @@ fn a_check_goes_through_all_parts_and_says_what_it_could_not_open() {
     let house = House::new();
     talk_once(&house);
     let mut private = class_and_type(Shape::Data);
-    private.push((A::PRIVATE, crate::attribute::Value::Flag(true)));
+    private.extend([A::TOKEN, A::PRIVATE].map(|kind| (kind, crate::attribute::Value::Flag(true))));
     house.user().create(&private).unwrap();
     let verified =
         |house: &std::sync::Arc<House>, part| match ask(house, &AdminRequest::Verify { part }) {
