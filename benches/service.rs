@@ -78,6 +78,7 @@ impl Guest {
             limits: Limits::default(),
             pin_cost: PinCost::danger_cheap(),
             daemon_version: [1, 2, 3],
+            ticket_reach: strongroom::vault::Reach::Process,
         };
         let root = SecretBytes::copy_from(&[7; 32]).unwrap();
         let service = Service::open(ports, root, settings).unwrap();
@@ -86,6 +87,7 @@ impl Guest {
             gid: 1000,
             pid: 1000,
             executable: "/usr/bin/guest".into(),
+            started: Some(77),
         };
         let hello = encoded(&Request::Hello {
             instance: [0; 16],

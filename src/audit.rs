@@ -107,6 +107,8 @@ pub struct Principal {
     pub pid: i32,
     /// Path of its program.
     pub executable: String,
+    /// When its process was started, in ticks since the machine was, if that is known.
+    pub started: Option<u64>,
 }
 
 /// One request and its outcome.

@@ -92,6 +92,9 @@ bounds! {
     random_bytes_max: u64 = 16 << 20, 1 << 20 => 64 << 20;
     /// Longest data kept back by an operation that may only answer at its end (authenticated decryption), in bytes.
     held_data_bytes_max: usize = 64 << 20, 1 << 20 => 1 << 30;
+    /// How long the ticket is good by which a login outlives the daemon, in seconds; with 0 none is given. A week: over a long weekend
+    /// somebody notices a machine that came back without its logins, and what leaked from a memory is worthless after it.
+    ticket_seconds_max: u64 = 7 * 24 * 60 * 60, 0 => 31_536_000;
 }
 
 /// Shortest PIN in bytes that can be allowed, as SoftHSM has it.

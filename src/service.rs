@@ -17,6 +17,7 @@ mod model_test;
 mod numbers;
 mod opening;
 mod pins;
+mod places;
 mod rehearsing;
 #[cfg(test)]
 pub(crate) mod rig;
@@ -25,6 +26,7 @@ mod rollback_tests;
 mod sealed;
 #[cfg(test)]
 mod tests;
+mod tickets;
 pub mod verify;
 
 pub use self::opening::{OlderStore, StartError};
@@ -38,13 +40,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use parking_lot::{Mutex, RwLock};
 use strongroom_keymem::{SecretBytes, SecretVec};
 use strongroom_wire::codec;
-use strongroom_wire::request::{Request, SessionHandle, SlotId};
-use strongroom_wire::response::SlotEntry;
+use strongroom_wire::request::Request;
 
 use crate::application::Application;
 use crate::audit::{Audit, Freshness, Level, Principal, Recorded};
 use crate::calendar::Moment;
-use crate::chapter::{Desk, Reply, sessions, slots};
+use crate::chapter::{Desk, Reply, slots};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::mechanism;
@@ -53,7 +54,7 @@ use crate::pace::Paces;
 use crate::ports::{Changes, Clock, Journal, Store, StoreError};
 use crate::sink::Locked;
 use crate::token::Token;
-use crate::vault::{PinCost, Vault};
+use crate::vault::{PinCost, Reach, Vault};
 
 pub use self::backup::{BackupEnd, wanted_backup};
 pub use self::sealed::SealedDesk;
@@ -87,6 +88,8 @@ pub struct Settings {
     pub pin_cost: PinCost,
     /// Version of the daemon: major, minor, patch.
     pub daemon_version: [u8; 3],
+    /// Whom the tickets of logins are good for.
+    pub ticket_reach: Reach,
 }
 
 /// How much there is.
@@ -267,6 +270,7 @@ impl Service {
             .find(|known| {
                 known.principal.pid == principal.pid
                     && known.principal.uid == principal.uid
+                    && known.principal.started == principal.started
                     && known.instance == instance
             })
             .cloned();
@@ -411,129 +415,6 @@ impl Service {
             today,
             limits: &settings.limits,
             numbers: &self.numbers,
-        }
-    }
-
-    fn token(&self, slot: SlotId) -> Result<Arc<Token>> {
-        if let Some(token) = self.tokens.read().get(&slots::token_of(slot)) {
-            return if token.is_removed() {
-                Err(Error::TokenNotPresent)
-            } else {
-                Ok(token.clone())
-            };
-        }
-        Err(if self.is_free(slot) {
-            Error::TokenNotRecognized
-        } else {
-            Error::SlotIdInvalid
-        })
-    }
-
-    /// The one slot behind all tokens, where the next one is made.
-    fn free_slot(&self) -> SlotId {
-        slots::slot_of(self.vault.next_token())
-    }
-
-    fn is_free(&self, slot: SlotId) -> bool {
-        slot == self.free_slot()
-    }
-
-    fn slot_list(&self) -> Reply {
-        let entry = |slot, token_present| SlotEntry {
-            slot,
-            token_present,
-        };
-        let mut slots: Vec<SlotEntry> = self
-            .tokens
-            .read()
-            .values()
-            .map(|token| entry(slots::slot_of(token.number), !token.is_removed()))
-            .collect();
-        slots.push(entry(self.free_slot(), true));
-        Reply::Slots(slots)
-    }
-
-    fn init_token(&self, slot: SlotId, pin: &[u8], label: [u8; 32]) -> Result<Reply> {
-        let settings = self.settings.read().clone();
-        match self.token(slot) {
-            Ok(token) => token.reinitialize(pin, label, &settings.limits)?,
-            Err(Error::TokenNotRecognized) => {
-                sessions::pin_length(pin, &settings.limits)?;
-                let mut tokens = self.tokens.write();
-                // Somebody may have taken the slot meanwhile; then this PIN is not the officer's of that token.
-                if !self.is_free(slot) {
-                    return Err(Error::PinIncorrect);
-                }
-                if tokens.len() >= settings.limits.tokens_max {
-                    return Err(Error::DeviceMemory);
-                }
-                let token = self.vault.create_token(label, pin)?;
-                let token = Token::load(token, &settings.limits)?;
-                tokens.insert(token.number, Arc::new(token));
-            }
-            Err(other) => return Err(other),
-        }
-        Ok(Reply::Empty)
-    }
-
-    fn open_session(
-        &self,
-        application: &Application,
-        slot: SlotId,
-        flags: u64,
-        session: SessionHandle,
-    ) -> Result<Reply> {
-        let settings = self.settings.read().clone();
-        let open: usize = self
-            .tokens
-            .read()
-            .values()
-            .map(|token| token.session_counts().0)
-            .sum();
-        if open >= settings.limits.sessions_max {
-            return Err(Error::SessionCount);
-        }
-        self.sessions_peak.fetch_max(open + 1, Ordering::Relaxed);
-        let token = self.token(slot)?;
-        if let Some(rehearsal) = token.rehearsal()
-            && let Some(most) = rehearsal.plan().sessions_max
-            && token.session_counts().0 as u64 >= most
-        {
-            return Err(Error::SessionCount);
-        }
-        sessions::open(application, &token, session, flags, &settings.limits)
-    }
-
-    fn token_info(&self, application: &Application, slot: SlotId) -> Result<Reply> {
-        let settings = self.settings.read().clone();
-        let now = self.ports.clock.now();
-        match self.token(slot) {
-            Ok(token) => {
-                let own = application
-                    .seat(token.number)
-                    .map_or((0, 0), |seat| seat.session_counts());
-                Ok(slots::token_info(
-                    &token,
-                    own,
-                    &settings.limits,
-                    settings.daemon_version,
-                    now,
-                ))
-            }
-            Err(Error::TokenNotRecognized) => Ok(slots::free_token_info(
-                settings.daemon_version,
-                now,
-                &settings.limits,
-            )),
-            Err(other) => Err(other),
-        }
-    }
-
-    /// Whether there is such a slot, with or without an initialised token.
-    fn slot_exists(&self, slot: SlotId) -> Result<()> {
-        match self.token(slot) {
-            Ok(_) | Err(Error::TokenNotRecognized) => Ok(()),
-            Err(other) => Err(other),
         }
     }
 

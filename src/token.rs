@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
-use strongroom_keymem as keymem;
+use strongroom_keymem::{self as keymem, SecretVec};
 use strongroom_wire::ck::AttributeType;
 use strongroom_wire::codec;
 use strongroom_wire::request::ObjectHandle;
@@ -20,8 +20,12 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::object::index::Index;
 use crate::object::{Material, Object, OpenKey, Place};
+use crate::ports::Time;
 use crate::rehearsal::Rehearsal;
-use crate::vault::{MaterialChange, ObjectChange, Realm, TokenState, TokenVault, User, VaultError};
+use crate::vault::{
+    Holder, MaterialChange, ObjectChange, Reach, Realm, TicketError, TokenState, TokenVault, User,
+    VaultError,
+};
 
 /// A token object to be: its attributes and its secret values.
 #[derive(Debug)]
@@ -147,7 +151,36 @@ impl Token {
         self.load_private()
     }
 
-    fn load_private(&self) -> Result<()> {
+    /// A ticket for a login that has just been made; none where there is to be none.
+    ///
+    /// # Errors
+    /// Memory.
+    pub fn ticket(
+        &self,
+        user: User,
+        holder: &Holder<'_>,
+        now: Time,
+        rules: (&Limits, Reach),
+    ) -> std::result::Result<Option<SecretVec>, VaultError> {
+        self.vault.ticket(user, holder, now, rules)
+    }
+
+    /// Opens the private realm by a ticket.
+    ///
+    /// # Errors
+    /// [`TicketError`].
+    pub fn redeem(
+        &self,
+        ticket: &[u8],
+        holder: &Holder<'_>,
+        now: Time,
+        rules: (&Limits, Reach),
+    ) -> std::result::Result<(), TicketError> {
+        self.vault.redeem(ticket, holder, now, rules)?;
+        self.load_private()
+    }
+
+    fn load_private<E: From<VaultError>>(&self) -> std::result::Result<(), E> {
         let mut loaded = self.private_loaded.lock();
         if !*loaded {
             let _change = self.change.lock();

@@ -24,6 +24,8 @@ pub enum Next {
     GoOn,
     /// The end of the daemon.
     Stop,
+    /// The answer goes with the listening sockets.
+    HandOver,
 }
 
 /// Answers one request; the encoded answer is appended to `answer`.
@@ -41,11 +43,12 @@ pub fn answer(
         seal::rotate(daemon, principal, &request, answer)?;
         return Ok(Next::GoOn);
     }
-    let answered = answered_here(daemon, &request);
+    let answered = answered_here(daemon, principal, &request);
     let answered = daemon.service.administer(principal, &request, answered)?;
     encode(&answered, answer)?;
     match (&request, &answered) {
         (AdminRequest::Stop, AdminAnswer::Done) => Ok(Next::Stop),
+        (_, AdminAnswer::Handover { .. }) => Ok(Next::HandOver),
         _ => Ok(Next::GoOn),
     }
 }
@@ -54,7 +57,11 @@ pub fn answer(
     clippy::wildcard_enum_match_arm,
     reason = "everything else is the token's, also what is added later"
 )]
-fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAnswer> {
+fn answered_here(
+    daemon: &Daemon,
+    principal: &Principal,
+    request: &AdminRequest<'_>,
+) -> Option<AdminAnswer> {
     match request {
         AdminRequest::Status => Some(AdminAnswer::Status(Box::new(status(daemon)))),
         AdminRequest::Reload => Some(match daemon.reload() {
@@ -67,6 +74,13 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
         AdminRequest::Stop => Some(AdminAnswer::Done),
         AdminRequest::Limits => Some(crate::usage::limits(daemon)),
         AdminRequest::SealShow => Some(seal::show(daemon)),
+        AdminRequest::Replace => Some(match daemon.handover.offer(principal.pid) {
+            Ok(owns_files) => AdminAnswer::Handover { owns_files },
+            Err(error) => AdminAnswer::Refused {
+                rv: Rv::FUNCTION_FAILED,
+                reason: format!("cannot hand over: {error}"),
+            },
+        }),
         _ => None,
     }
 }

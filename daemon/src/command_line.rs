@@ -66,6 +66,10 @@ pub struct Arguments {
     /// Started by the module on behalf of an application: when another daemon was faster, wait until it answers
     #[arg(long)]
     pub autostarted: bool,
+    /// Take the place of the running daemon without a connection refused: its listening sockets are taken over once it has finished the
+    /// requests under way. Where none runs, start as usual
+    #[arg(long)]
+    pub replace: bool,
     /// Read the configuration, say whether it is right, and end
     #[arg(long)]
     pub check_config: bool,

@@ -23,7 +23,7 @@ use crate::command_line::Arguments;
 use crate::log;
 use crate::seal::Seal;
 
-pub use file::{FileError, Settings as FileSettings};
+pub use file::{AfterFork, FileError, Settings as FileSettings};
 pub use limits::Bounds;
 
 /// The environment as it was at start; it is scrubbed afterwards.
@@ -113,6 +113,8 @@ pub struct Configuration {
     pub log_format: log::Format,
     /// Where the log of a daemon without a terminal goes.
     pub log_file: PathBuf,
+    /// What a forked child is that does not call C_Initialize.
+    pub after_fork: AfterFork,
     /// Bounds of the token.
     pub limits: Limits,
     /// Bounds of the sockets.
@@ -261,6 +263,7 @@ impl Configuration {
                 .clone()
                 .unwrap_or_else(|| paths.data.join("strongroomd.log")),
             limits: settings.limits.limits(),
+            after_fork: settings.after_fork.unwrap_or_default(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
             system: arguments.system,

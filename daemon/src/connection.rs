@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -16,9 +17,12 @@ use std::time::{Duration, Instant};
 use strongroom::application::Application;
 use strongroom::audit::Principal;
 use strongroom::service::{Answered, Malformed, Service};
+use strongroom::sink::Locked;
 use strongroom_keymem::SecretVec;
 use strongroom_ring::{ServerEnd, Waited};
+use strongroom_wire::codec;
 use strongroom_wire::frame::Door;
+use strongroom_wire::response::{Answer, Body, NOT_CARRIED_OUT};
 
 use crate::admin;
 use crate::backup::{self, Asker};
@@ -207,10 +211,10 @@ fn answer_frame(
             other => break other?,
         }
     };
-    if admitted.stopping() {
-        return Err(End::Closed);
-    }
     if payload_bytes > 0 {
+        if admitted.stopping() {
+            return refuse_politely(admitted, outgoing);
+        }
         let answered = member.answered(admitted, incoming.payload(payload_bytes))?;
         answered.append_to(outgoing.begin()?).map_err(refused)?;
         outgoing.send(admitted.socket())?;
@@ -238,7 +242,7 @@ fn converse_in_memory(
             }
         }
         if admitted.stopping() {
-            return Err(End::Closed);
+            return refuse_politely(admitted, outgoing);
         }
         let request_bytes = ring.request_bytes().ok_or(End::Refused)?;
         ring.take(request.grow_unfilled(request_bytes)?);
@@ -249,6 +253,18 @@ fn converse_in_memory(
         }
         outgoing.publish(admitted.socket(), &mut ring, &answered)?;
     }
+}
+
+/// The daemon is on its way out, and this request came too late for it: its client is told that nothing was carried out, so that it can ask
+/// the next daemon.
+fn refuse_politely<T>(admitted: &Admitted, outgoing: &mut Outgoing) -> Result<T, End> {
+    let refusal = Answer {
+        rv: NOT_CARRIED_OUT,
+        body: Body::Empty,
+    };
+    codec::encode(&refusal, &mut Locked(outgoing.begin()?)).map_err(|_| End::Memory)?;
+    outgoing.send(admitted.socket())?;
+    Err(End::Closed)
 }
 
 fn administer(
@@ -277,6 +293,10 @@ fn administer(
         let next = admin::answer(daemon, principal, incoming.payload(payload_bytes), answer)
             .map_err(refused)?;
         incoming.consume(payload_bytes)?;
+        if next == admin::Next::HandOver {
+            hand_over(daemon, socket, &mut outgoing)?;
+            continue;
+        }
         let sent = outgoing.send(socket);
         // Stopping was recorded: it happens even when nobody waits for the answer.
         if next == admin::Next::Stop {
@@ -284,6 +304,15 @@ fn administer(
         }
         sent?;
     }
+}
+
+/// The answer goes with the sockets. From then on the new daemon speaks on the line.
+fn hand_over(daemon: &Daemon, socket: &UnixStream, outgoing: &mut Outgoing) -> Result<(), End> {
+    let Some(offer) = daemon.handover.take_offer() else {
+        return Err(End::Refused);
+    };
+    outgoing.send_with(socket, &offer.descriptors())?;
+    offer.await_word(&daemon.handover).map_err(End::Io)
 }
 
 fn refused(_: Malformed) -> End {

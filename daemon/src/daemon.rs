@@ -11,13 +11,15 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use strongroom::audit::Principal;
 use strongroom::service::{Service, Settings};
+use strongroom::vault::Reach;
 use strongroom_wire::frame::Door;
 
 use crate::changes::ChangesPage;
 use crate::command_line::Arguments;
-use crate::config::{Bounds, ConfigError, Configuration, Environment};
+use crate::config::{AfterFork, Bounds, ConfigError, Configuration, Environment};
 use crate::connection;
 use crate::connections::{Admitted, Connections};
+use crate::handover::Handover;
 use crate::listener::Host;
 use crate::log;
 use crate::notify::Notifier;
@@ -39,6 +41,8 @@ pub struct Daemon {
     pub turns: Arc<Turns>,
     /// The service manager.
     pub notifier: Notifier,
+    /// The way out for the benefit of a new daemon.
+    pub handover: Arc<Handover>,
     /// Where the configuration comes from, for reading it again.
     arguments: Arguments,
     environment: Environment,
@@ -64,6 +68,7 @@ impl Daemon {
             connections: Arc::default(),
             turns: Arc::new(Turns::new(&configuration.bounds)),
             notifier: Notifier::new(environment.value("NOTIFY_SOCKET")),
+            handover: Arc::default(),
             arguments,
             environment,
             in_force: Mutex::new(Arc::new(configuration)),
@@ -116,6 +121,7 @@ impl Daemon {
             backup_recipients: new.backup_recipients,
             log_level: new.log_level,
             limits: new.limits,
+            after_fork: new.after_fork,
             bounds: new.bounds,
             ..Configuration::clone(&in_force)
         };
@@ -166,6 +172,10 @@ pub fn settings(configuration: &Configuration) -> Settings {
         limits: configuration.limits,
         pin_cost: configuration.pin_cost,
         daemon_version: version_numbers(),
+        ticket_reach: match configuration.after_fork {
+            AfterFork::Uninitialized => Reach::Process,
+            AfterFork::Inherit => Reach::Children,
+        },
     }
 }
 

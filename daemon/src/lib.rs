@@ -14,6 +14,7 @@ pub mod system;
 
 pub mod daemonize;
 pub mod directories;
+pub mod handover;
 pub mod harden;
 pub mod jail;
 pub mod log;

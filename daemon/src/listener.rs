@@ -100,6 +100,58 @@ pub struct Listeners {
 }
 
 impl Listeners {
+    /// Those of a daemon that steps down, for applications and for administration; `owns_files` tells whether they go with the last daemon.
+    ///
+    /// # Errors
+    /// [`ListenError`] names the socket.
+    pub fn taken_over(
+        configuration: &Configuration,
+        (application, admin): (UnixListener, UnixListener),
+        owns_files: bool,
+        witness: Witness,
+    ) -> Result<Self, ListenError> {
+        let mut files = Vec::new();
+        for path in [&configuration.socket, &configuration.admin_socket] {
+            if owns_files {
+                let file = SocketFile::of(path).map_err(|error| ListenError::Io {
+                    path: path.clone(),
+                    error,
+                })?;
+                files.push(file);
+            }
+        }
+        Ok(Self {
+            application,
+            admin,
+            files,
+            witness,
+        })
+    }
+
+    /// Copies of the sockets, that for applications first.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn descriptors(&self) -> io::Result<[OwnedFd; 2]> {
+        Ok([
+            self.application.try_clone()?.into(),
+            self.admin.try_clone()?.into(),
+        ])
+    }
+
+    /// Whether their files are to be removed some day.
+    #[must_use]
+    pub fn owns_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// Leaves the files of the sockets to another daemon.
+    pub fn leave(self) {
+        for file in self.files {
+            std::mem::forget(file);
+        }
+    }
+
     /// Opens both sockets, except those that the service manager has opened.
     ///
     /// # Errors
@@ -356,11 +408,13 @@ fn admit(
         Err(_) if peer.pid != 0 => return Err(format!("{who}: has ended")),
         Err(_) => None,
     };
+    let seen = Seen::of(peer, process.as_ref(), witness);
     let principal = Principal {
         uid: peer.uid,
         gid: peer.gid,
         pid: peer.pid,
-        executable: executable(peer, process.as_ref(), witness),
+        executable: seen.executable,
+        started: seen.started,
     };
     socket
         .set_nonblocking(false)
@@ -375,21 +429,47 @@ fn admit(
         .map_err(|error| format!("{who}: {error}"))
 }
 
-/// The program of the process, as far as it may be seen. Read first and trusted only when the process still runs afterwards, so
-/// that it is never the program of another process with the same number.
-fn executable(peer: Peer, process: Option<&OwnedFd>, witness: &mut Witness) -> String {
-    let path = match u32::try_from(peer.pid) {
-        Ok(pid) if pid != 0 => witness.program(pid),
-        _ => None,
-    };
-    let runs = process.is_some_and(|process| {
-        system::wait_readable(&[process.as_fd()], Some(Duration::ZERO))
-            .is_ok_and(|ended| ended == [false])
-    });
-    match path {
-        Some(path) if runs => path.to_string_lossy().into_owned(),
-        _ => "?".into(),
+/// What `/proc` tells of a process.
+struct Seen {
+    executable: String,
+    started: Option<u64>,
+}
+
+impl Seen {
+    /// Its program, as far as it may be seen, and when it was started. Read first and trusted only when the process still runs afterwards, so
+    /// that it is never told of another process with the same number.
+    fn of(peer: Peer, process: Option<&OwnedFd>, witness: &mut Witness) -> Self {
+        let path = match u32::try_from(peer.pid) {
+            Ok(pid) if pid != 0 => witness.program(pid),
+            _ => None,
+        };
+        let state = std::fs::read_to_string(format!("/proc/{}/stat", peer.pid));
+        let runs = process.is_some_and(|process| {
+            system::wait_readable(&[process.as_fd()], Some(Duration::ZERO))
+                .is_ok_and(|ended| ended == [false])
+        });
+        Self {
+            executable: match path {
+                Some(path) if runs => path.to_string_lossy().into_owned(),
+                _ => "?".into(),
+            },
+            started: state
+                .ok()
+                .filter(|_| runs)
+                .and_then(|state| start_in(&state)),
+        }
     }
+}
+
+/// The start of a process, in ticks since the machine was started (proc_pid_stat(5), field 22). The second field is a name that may have
+/// blanks and parentheses in it.
+fn start_in(state: &str) -> Option<u64> {
+    let (_, behind_the_name) = state.rsplit_once(')')?;
+    behind_the_name
+        .split_ascii_whitespace()
+        .nth(22 - 3)?
+        .parse()
+        .ok()
 }
 
 /// Waits until somebody answers on a socket, at most `bound`. Answers whether somebody does.
@@ -409,3 +489,18 @@ pub fn wait_for_answer(path: &Path, bound: Duration) -> bool {
 
 /// How long to wait before trying again what only time can mend.
 const PAUSE: Duration = Duration::from_millis(20);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_of_a_process_is_found_whatever_its_name_is() {
+        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
+        assert_eq!(start_in(&format!("42 (a name) {rest}")), Some(777));
+        assert_eq!(start_in(&format!("42 (a) S (9) {rest}")), Some(777));
+        assert_eq!(start_in("42 (cut) S 1 2"), None);
+        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
+        assert!(start_in(&own).unwrap() > 0);
+    }
+}

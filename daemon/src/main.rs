@@ -22,6 +22,7 @@ use strongroomd::config::{Configuration, Environment};
 use strongroomd::daemon::{self, Daemon};
 use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
 use strongroomd::directories::{self, DirectoryError, StoreLock};
+use strongroomd::handover::{Predecessor, Successor};
 use strongroomd::harden::harden;
 use strongroomd::jail::witness::Witness;
 use strongroomd::jail::{self, Notify};
@@ -29,7 +30,7 @@ use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::{Notifier, take_activated};
-use strongroomd::root::{Identity, RootError};
+use strongroomd::root::{self, Identity, RootError};
 use strongroomd::seal::{Opening, StoreState, Unsealing};
 use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
@@ -112,61 +113,230 @@ fn run(
     let witness = Witness::split_off(&configuration).map_err(Failure::other)?;
     let made = directories::prepare(&configuration)?;
     identity.assume(&configuration, &made)?;
-    let _lock = StoreLock::take(configuration.data_directory())
-        .map_err(|error| lost_race(&arguments, &configuration, error))?;
-
+    let lock = if arguments.replace {
+        None
+    } else {
+        Some(take_lock(&arguments, &configuration)?)
+    };
     start_memory_and_crypto(&arguments, &configuration)?;
+    // Whatever may fail is tried before the running daemon steps down.
+    let mut predecessor = predecessor(&arguments, &configuration)?;
+    let lock = match lock {
+        Some(lock) => lock,
+        None => take_lock(&arguments, &configuration)?,
+    };
     jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
     let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
-    let mut listeners = Listeners::open(&configuration, activated, identity.socket_group, witness)?;
-    jail::close(&configuration).map_err(Failure::other)?;
-    let service = match start {
-        Start::Open(service) => *service,
-        Start::Sealed(desk, unsealing) => {
-            let notifier = Notifier::new(environment.value("NOTIFY_SOCKET"));
-            let sealed =
-                SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
-            match wait_for_unsealing(sealed, listeners, &signals, readiness)? {
-                Wait::Opened(service, same) => {
-                    warn_of_age(&service, StoreState::Present);
-                    listeners = same;
-                    *service
-                }
-                Wait::Stopped => {
-                    journal.save().map_err(Failure::other)?;
-                    tracing::info!("strongroomd stopped, sealed as it was");
-                    return Ok(());
-                }
-            }
-        }
+    let listeners = match &mut predecessor {
+        Some(old) => taken_over(old, &configuration, witness)?,
+        None => Listeners::open(&configuration, activated, identity.socket_group, witness)?,
     };
-    let line = ready_line(&configuration);
-    let daemon = Arc::new(Daemon::new(
-        service,
-        changes,
-        configuration,
+    jail::close(&configuration).map_err(Failure::other)?;
+    let place = Place {
         arguments,
         environment,
+        configuration,
         started,
-    ));
-    let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
+        signals,
+    };
+    serve_on(
+        &place,
+        readiness,
+        predecessor,
+        Held {
+            lock,
+            changes,
+            start,
+            journal,
+            listeners,
+        },
+    )
+}
 
+/// What stays as it is as long as the process lives.
+struct Place {
+    arguments: Arguments,
+    environment: Environment,
+    configuration: Configuration,
+    started: Instant,
+    signals: Signals,
+}
+
+/// What a daemon that steps down lets go of.
+struct Held {
+    lock: StoreLock,
+    changes: Option<Arc<ChangesPage>>,
+    start: Start,
+    journal: Arc<FileJournal>,
+    listeners: Listeners,
+}
+
+/// Serves until it is stopped or replaced; where a new daemon fails, on and on.
+fn serve_on(
+    place: &Place,
+    readiness: &mut Readiness,
+    mut predecessor: Option<Predecessor>,
+    mut held: Held,
+) -> Result<(), Failure> {
+    let configuration = &place.configuration;
+    loop {
+        let Held {
+            lock,
+            changes,
+            start,
+            journal,
+            listeners,
+        } = held;
+        let Some((service, listeners)) = opened(place, start, listeners, readiness)? else {
+            journal.save().map_err(Failure::other)?;
+            tracing::info!("strongroomd stopped, sealed as it was");
+            return Ok(());
+        };
+        let daemon = Arc::new(Daemon::new(
+            service,
+            changes,
+            configuration.clone(),
+            place.arguments.clone(),
+            place.environment.clone(),
+            place.started,
+        ));
+        let copies = listeners.descriptors().map_err(Failure::other)?;
+        daemon.handover.prepare(copies, listeners.owns_files());
+        let acceptor = Acceptor::start(&daemon, listeners).map_err(Failure::other)?;
+        announce(&daemon, place.started, readiness);
+        if let Some(old) = predecessor.take() {
+            old.taken_over();
+        }
+
+        serve(&daemon, &place.signals);
+
+        let Some(successor) = daemon.handover.asked() else {
+            return stop(&daemon, acceptor, &journal);
+        };
+        let Some(listeners) = step_down(daemon, acceptor, journal, lock, successor)? else {
+            return Ok(());
+        };
+        tracing::error!("the new daemon did not come up; this one goes on");
+        let lock = take_lock_again(configuration)?;
+        let changes = ChangesPage::create();
+        let (start, journal) = open(&place.arguments, configuration, changes.as_ref())?;
+        held = Held {
+            lock,
+            changes,
+            start,
+            journal,
+            listeners,
+        };
+    }
+}
+
+/// The token over the store, once it is unsealed. None when the daemon is stopped before that.
+fn opened(
+    place: &Place,
+    start: Start,
+    listeners: Listeners,
+    readiness: &mut Readiness,
+) -> Result<Option<(Service, Listeners)>, Failure> {
+    let (desk, unsealing) = match start {
+        Start::Open(service) => return Ok(Some((*service, listeners))),
+        Start::Sealed(desk, unsealing) => (desk, unsealing),
+    };
+    let notifier = Notifier::new(place.environment.value("NOTIFY_SOCKET"));
+    let configuration = place.configuration.clone();
+    let sealed = SealedDaemon::new(desk, *unsealing, configuration, notifier, place.started);
+    match wait_for_unsealing(sealed, listeners, &place.signals, readiness)? {
+        Wait::Opened(service, same) => {
+            warn_of_age(&service, StoreState::Present);
+            Ok(Some((*service, same)))
+        }
+        Wait::Stopped => Ok(None),
+    }
+}
+
+/// Tells everybody who waits for it that requests are answered from now on.
+fn announce(daemon: &Daemon, started: Instant, readiness: &mut Readiness) {
     tracing::info!(
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
-        "{line}"
+        "{}",
+        ready_line(&daemon.configuration())
     );
     daemon.notifier.ready("ready");
     readiness.tell(&Outcome {
         code: 0,
         message: String::new(),
     });
+}
 
-    serve(&daemon, &signals);
+/// The running daemon, if this one is to take its place and there is one; it goes on serving. That the root key is at hand is seen here.
+fn predecessor(
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> Result<Option<Predecessor>, Failure> {
+    if !arguments.replace {
+        return Ok(None);
+    }
+    let goes_on = |what: String| Failure::other(format!("{what}; nothing has changed"));
+    let found = Predecessor::ask(&configuration.admin_socket, &configuration.socket);
+    let Some(mut old) = found.map_err(goes_on)? else {
+        return Ok(None);
+    };
+    let opening = configuration.seal.open(StoreState::Present);
+    if let Opening::Sealed(_) = opening.map_err(|error| goes_on(error.to_string()))? {
+        let what = "the seal waits for a person; stop the running daemon, start the new one, and unseal it";
+        return Err(goes_on(what.into()));
+    }
+    tracing::info!("taking over from the running daemon");
+    old.step_down().map_err(Failure::other)?;
+    Ok(Some(old))
+}
 
+fn taken_over(
+    old: &mut Predecessor,
+    configuration: &Configuration,
+    witness: Witness,
+) -> Result<Listeners, Failure> {
+    let (application, admin) = old
+        .take_sockets()
+        .ok_or_else(|| Failure::other("the running daemon sent no sockets"))?;
+    let listeners =
+        Listeners::taken_over(configuration, (application, admin), old.owns_files, witness);
+    Ok(listeners?)
+}
+
+/// The right to be the only daemon on the store. One that steps down has let go of it before it said so.
+fn take_lock(arguments: &Arguments, configuration: &Configuration) -> Result<StoreLock, Failure> {
+    StoreLock::take(configuration.data_directory())
+        .map_err(|error| lost_race(arguments, configuration, error))
+}
+
+/// The same right for a daemon that goes on: the new one, which has failed, may be on its way out still.
+fn take_lock_again(configuration: &Configuration) -> Result<StoreLock, Failure> {
+    let deadline = Instant::now() + LOCK_WITHIN;
+    loop {
+        match StoreLock::take(configuration.data_directory()) {
+            Err(DirectoryError::InUse { .. }) if Instant::now() < deadline => {
+                std::thread::sleep(LOCK_LOOK);
+            }
+            taken => return Ok(taken?),
+        }
+    }
+}
+
+/// Ends for good.
+fn stop(daemon: &Daemon, acceptor: Acceptor, journal: &FileJournal) -> Result<(), Failure> {
     daemon.notifier.stopping();
     acceptor.stop();
+    finish(daemon);
+    // A request that was cut off may still hold the journal, so do not count on its being dropped.
+    journal.save().map_err(Failure::other)?;
+    tracing::info!("strongroomd stopped");
+    Ok(())
+}
+
+/// Lets running requests finish.
+fn finish(daemon: &Daemon) {
     let left = daemon.connections.stop(FINISH_WITHIN);
     if left > 0 {
         tracing::warn!(
@@ -174,10 +344,43 @@ fn run(
             "requests that did not finish in time are cut off"
         );
     }
-    // A request that was cut off may still hold the journal, so do not count on its being dropped.
+}
+
+/// Lets go of everything for the new daemon. Answers None when that has taken over, and the sockets when it has failed.
+fn step_down(
+    daemon: Arc<Daemon>,
+    acceptor: Acceptor,
+    journal: Arc<FileJournal>,
+    lock: StoreLock,
+    successor: Successor,
+) -> Result<Option<Listeners>, Failure> {
+    let listeners = acceptor.pause().map_err(Failure::other)?;
+    finish(&daemon);
     journal.save().map_err(Failure::other)?;
-    tracing::info!("strongroomd stopped");
-    Ok(())
+    drop(journal);
+    let notifier = daemon.notifier.clone();
+    let pid = successor.pid;
+    // Threads that have answered their last request let go of the daemon a moment later.
+    let deadline = Instant::now() + LOCK_WITHIN;
+    while Arc::strong_count(&daemon) > 1 && Instant::now() < deadline {
+        std::thread::sleep(LOCK_LOOK);
+    }
+    let Ok(daemon) = Arc::try_unwrap(daemon) else {
+        // A request that was cut off holds the store until this process ends.
+        listeners.leave();
+        notifier.replaced_by(pid);
+        return Ok(None);
+    };
+    // The new one must not find the store or its lock held.
+    drop(daemon);
+    drop(lock);
+    if !successor.has_taken_over() {
+        return Ok(Some(listeners));
+    }
+    listeners.leave();
+    notifier.replaced_by(pid);
+    tracing::info!(pid, "replaced by a new daemon");
+    Ok(None)
 }
 
 fn notified_by(environment: &Environment) -> Notify {
@@ -198,7 +401,9 @@ fn without_serving(
     log::start(log::Level::Warn, configuration.log_format);
     harden().map_err(Failure::other)?;
     start_memory_and_crypto(arguments, configuration)?;
-    backup::run(work, arguments, configuration).map_err(Failure::other)?;
+    let done = backup::run(work, arguments, configuration).map_err(Failure::other);
+    root::hand_over(configuration)?;
+    done?;
     Ok(Outcome {
         code: 0,
         message: String::new(),
@@ -310,6 +515,7 @@ fn wait_for_unsealing(
 
 /// The check instead of a start.
 fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    Identity::without_clients(configuration)?.assume(configuration, &[])?;
     let _lock = StoreLock::take(configuration.data_directory())?;
     start_memory_and_crypto(arguments, configuration)?;
     let root_key = configuration
@@ -474,5 +680,9 @@ const CODE_CONFIG: u8 = 2;
 const CODE_ALREADY_RUNNING: u8 = 3;
 /// How long running requests may take after a stop was asked for.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
+/// How long the lock of the store may be held on after its daemon has let go.
+const LOCK_WITHIN: Duration = Duration::from_secs(10);
+/// Time between two looks at it.
+const LOCK_LOOK: Duration = Duration::from_millis(2);
 /// How long an autostarted daemon waits for the faster one.
 const OTHER_READY_WITHIN: Duration = Duration::from_secs(8);

@@ -44,6 +44,11 @@ impl Notifier {
         ));
     }
 
+    /// Another process is the daemon from now on.
+    pub fn replaced_by(&self, pid: i32) {
+        self.send(&format!("MAINPID={pid}\nREADY=1\nSTATUS=replaced"));
+    }
+
     /// The daemon is on its way out.
     pub fn stopping(&self) {
         self.send("STOPPING=1\nSTATUS=stopping");

@@ -9,10 +9,11 @@
 
 use std::fmt;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::config::Configuration;
+use crate::jail::fence;
 use crate::notify::Activated;
 use crate::system::{self, User};
 
@@ -92,24 +93,30 @@ impl Identity {
     /// # Errors
     /// [`RootError`].
     pub fn settle(configuration: &Configuration, activated: &Activated) -> Result<Self, RootError> {
+        let identity = Self::without_clients(configuration)?;
+        if identity.becomes.is_none() && system::effective_user() == 0 {
+            stay_root(configuration, activated)?;
+        }
+        Ok(identity)
+    }
+
+    /// Settles it for work that lets nobody in.
+    ///
+    /// # Errors
+    /// [`RootError`].
+    pub fn without_clients(configuration: &Configuration) -> Result<Self, RootError> {
         let me = system::effective_user();
         let becomes = match &configuration.user {
             None => None,
             Some(name) => {
-                let user = system::user(name).map_err(|error| {
-                    if error.kind() == io::ErrorKind::NotFound {
-                        RootError::NoUser(name.clone())
-                    } else {
-                        failed("look up the user", error)
-                    }
-                })?;
+                let user = find(name)?;
                 (user.uid != me).then(|| (name.clone(), user))
             }
         };
-        match &becomes {
-            Some((name, _)) if me != 0 => return Err(RootError::NotRoot(name.clone())),
-            None if me == 0 => stay_root(configuration, activated)?,
-            _ => {}
+        if let Some((name, _)) = &becomes
+            && me != 0
+        {
+            return Err(RootError::NotRoot(name.clone()));
         }
         let group = |name: &String| {
             system::group_number(name).map_err(|_| RootError::NoGroup(name.clone()))
@@ -156,6 +163,51 @@ impl Identity {
     }
 }
 
+/// Gives the files that root made in the daemon's directories to the user whom the daemon becomes, so that it can open them. For work that root
+/// does in place of the daemon (a restore): as that user it might not be able to read what it is to work on.
+///
+/// # Errors
+/// [`RootError`].
+pub fn hand_over(configuration: &Configuration) -> Result<(), RootError> {
+    let (0, Some(name)) = (system::effective_user(), &configuration.user) else {
+        return Ok(());
+    };
+    let user = find(name)?;
+    for directory in fence::own_directories(configuration).filter(|one| one.exists()) {
+        give(directory, name, &user)?;
+        let entries = std::fs::read_dir(directory)
+            .map_err(|error| failed(&format!("read {}", directory.display()), error))?;
+        for entry in entries.flatten() {
+            // Files only, and no links: the daemon keeps nothing else there.
+            if entry.file_type().is_ok_and(|kind| kind.is_file()) {
+                give(&entry.path(), name, &user)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn give(path: &Path, name: &str, user: &User) -> Result<(), RootError> {
+    let give_it = std::fs::symlink_metadata(path).and_then(|state| {
+        if state.uid() == 0 {
+            std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
+        } else {
+            Ok(())
+        }
+    });
+    give_it.map_err(|error| failed(&format!("give {} to {name}", path.display()), error))
+}
+
+fn find(name: &str) -> Result<User, RootError> {
+    system::user(name).map_err(|error| {
+        if error.kind() == io::ErrorKind::NotFound {
+            RootError::NoUser(name.into())
+        } else {
+            failed("look up the user", error)
+        }
+    })
+}
+
 fn failed(what: &str, error: io::Error) -> RootError {
     RootError::Io {
         what: what.into(),
@@ -192,7 +244,6 @@ fn lets_others_in(configuration: &Configuration, activated: &Activated) -> Optio
 }
 
 fn refuse_foreign(directory: &Path, user: &str) -> Result<(), RootError> {
-    use std::os::unix::fs::MetadataExt;
     let state = std::fs::metadata(directory)
         .map_err(|error| failed(&format!("use {}", directory.display()), error))?;
     if state.uid() == system::effective_user() {

@@ -19,7 +19,7 @@ use strongroom_wire::ck::Rv;
 use strongroom_wire::codec;
 use strongroom_wire::frame::Door;
 
-use crate::admin::{Next, encode};
+use crate::admin::encode;
 use crate::config::{Bounds, Configuration};
 use crate::connection::terms;
 use crate::connections::{Admitted, Connections};
@@ -243,9 +243,9 @@ impl SealedDaemon {
         };
         encode(&answer, out)?;
         Ok(match (&request, &answer) {
-            (AdminRequest::Stop, AdminAnswer::Done) => After::Next(Next::Stop),
+            (AdminRequest::Stop, AdminAnswer::Done) => After::Stop,
             _ if opens => After::Opened,
-            _ => After::Next(Next::GoOn),
+            _ => After::GoOn,
         })
     }
 
@@ -295,8 +295,8 @@ impl SealedDaemon {
             let sent = outgoing.send(socket);
             // What was recorded happens even when nobody waits for the answer.
             match after {
-                After::Next(Next::GoOn) => {}
-                After::Next(Next::Stop) => system::signal_myself(libc::SIGTERM),
+                After::GoOn => {}
+                After::Stop => system::signal_myself(libc::SIGTERM),
                 After::Opened => system::signal_myself(SIGNAL_OPENED),
             }
             sent?;
@@ -347,7 +347,8 @@ enum Never {}
 
 /// What follows an administrative answer.
 enum After {
-    Next(Next),
+    GoOn,
+    Stop,
     Opened,
 }
 

@@ -8,6 +8,7 @@
 mod connect;
 mod landlock;
 mod mapping;
+mod passing;
 mod privileges;
 mod seccomp;
 mod split;
@@ -23,6 +24,7 @@ use std::time::{Duration, Instant};
 pub use connect::connect_within;
 pub use landlock::{Handled, Rules, landlock_version, right};
 pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
+pub use passing::receive_with_descriptors;
 pub use privileges::{
     Capabilities, User, become_user, capabilities, forbid_unused_resources, keep_capabilities,
     lift_memory_lock_limit, set_groups, user,
@@ -413,16 +415,16 @@ pub fn inherited_listener(descriptor: RawFd) -> Option<OwnedFd> {
 }
 
 /// Most descriptors that go with one message.
-const DESCRIPTORS_MAX: usize = 2;
+const DESCRIPTORS_MAX: usize = 3;
 
 /// Room for the control message of that many (unix(7), SCM_RIGHTS), aligned as the kernel wants it.
 #[repr(C, align(8))]
 struct Descriptors([u8; 16 + 8 * DESCRIPTORS_MAX]);
 
-/// Sends bytes with descriptors, two at most; answers how many bytes went.
+/// Sends bytes with descriptors, three at most; answers how many bytes went.
 ///
 /// # Errors
-/// What the system says; [`io::ErrorKind::InvalidInput`] for none or more than two.
+/// What the system says; [`io::ErrorKind::InvalidInput`] for none or more than three.
 pub fn send_with_descriptors(
     socket: BorrowedFd<'_>,
     bytes: &[u8],

@@ -21,6 +21,8 @@ mod bench;
 mod bounds;
 #[path = "daemon/config.rs"]
 mod config;
+#[path = "daemon/envelope.rs"]
+mod envelope;
 #[path = "daemon/film.rs"]
 mod film;
 #[path = "daemon/hostile.rs"]
@@ -39,6 +41,8 @@ mod restore;
 mod root;
 #[path = "daemon/seal.rs"]
 mod seal;
+#[path = "daemon/sealed.rs"]
+mod sealed;
 #[path = "daemon/service_manager.rs"]
 mod service_manager;
 #[path = "daemon/store.rs"]

@@ -7,15 +7,16 @@
 mod connection;
 mod descriptors;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use strongroom_wire::ck::Rv;
 use strongroom_wire::request::Request;
-use strongroom_wire::response::{Answer, Body};
+use strongroom_wire::response::{Answer, Body, NOT_CARRIED_OUT};
 
 use self::connection::Connection;
 pub(crate) use self::descriptors::Descriptors;
@@ -31,19 +32,48 @@ pub(crate) const CONNECTIONS_MAX: usize = 32;
 /// key takes as long as it takes; the death of the daemon shows as the end of the stream.
 const GREETING: Duration = Duration::from_secs(5);
 
+/// Shortest time between two tries to reach a daemon that is gone.
+const RETRY: Duration = Duration::from_millis(10);
+
+/// So long after a lost answer each idle connection is waited for a moment, in ticks (nanoseconds), and so long looked at.
+const LOSS_FRESH: u64 = 20_000_000;
+const LOSS_OLD: u64 = 1_000_000_000;
+/// That moment.
+const LOSS_LOOK: Duration = Duration::from_millis(2);
+
+/// How often a request is handed over anew where nothing was carried out: a daemon that was restarted that often while one call was under
+/// way will not come to rest.
+pub(crate) const TRIES_MAX: usize = 32;
+
+/// A stretch of time in which one daemon knows what this process told it: its sessions, its logins, what they have begun. A daemon that is
+/// started anew knows nothing, and neither does one that has lost the last connection of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Era(pub(crate) u64);
+
+impl Era {
+    /// That of the first connection.
+    pub(crate) const FIRST: Self = Self(1);
+}
+
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Failure {
     /// No daemon listens; nothing was asked.
     Absent,
+    /// Nothing was carried out: the connection was dead, or leads into another era. The daemon of now must be told first what it must know.
+    Again,
     /// C_Finalize was called meanwhile.
     Ended,
     /// The request may have been carried out, but no answer came, or none that can be understood.
     Lost,
     /// There is no memory for the frame.
     Memory,
+    /// A daemon listens and does not let this process in; nothing was asked.
+    Refused,
     /// The request is longer than a frame.
     TooLong,
+    /// The daemon does not know the session, so nothing was carried out.
+    UnknownSession,
 }
 
 /// The module's end of the protocol.
@@ -59,6 +89,14 @@ pub(crate) struct Client {
     sessions_max: AtomicU64,
     /// When the daemon was last seen alive, as [`system::tick`] tells it.
     alive_at: AtomicU64,
+    /// The era of now. Written with the pool locked.
+    era: AtomicU64,
+    /// When an answer was last lost, as [`system::tick`] tells it.
+    lost_at: AtomicU64,
+    /// Until when calls wait for a daemon that has gone; none while there is one.
+    outage_until: Mutex<Option<Instant>>,
+    /// Held while a new connection finds out into which era it leads.
+    entering: Mutex<()>,
     pool: Mutex<Pool>,
     freed: Condvar,
 }
@@ -68,6 +106,10 @@ struct Pool {
     idle: Vec<Box<Connection>>,
     /// Connections that are idle, in use or being opened.
     open: usize,
+    /// Those of them that were greeted.
+    greeted: usize,
+    /// Whether there ever was one.
+    met: bool,
     ended: bool,
     /// Calls that wait for a connection: nobody is woken where nobody waits.
     waiting: usize,
@@ -88,9 +130,15 @@ impl Client {
             stamps: Stamps::new(),
             sessions_max: AtomicU64::new(0),
             alive_at: AtomicU64::new(0),
+            era: AtomicU64::new(Era::FIRST.0),
+            lost_at: AtomicU64::new(0),
+            outage_until: Mutex::new(None),
+            entering: Mutex::new(()),
             pool: Mutex::new(Pool {
                 idle: Vec::new(),
                 open: 0,
+                greeted: 0,
+                met: false,
                 ended: false,
                 waiting: 0,
             }),
@@ -103,6 +151,20 @@ impl Client {
         self.sessions_max.load(Ordering::Relaxed)
     }
 
+    /// The era of now.
+    pub(crate) fn era(&self) -> Era {
+        Era(self.era.load(Ordering::Acquire))
+    }
+
+    /// The daemon does not know what it was told in `era`, so that is over.
+    pub(crate) fn end_era(&self, era: Era) {
+        let _pool = self.lock();
+        if self.era() == era {
+            self.begin_era();
+        }
+        self.stamps.change();
+    }
+
     /// The stamp of now. A daemon that is gone counts no changes, so once a tick it is looked whether it is there: no other can have
     /// taken its place within a tick.
     pub(crate) fn now(&self) -> Option<Stamp> {
@@ -112,28 +174,47 @@ impl Client {
             // Where all connections are in use, their calls will find out.
             let gone = self.lock().idle.last().is_some_and(|idle| !idle.is_open());
             if gone {
-                self.discard_idle();
+                self.discard_dead();
             }
         }
         self.stamps.now()
     }
 
-    /// Asks the daemon, and hands its answer to `read` while it lies in the connection's buffer.
-    pub(crate) fn ask<T>(
+    /// Asks the daemon, and hands its answer to `read` while it lies in the connection's buffer. A request that needs what the daemon was told
+    /// names the era in which that was; in another one it is not sent. `read` is there as long as no answer has come.
+    pub(crate) fn ask<T, R: FnOnce(&Answer<'_>) -> T>(
         &self,
         request: &Request<'_>,
-        read: impl FnOnce(&Answer<'_>) -> T,
+        era: Option<Era>,
+        read: &mut Option<R>,
     ) -> Result<T, Failure> {
         let mut lease = self.lease()?;
-        lease.connection()?.write(request)?;
-        if lease.connection()?.send().is_err() {
-            // An idle connection may have died with its daemon. As long as the request has not been handed over whole, nobody can have
-            // carried it out, so it is handed over once more on a new connection.
-            lease.renew()?;
-            lease.connection()?.write(request)?;
-            lease.connection()?.send().map_err(|_| Failure::Lost)?;
+        let connection = lease.connection()?;
+        if era.is_some_and(|era| connection.era != era) {
+            return Err(Failure::Again);
         }
-        lease.receive(read)
+        connection.write(request)?;
+        if connection.send().is_err() {
+            // An idle connection may have died with its daemon. As long as the request has not been handed over whole, nobody can have
+            // carried it out.
+            lease.connection = None;
+            drop(lease);
+            self.discard_dead();
+            return Err(Failure::Again);
+        }
+        let outcome = connection.receive(|answer| match answer.rv {
+            NOT_CARRIED_OUT => Err(Failure::Again),
+            Rv::SESSION_HANDLE_INVALID if era.is_some() => Err(Failure::UnknownSession),
+            _ => read.take().map(|read| read(answer)).ok_or(Failure::Lost),
+        });
+        if matches!(outcome, Ok(Err(Failure::Again)) | Err(_)) {
+            self.lost_at.store(system::tick(), Ordering::Relaxed);
+            lease.connection = None;
+            drop(lease);
+            // The others may have died with it.
+            self.discard_dead();
+        }
+        outcome.flatten()
     }
 
     /// Says goodbye and closes what is idle; connections in use are closed when their calls return.
@@ -155,56 +236,110 @@ impl Client {
         self.pool.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn outage(&self) -> MutexGuard<'_, Option<Instant>> {
+        // One value: nothing can leave it half changed.
+        let outage = self.outage_until.lock();
+        outage.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// With the pool locked.
+    fn begin_era(&self) {
+        self.era.fetch_add(1, Ordering::AcqRel);
+    }
+
     fn lease(&self) -> Result<Lease<'_>, Failure> {
-        if let Some(lease) = self.idle_or_place()? {
-            return Ok(lease);
-        }
-        let mut lease = Lease {
-            client: self,
-            connection: None,
-            pooled: false,
-        };
-        match self.open() {
-            Ok(connection) => {
-                lease.connection = Some(connection);
-                Ok(lease)
-            }
-            Err(failure) => {
-                drop(lease);
-                // A daemon bounds the connections of a user; those that the process has serve the call as well, only later.
-                if failure == Failure::Absent {
-                    self.idle()
-                } else {
-                    Err(failure)
+        loop {
+            let mut lease = self.idle_or_place()?;
+            if let Some(idle) = &lease.connection {
+                if self.seems_alive(idle) {
+                    return Ok(lease);
                 }
+                lease.connection = None;
+                drop(lease);
+                self.discard_dead();
+                continue;
+            }
+            match self.open() {
+                Ok(connection) => {
+                    lease.connection = Some(connection);
+                    lease.greeted = true;
+                    return Ok(lease);
+                }
+                Err(Failure::Refused) => {
+                    drop(lease);
+                    // A daemon bounds the connections of a user; those that the process has serve the call as well, only later.
+                    if let Some(lease) = self.idle()? {
+                        return Ok(lease);
+                    }
+                }
+                Err(Failure::Absent) => drop(lease),
+                Err(failure) => return Err(failure),
+            }
+            if !self.wait_a_moment() {
+                return Err(Failure::Absent);
             }
         }
     }
 
-    /// Takes an idle connection, or None with a place for a new one.
-    fn idle_or_place(&self) -> Result<Option<Lease<'_>>, Failure> {
+    /// Whether the daemon is at the other end of an idle connection. One that died in the middle of a spin has left nothing by which a request
+    /// that is handed over would find out, so it is looked once a tick. After a loss it is looked each time, and waited for a moment: the
+    /// system closes the sockets of a process one after the other.
+    fn seems_alive(&self, idle: &Connection) -> bool {
+        let tick = system::tick();
+        let since_loss = tick.wrapping_sub(self.lost_at.load(Ordering::Relaxed));
+        if since_loss < LOSS_FRESH {
+            return idle.is_open_after(LOSS_LOOK);
+        }
+        let looked = idle.used_at == tick && since_loss > LOSS_OLD;
+        looked || idle.is_open()
+    }
+
+    /// Waits a moment for a daemon that was there before, and answers false where that makes no sense, or no sense any more: an outage is
+    /// waited for once, and not by each call again.
+    fn wait_a_moment(&self) -> bool {
+        if !self.lock().met {
+            return false;
+        }
+        let now = Instant::now();
+        let until = {
+            let mut until = self.outage();
+            *until.get_or_insert_with(|| now + self.locator.patience())
+        };
+        let waits = now < until;
+        if waits {
+            thread::sleep(RETRY);
+        }
+        waits
+    }
+
+    /// Takes an idle connection, or a place for a new one.
+    fn idle_or_place(&self) -> Result<Lease<'_>, Failure> {
         let mut pool = self.lock();
         loop {
             if let Some(lease) = self.take(&mut pool)? {
-                return Ok(Some(lease));
+                return Ok(lease);
             }
             if pool.open < CONNECTIONS_MAX {
                 pool.open += 1;
-                return Ok(None);
+                return Ok(Lease {
+                    client: self,
+                    connection: None,
+                    greeted: false,
+                });
             }
             pool = self.wait(pool);
         }
     }
 
     /// Waits for an idle connection, as long as there is any that may become idle.
-    fn idle(&self) -> Result<Lease<'_>, Failure> {
+    fn idle(&self) -> Result<Option<Lease<'_>>, Failure> {
         let mut pool = self.lock();
         loop {
             if let Some(lease) = self.take(&mut pool)? {
-                return Ok(lease);
+                return Ok(Some(lease));
             }
             if pool.open == 0 {
-                return Err(Failure::Absent);
+                return Ok(None);
             }
             pool = self.wait(pool);
         }
@@ -220,16 +355,22 @@ impl Client {
         pool
     }
 
+    /// An idle connection of this era; those of an earlier one are closed.
     fn take(&self, pool: &mut Pool) -> Result<Option<Lease<'_>>, Failure> {
         if pool.ended {
             return Err(Failure::Ended);
         }
-        let idle = pool.idle.pop();
-        Ok(idle.map(|idle| Lease {
-            client: self,
-            connection: Some(idle),
-            pooled: true,
-        }))
+        while let Some(idle) = pool.idle.pop() {
+            if idle.era == self.era() {
+                return Ok(Some(Lease {
+                    client: self,
+                    connection: Some(idle),
+                    greeted: true,
+                }));
+            }
+            pool.gone(true);
+        }
+        Ok(None)
     }
 
     fn open(&self) -> Result<Box<Connection>, Failure> {
@@ -241,18 +382,34 @@ impl Client {
         // A daemon that refuses the greeting, or does not answer in time, is none for us.
         let welcome = greet(&mut connection, self.instance);
         let Ok(Some(sessions_max)) = welcome else {
-            return Err(Failure::Absent);
+            return Err(Failure::Refused);
         };
         self.sessions_max.store(sessions_max, Ordering::Relaxed);
         let page = connection.take_shared();
-        self.stamps.watch(page.as_ref().map(AsFd::as_fd));
+        connection.era = self.enter(page.as_ref().map(AsFd::as_fd));
+        *self.outage() = None;
         Ok(connection)
     }
 
-    fn give_back(&self, connection: Option<Box<Connection>>) {
+    /// A connection has been greeted and brought this page; answers into which era it leads.
+    fn enter(&self, page: Option<BorrowedFd<'_>>) -> Era {
+        let _entering = self.entering.lock().unwrap_or_else(PoisonError::into_inner);
+        let same_daemon = self.stamps.watch(page);
+        let mut pool = self.lock();
+        // With the last connection the daemon has ended what the process had.
+        if pool.met && (!same_daemon || pool.greeted == 0) {
+            self.begin_era();
+        }
+        pool.met = true;
+        pool.greeted = pool.greeted.saturating_add(1);
+        self.era()
+    }
+
+    fn give_back(&self, connection: Option<Box<Connection>>, greeted: bool) {
         let mut pool = self.lock();
         match connection {
-            Some(connection) if !pool.ended => {
+            Some(mut connection) if !pool.ended && connection.era == self.era() => {
+                connection.used_at = system::tick();
                 pool.idle.push(connection);
                 let awaited = pool.waiting > 0;
                 drop(pool);
@@ -261,7 +418,7 @@ impl Client {
                 }
             }
             gone => {
-                pool.open = pool.open.saturating_sub(1);
+                pool.gone(greeted);
                 drop(pool);
                 // One of those who wait may have waited for the last connection there was.
                 self.freed.notify_all();
@@ -270,18 +427,30 @@ impl Client {
         }
     }
 
-    /// When one idle connection turns out dead, the daemon was restarted and the others are dead as well, or it closed one that was idle
-    /// for long: then the others stay, since the sessions end with the last.
-    fn discard_idle(&self) {
+    /// One connection has turned out dead: those that died with it go as well. The daemon may also have closed one that was idle for long:
+    /// then the others stay, since the sessions end with the last.
+    fn discard_dead(&self) {
         self.stamps.change();
-        let stale = {
+        let dead: Vec<_> = {
             let mut pool = self.lock();
-            let stale: Vec<_> = pool.idle.extract_if(.., |idle| !idle.is_open()).collect();
-            pool.open = pool.open.saturating_sub(stale.len());
-            stale
+            let dead: Vec<_> = pool.idle.extract_if(.., |idle| !idle.is_open()).collect();
+            for _ in &dead {
+                pool.gone(true);
+            }
+            dead
         };
         self.freed.notify_all();
-        drop(stale);
+        drop(dead);
+    }
+}
+
+impl Pool {
+    /// A connection has gone, or a place is given up.
+    const fn gone(&mut self, greeted: bool) {
+        self.open = self.open.saturating_sub(1);
+        if greeted {
+            self.greeted = self.greeted.saturating_sub(1);
+        }
     }
 }
 
@@ -289,38 +458,20 @@ impl Client {
 struct Lease<'c> {
     client: &'c Client,
     connection: Option<Box<Connection>>,
-    pooled: bool,
+    /// Whether it holds a connection that was greeted, or held one.
+    greeted: bool,
 }
 
 impl Lease<'_> {
     fn connection(&mut self) -> Result<&mut Connection, Failure> {
         self.connection.as_deref_mut().ok_or(Failure::Lost)
     }
-
-    /// A fresh connection in the place of an idle one that turned out dead.
-    fn renew(&mut self) -> Result<(), Failure> {
-        self.connection = None;
-        if !self.pooled {
-            return Err(Failure::Lost);
-        }
-        self.pooled = false;
-        self.client.discard_idle();
-        self.connection = Some(self.client.open()?);
-        Ok(())
-    }
-
-    fn receive<T>(&mut self, read: impl FnOnce(&Answer<'_>) -> T) -> Result<T, Failure> {
-        let outcome = self.connection()?.receive(read);
-        if outcome.is_err() {
-            self.connection = None;
-        }
-        outcome
-    }
 }
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.client.give_back(self.connection.take());
+        let connection = self.connection.take();
+        self.client.give_back(connection, self.greeted);
     }
 }
 

@@ -15,13 +15,17 @@ pub(crate) mod random;
 pub(crate) mod sessions;
 pub(crate) mod sign;
 pub(crate) mod slots;
+mod telling;
+
+use std::sync::Arc;
 
 use strongroom_wire::ck::Rv;
 use strongroom_wire::request::{ObjectHandle, Request};
 use strongroom_wire::response::{Answer, Body};
 
+use self::telling::tell;
 use crate::abi::Out;
-use crate::client::Failure;
+use crate::client::{Failure, TRIES_MAX};
 use crate::process::Instance;
 use crate::sessions::Session;
 
@@ -32,18 +36,19 @@ fn ask<T>(
     absent: Rv,
     read: impl FnOnce(&Body<'_>) -> Option<T>,
 ) -> Result<T, Rv> {
-    enter(at, request)?;
-    ask_known(at, request, absent, read)
+    let session = enter(at, request)?;
+    ask_known(at, session.as_deref(), request, absent, read)
 }
 
-/// As [`ask`], where the daemon knows the session, and what was begun here need not be told or has been.
+/// As [`ask`], where what was begun here need not be told or has been.
 fn ask_known<T>(
     at: &Instance,
+    session: Option<&Session>,
     request: &Request<'_>,
     absent: Rv,
     read: impl FnOnce(&Body<'_>) -> Option<T>,
 ) -> Result<T, Rv> {
-    answer(at, request, absent, |answer| {
+    answer(at, session, request, absent, |answer| {
         if answer.rv == Rv::OK {
             read(&answer.body).ok_or(Rv::DEVICE_ERROR)
         } else {
@@ -70,13 +75,18 @@ fn object(at: &Instance, request: &Request<'_>) -> Result<ObjectHandle, Rv> {
 
 /// Asks for an output of variable length, and delivers it out of the connection's buffer: it is copied once.
 fn output(at: &Instance, request: &Request<'_>, out: Out) -> Result<(), Rv> {
-    enter(at, request)?;
-    output_known(at, request, out).map(|_| ())
+    let session = enter(at, request)?;
+    output_known(at, session.as_deref(), request, out).map(|_| ())
 }
 
-/// As [`output`], where the daemon knows the session; answers the length of the output in bytes.
-fn output_known(at: &Instance, request: &Request<'_>, out: Out) -> Result<u64, Rv> {
-    answer(at, request, Rv::DEVICE_REMOVED, |answer| {
+/// As [`output`], where what was begun here has been told; answers the length of the output in bytes.
+fn output_known(
+    at: &Instance,
+    session: Option<&Session>,
+    request: &Request<'_>,
+    out: Out,
+) -> Result<u64, Rv> {
+    answer(at, session, request, Rv::DEVICE_REMOVED, |answer| {
         if let Body::Output { length, data } = &answer.body {
             out.deliver(answer.rv, *length, data.expose())?;
             return Ok(*length);
@@ -86,29 +96,71 @@ fn output_known(at: &Instance, request: &Request<'_>, out: Out) -> Result<u64, R
     })
 }
 
-/// Asks, lets `read` see the answer, and draws the conclusions for what the module keeps.
+/// Asks, lets `read` see the answer, and draws the conclusions for what the module keeps. As long as nothing was carried out, it is asked
+/// again: of the daemon that there is now, once it knows what it must.
 fn answer<T>(
     at: &Instance,
+    session: Option<&Session>,
     request: &Request<'_>,
     absent: Rv,
     read: impl FnOnce(&Answer<'_>) -> Result<T, Rv>,
 ) -> Result<T, Rv> {
-    let asked = at.client.ask(request, read);
+    let mut answered = None;
+    let mut read = Some(|answer: &Answer<'_>| {
+        answered = Some(answer.rv);
+        read(answer)
+    });
+    let mut asked = Err(Failure::Lost);
+    let mut doubted = false;
+    for _ in 0..TRIES_MAX {
+        let era = match session {
+            Some(session) => {
+                let era = tell(at, session)?;
+                if let Some(over) = session.remote.answer_lost(request) {
+                    return answer_lost(over, &mut read);
+                }
+                Some(era)
+            }
+            None => None,
+        };
+        asked = at.client.ask(request, era, &mut read);
+        match (&asked, era) {
+            (Err(Failure::Again), _) => {}
+            // It knew the session, so it has lost all that this process told it: the last connection had ended.
+            (Err(Failure::UnknownSession), Some(era)) if !doubted => {
+                doubted = true;
+                at.client.end_era(era);
+            }
+            _ => break,
+        }
+    }
     if asked.is_err() || changes_something(request) {
         at.client.stamps.change();
     }
-    let read = asked.map_err(|failure| rv_of(failure, absent))?;
-    if let (Err(Rv::SESSION_HANDLE_INVALID), Some(session)) = (&read, request.session()) {
-        // The daemon has been restarted, or has ended the session itself.
-        let _gone = at.sessions.remove(session);
+    drop(read);
+    if let Some(session) = session {
+        session.remote.note(request, answered);
+        if matches!(asked, Err(Failure::UnknownSession)) {
+            let _gone = at.sessions.remove(session.handle);
+        }
     }
-    read
+    asked.map_err(|failure| rv_of(failure, absent))?
 }
 
-/// Before a request goes: its session must be there and known to the daemon, and what was begun here and matters to it must be as well.
-fn enter(at: &Instance, request: &Request<'_>) -> Result<(), Rv> {
+/// Answers for an operation that was lost with its daemon.
+fn answer_lost<T>(
+    rv: Rv,
+    read: &mut Option<impl FnOnce(&Answer<'_>) -> Result<T, Rv>>,
+) -> Result<T, Rv> {
+    let body = Body::Empty;
+    let read = read.take().ok_or(Rv::DEVICE_ERROR)?;
+    read(&Answer { rv, body })
+}
+
+/// Before a request goes: its session must be there, and what was begun here and matters to it must be known to the daemon.
+fn enter(at: &Instance, request: &Request<'_>) -> Result<Option<Arc<Session>>, Rv> {
     let Some(session) = request.session() else {
-        return Ok(());
+        return Ok(None);
     };
     let session = at.sessions.get(session)?;
     match concern(request) {
@@ -120,32 +172,7 @@ fn enter(at: &Instance, request: &Request<'_>) -> Result<(), Rv> {
             }
         }
     }
-    tell(at, &session)
-}
-
-/// Sees to it that the daemon knows a session.
-fn tell(at: &Instance, session: &Session) -> Result<(), Rv> {
-    let told = at.sessions.tell(session, || {
-        let request = Request::OpenSession {
-            slot: session.slot,
-            flags: session.flags,
-            session: session.handle,
-        };
-        let absent = slots::absent(session.slot);
-        let told = ask_known(at, &request, absent, |_| Some(()));
-        told.map_err(|rv| {
-            if rv == absent {
-                Rv::DEVICE_REMOVED
-            } else {
-                // It was opened when it could be, and the daemon now refuses: the session is no more.
-                Rv::SESSION_HANDLE_INVALID
-            }
-        })
-    });
-    if told == Err(Rv::SESSION_HANDLE_INVALID) {
-        let _gone = at.sessions.remove(session.handle);
-    }
-    told
+    Ok(Some(session))
 }
 
 /// Tells the daemon what a session has begun here. A refusal is told by the function that needs the operation.
@@ -154,11 +181,18 @@ fn settle(at: &Instance, session: &Session) {
     let (begun, digest) = operations.take_begun();
     for (kind, mechanism, key) in begun {
         at.sessions.count_begun(-1);
-        let _refusal = once::ask_init(at, session, kind, Some(mechanism.wire()), key);
+        twice(|| once::ask_init(at, session, kind, Some(mechanism.wire()), key));
     }
     if let Some(kind) = digest {
         at.sessions.count_begun(-1);
-        let _refusal = digest::ask_init(at, session, Some(kind));
+        twice(|| digest::ask_init(at, session, Some(kind)));
+    }
+}
+
+/// Begins an operation; where the answer was lost with the daemon, in the next one.
+fn twice(mut begin: impl FnMut() -> Result<(), Rv>) {
+    if begin() == Err(Rv::DEVICE_ERROR) {
+        let _refusal = begin();
     }
 }
 
@@ -223,9 +257,10 @@ const fn changes_something(request: &Request<'_>) -> bool {
 /// The return value of a request that was not answered. Without a daemon it depends on what was asked.
 const fn rv_of(failure: Failure, absent: Rv) -> Rv {
     match failure {
-        Failure::Absent => absent,
+        Failure::Absent | Failure::Refused => absent,
         Failure::Ended => Rv::CRYPTOKI_NOT_INITIALIZED,
-        Failure::Lost => Rv::DEVICE_ERROR,
+        Failure::Again | Failure::Lost => Rv::DEVICE_ERROR,
+        Failure::UnknownSession => Rv::SESSION_HANDLE_INVALID,
         Failure::Memory => Rv::HOST_MEMORY,
         Failure::TooLong => Rv::DATA_LEN_RANGE,
     }

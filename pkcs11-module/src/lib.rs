@@ -19,11 +19,14 @@ mod entry;
 #[cfg(test)]
 #[path = "tests/fake.rs"]
 mod fake;
+mod heritage;
 mod kept;
 mod locate;
+mod logins;
 mod operations;
 mod prefetched;
 mod process;
+mod remote;
 mod sessions;
 mod stamp;
 mod start;

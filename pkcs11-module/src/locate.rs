@@ -1,6 +1,6 @@
 //! Where the daemon listens, and which program it is.
 //!
-//! What lives here: the order of the places, and the three keys of the configuration file that concern the module.
+//! What lives here: the order of the places, and the keys of the configuration file that concern the module.
 //! What must never live here: a change to the environment; it is read once, at C_Initialize.
 //! Who calls it: the starter, for every new connection.
 
@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::Deserialize;
 use strongroom_wire::paths::{self, Paths};
@@ -34,6 +35,7 @@ const VARIABLES: [&str; 9] = [
 ];
 
 /// What the environment said when it was asked.
+#[derive(Clone)]
 pub(crate) struct Environment {
     values: Vec<(&'static str, OsString)>,
     /// Whether a daemon may be started with what it says.
@@ -82,7 +84,16 @@ struct Settings {
     socket: Option<PathBuf>,
     autostart: Option<bool>,
     daemon: Option<PathBuf>,
+    #[serde(alias = "reconnect-seconds")]
+    reconnect_seconds: Option<u64>,
+    #[serde(rename = "after-fork", alias = "after_fork")]
+    after_fork: Option<String>,
 }
+
+/// How long calls wait for a daemon that has gone, unless the file says otherwise: a service manager has started it again by then.
+const PATIENCE_SECONDS: u64 = 5;
+/// Longest such wait: whoever wrote more than an hour meant for ever, and no call hangs for ever.
+const PATIENCE_SECONDS_MAX: u64 = 3600;
 
 /// A socket, and the programs that may be started when nobody listens there, the best first.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,6 +147,21 @@ impl Locator {
             Vec::new()
         };
         Some(Place { socket, programs })
+    }
+
+    /// How long calls wait for a daemon that was there and has gone.
+    pub(crate) fn patience(&self) -> Duration {
+        let user = Paths::user(&|name| self.environment.value(name));
+        let told = self.settings(user.as_ref());
+        let told = told.and_then(|(settings, _)| settings.reconnect_seconds);
+        Duration::from_secs(told.unwrap_or(PATIENCE_SECONDS).min(PATIENCE_SECONDS_MAX))
+    }
+
+    /// Whether a forked child goes on with what its parent had, without C_Initialize. The daemon says what is wrong with another word.
+    pub(crate) fn children_inherit(&self) -> bool {
+        let user = Paths::user(&|name| self.environment.value(name));
+        let told = self.settings(user.as_ref());
+        told.is_some_and(|(settings, _)| settings.after_fork.as_deref() == Some("inherit"))
     }
 
     fn socket(&self, settings: &Settings, of: Owner, user: Option<&Paths>) -> (PathBuf, Owner) {

@@ -4,6 +4,7 @@
 //! What must never live here: an atfork handler, a destructor, a thread; a lock of the parent's touched in a child.
 //! Who calls it: the guard for every function, the general entries.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,10 +13,12 @@ use strongroom_wire::request::SlotId;
 use strongroom_wire::response::MechanismEntry;
 
 use crate::abi::system::{self, Latest, WipedByFork};
-use crate::client::{Client, Descriptors};
+use crate::client::{Client, Descriptors, Era};
 use crate::entry::slots::SlotsSeen;
+use crate::heritage::Heritage;
 use crate::kept::Kept;
 use crate::locate::{Environment, Locator};
+use crate::logins::Logins;
 use crate::prefetched::Prefetched;
 use crate::sessions::Sessions;
 
@@ -25,7 +28,33 @@ struct ProcessState {
     /// Empty in a child: telling so costs no system call. Without it the process id is asked for.
     mark: Option<WipedByFork>,
     descriptors: Descriptors,
+    /// What this process hands down, if its operator chose so. Read without a lock, by its children.
+    heritage: Latest<Heritage>,
+    /// What it has inherited itself, as long as it has made nothing of it.
+    inherited: Option<&'static Heritage>,
+    made_of_it: AtomicBool,
     instance: Mutex<Option<Arc<Instance>>>,
+}
+
+impl ProcessState {
+    /// What a child inherits from this process.
+    fn handed_down(&self) -> Option<&'static Heritage> {
+        let own = self.heritage.load();
+        own.or_else(|| self.to_be_made_of())
+            .filter(|heritage| heritage.is_active())
+    }
+
+    fn to_be_made_of(&self) -> Option<&'static Heritage> {
+        self.inherited
+            .filter(|_| !self.made_of_it.load(Ordering::Acquire))
+    }
+
+    /// Takes what was inherited, once.
+    fn take_inherited(&self) -> Option<&'static Heritage> {
+        let inherited = self.to_be_made_of();
+        self.made_of_it.store(true, Ordering::Release);
+        inherited
+    }
 }
 
 static LATEST: Latest<ProcessState> = Latest::new();
@@ -36,6 +65,8 @@ pub(crate) struct Instance {
     pub(crate) client: Client,
     /// Its sessions.
     pub(crate) sessions: Sessions,
+    /// Its logins.
+    pub(crate) logins: Logins,
     /// Attributes that still hold.
     pub(crate) kept: Kept,
     /// Random bytes that are ready.
@@ -43,16 +74,24 @@ pub(crate) struct Instance {
     /// The mechanisms of each slot asked for so far: they do not change while a process lives.
     mechanisms: Mutex<Vec<(SlotId, Arc<[MechanismEntry]>)>>,
     slots_seen: Mutex<SlotsSeen>,
+    /// What its children inherit, if they shall.
+    heritage: Option<&'static Heritage>,
     ended: Mutex<bool>,
     ending: Condvar,
 }
 
 impl Instance {
     /// An instance without a connection.
-    pub(crate) fn new(client: Client, random: [u8; 16]) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        random: [u8; 16],
+        heritage: Option<&'static Heritage>,
+    ) -> Self {
         Self {
             client,
-            sessions: Sessions::new(random),
+            sessions: Sessions::new(random, heritage),
+            logins: Logins::new(heritage),
+            heritage,
             kept: Kept::default(),
             prefetched: Prefetched::default(),
             mechanisms: Mutex::new(Vec::new()),
@@ -98,17 +137,30 @@ impl Instance {
     pub(crate) fn end(&self) {
         *lock(&self.ended) = true;
         self.ending.notify_all();
+        self.logins.forget_all();
+        if let Some(heritage) = self.heritage {
+            heritage.end();
+        }
         self.client.end();
     }
 }
 
 /// The instance of this process.
 ///
-/// A child that has not called C_Initialize itself has none (PKCS#11 3.2, 2.4: it must call it anew).
+/// A child that has not called C_Initialize itself has none (PKCS#11 3.2, 2.4: it must call it anew), unless the operator chose that it goes
+/// on with what it inherits: then it gets one of its own with the sessions and logins of its parent.
 pub(crate) fn instance() -> Result<Arc<Instance>, Rv> {
-    lock(&own_state().instance)
-        .clone()
-        .ok_or(Rv::CRYPTOKI_NOT_INITIALIZED)
+    let state = own_state();
+    let mut place = lock(&state.instance);
+    if place.is_none()
+        && let Some(parents) = state.take_inherited()
+    {
+        let instance = begin(state, parents.environment.clone())?;
+        instance.sessions.inherit(parents.sessions());
+        parents.logins(|slot, ticket| instance.logins.keep(slot, Era(0), ticket));
+        *place = Some(instance);
+    }
+    place.clone().ok_or(Rv::CRYPTOKI_NOT_INITIALIZED)
 }
 
 /// C_Initialize: no connection yet, so it succeeds without a daemon, and a server may fork before the first use.
@@ -118,19 +170,36 @@ pub(crate) fn initialise() -> Result<(), Rv> {
     if place.is_some() {
         return Err(Rv::CRYPTOKI_ALREADY_INITIALIZED);
     }
+    // Whoever begins anew wants nothing of its parent's.
+    state.take_inherited();
+    *place = Some(begin(state, Environment::of_process())?);
+    Ok(())
+}
+
+/// A new instance.
+fn begin(state: &'static ProcessState, environment: Environment) -> Result<Arc<Instance>, Rv> {
     let (mut name, mut random) = ([0; 16], [0; 16]);
     if !system::fill_random(&mut name) || !system::fill_random(&mut random) {
         return Err(Rv::FUNCTION_FAILED);
     }
-    let locator = Locator::new(Environment::of_process());
+    let locator = Locator::new(environment.clone());
+    let heritage = locator
+        .children_inherit()
+        .then(|| Heritage::new(environment));
+    if let Some(heritage) = heritage {
+        state.heritage.replace(state.heritage.load(), heritage);
+    }
     let client = Client::new(locator, name, &state.descriptors);
-    *place = Some(Arc::new(Instance::new(client, random)));
-    Ok(())
+    Ok(Arc::new(Instance::new(client, random, heritage)))
 }
 
 /// C_Finalize.
 pub(crate) fn finalise() -> Result<(), Rv> {
-    let instance = lock(&own_state().instance).take();
+    let state = own_state();
+    let instance = lock(&state.instance).take();
+    if instance.is_none() && state.take_inherited().is_some() {
+        return Ok(());
+    }
     instance.ok_or(Rv::CRYPTOKI_NOT_INITIALIZED)?.end();
     Ok(())
 }
@@ -156,6 +225,9 @@ fn own_state() -> &'static ProcessState {
             process,
             mark: WipedByFork::new(0),
             descriptors: Descriptors::new(),
+            heritage: Latest::new(),
+            inherited: latest.and_then(ProcessState::handed_down),
+            made_of_it: AtomicBool::new(false),
             instance: Mutex::new(None),
         }));
         if LATEST.replace(latest, fresh) {

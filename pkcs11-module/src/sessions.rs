@@ -5,7 +5,8 @@
 //! Who calls it: the entries.
 //!
 //! The module chooses the handles. A session that is opened beside another one, with nothing changed since that was opened, is not told of
-//! until it is used: applications open a session for each signature, or a pool of which they use a few.
+//! until it is used: applications open a session for each signature, or a pool of which they use a few. In a new era (a daemon that was
+//! started anew) the daemon knows none of them, and each is told of again when it is used.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -15,7 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use strongroom_wire::ck::{Rv, flag};
 use strongroom_wire::request::{SessionHandle, SlotId};
 
+use crate::client::Era;
+use crate::heritage::{Entry, Heritage};
 use crate::operations::Operations;
+use crate::remote::Remote;
 use crate::stamp::Stamp;
 
 /// Sessions that the daemon has not been told of: so many may be refused when they are used, so they are few.
@@ -28,10 +32,14 @@ pub(crate) struct Sessions {
     /// Where a session was opened, and when.
     opened_at: Mutex<Vec<(SlotId, Stamp)>>,
     untold: AtomicUsize,
+    /// The latest era in which no session was found that an earlier one knew.
+    all_retold_in: AtomicU64,
     /// Operations begun here that the daemon has not been told of.
     begun: Arc<AtomicUsize>,
     /// Once an officer has logged in, read-only sessions may be refused.
     officer: AtomicBool,
+    /// Where children find the sessions, if they shall.
+    heritage: Option<&'static Heritage>,
 }
 
 /// One session.
@@ -42,10 +50,16 @@ pub(crate) struct Session {
     pub(crate) slot: SlotId,
     /// `CKF_…` it was opened with.
     pub(crate) flags: u64,
-    /// Read without the lock; set under it, and never taken back.
-    known: AtomicBool,
+    /// In which era it was opened.
+    pub(crate) born: Era,
+    /// In which era the daemon was told of it, 0 for none. Read without the lock, set under it.
+    known_in: AtomicU64,
     told: Mutex<Told>,
     operations: Mutex<Operations>,
+    /// What the daemon has begun for it.
+    pub(crate) remote: Remote,
+    /// Where children find it.
+    entry: Option<&'static Entry>,
     /// The count of all sessions, which what it has begun leaves with it.
     all_begun: Arc<AtomicUsize>,
 }
@@ -61,9 +75,11 @@ impl Drop for Session {
 
 /// What the daemon knows of a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Told {
+pub(crate) enum Told {
+    /// Of nothing.
     Nothing,
-    Open,
+    /// Of the session, in that era.
+    Open(Era),
     /// Closed here, told or not.
     Closed,
 }
@@ -71,24 +87,32 @@ enum Told {
 impl Session {
     fn new(
         handle: SessionHandle,
-        (slot, flags): (SlotId, u64),
+        (slot, flags, born): (SlotId, u64, Era),
         told: Told,
-        all_begun: Arc<AtomicUsize>,
+        (all_begun, heritage): (Arc<AtomicUsize>, Option<&'static Heritage>),
     ) -> Self {
         Self {
             handle,
             slot,
             flags,
-            known: AtomicBool::new(told == Told::Open),
+            born,
+            known_in: AtomicU64::new(if let Told::Open(era) = told { era.0 } else { 0 }),
             told: Mutex::new(told),
             operations: Mutex::new(Operations::default()),
+            remote: Remote::default(),
+            entry: heritage.map(|heritage| heritage.enter(handle, slot, flags)),
             all_begun,
         }
     }
 
     /// Whether the daemon knows it.
-    pub(crate) fn is_known(&self) -> bool {
-        self.known.load(Ordering::Acquire)
+    pub(crate) fn is_known(&self, era: Era) -> bool {
+        self.known_in.load(Ordering::Acquire) == era.0
+    }
+
+    /// What the daemon knows of it. Whoever tells it holds this meanwhile.
+    pub(crate) fn told(&self) -> MutexGuard<'_, Told> {
+        lock(&self.told)
     }
 
     /// What it has begun. Nobody holds this while another session's is taken.
@@ -99,7 +123,7 @@ impl Session {
 
 impl Sessions {
     /// None yet; the first handle comes from `random`, so that a handle from before means nothing.
-    pub(crate) fn new(random: [u8; 16]) -> Self {
+    pub(crate) fn new(random: [u8; 16], heritage: Option<&'static Heritage>) -> Self {
         let [a, b, c, d, ..] = random;
         let start = u64::from(u32::from_le_bytes([a, b, c, d]) & 0x3fff_ffff);
         Self {
@@ -107,9 +131,23 @@ impl Sessions {
             next: AtomicU64::new(start + 1),
             opened_at: Mutex::default(),
             untold: AtomicUsize::new(0),
+            all_retold_in: AtomicU64::new(Era::FIRST.0),
             begun: Arc::default(),
             officer: AtomicBool::new(false),
+            heritage,
         }
+    }
+
+    /// Takes over the sessions of the parent: this process's own daemon connection knows none of them yet.
+    pub(crate) fn inherit(&self, sessions: Vec<(SessionHandle, SlotId, u64)>) {
+        let (before, mut table) = (Era(0), self.write());
+        for (handle, slot, flags) in sessions {
+            self.next
+                .fetch_max(handle.0.saturating_add(1), Ordering::Relaxed);
+            let session = self.session(handle, (slot, flags, before), Told::Open(before));
+            table.insert(handle.0, Arc::new(session));
+        }
+        self.all_retold_in.store(0, Ordering::Relaxed);
     }
 
     /// A session.
@@ -132,7 +170,7 @@ impl Sessions {
         &self,
         slot: SlotId,
         flags: u64,
-        granted: u64,
+        (granted, era): (u64, Era),
         now: Option<Stamp>,
     ) -> Option<SessionHandle> {
         let now = now?;
@@ -146,7 +184,7 @@ impl Sessions {
         }
         let mut table = self.write();
         // Beside one that the daemon knows: it counts the sessions of all applications before a token is initialised again.
-        let beside = |other: &Arc<Session>| other.slot == slot && other.is_known();
+        let beside = |other: &Arc<Session>| other.slot == slot && other.is_known(era);
         if !table.values().any(beside) {
             return None;
         }
@@ -158,47 +196,39 @@ impl Sessions {
         self.untold.fetch_add(1, Ordering::Relaxed);
         table.insert(
             handle.0,
-            Arc::new(self.session(handle, (slot, flags), Told::Nothing)),
+            Arc::new(self.session(handle, (slot, flags, era), Told::Nothing)),
         );
         Some(handle)
     }
 
     /// Notes a session that the daemon has opened.
-    pub(crate) fn add(&self, handle: SessionHandle, slot: SlotId, flags: u64, at: Option<Stamp>) {
+    pub(crate) fn add(
+        &self,
+        handle: SessionHandle,
+        (slot, flags): (SlotId, u64),
+        era: Era,
+        at: Option<Stamp>,
+    ) -> Arc<Session> {
         if let Some(at) = at {
             let mut opened_at = lock(&self.opened_at);
             opened_at.retain(|(known, _)| *known != slot);
             opened_at.push((slot, at));
         }
-        let session = self.session(handle, (slot, flags), Told::Open);
-        self.write().insert(handle.0, Arc::new(session));
+        let session = Arc::new(self.session(handle, (slot, flags, era), Told::Open(era)));
+        self.write().insert(handle.0, Arc::clone(&session));
+        session
     }
 
-    /// Sees to it that the daemon knows a session; `open` tells it.
-    pub(crate) fn tell(
-        &self,
-        session: &Session,
-        open: impl FnOnce() -> Result<(), Rv>,
-    ) -> Result<(), Rv> {
-        if session.is_known() {
-            return Ok(());
-        }
-        let mut told = lock(&session.told);
-        match *told {
-            Told::Open => Ok(()),
-            Told::Closed => Err(Rv::SESSION_HANDLE_INVALID),
-            Told::Nothing => {
-                open()?;
-                *told = Told::Open;
-                session.known.store(true, Ordering::Release);
-                self.untold.fetch_sub(1, Ordering::Relaxed);
-                Ok(())
-            }
-        }
+    /// The daemon was told of a session.
+    pub(crate) fn note_told(&self, session: &Session, told: &mut Told, era: Era) {
+        let before = std::mem::replace(told, Told::Open(era));
+        session.known_in.store(era.0, Ordering::Release);
+        self.untold
+            .fetch_sub(usize::from(before == Told::Nothing), Ordering::Relaxed);
     }
 
-    /// Takes a session away, and answers whether the daemon must be told: only where it knows it.
-    pub(crate) fn remove(&self, handle: SessionHandle) -> Result<bool, Rv> {
+    /// Takes a session away, and answers in which era the daemon was told of it.
+    pub(crate) fn remove(&self, handle: SessionHandle) -> Result<Option<Era>, Rv> {
         let gone = self.write().remove(&handle.0);
         Ok(self.ended(&*gone.ok_or(Rv::SESSION_HANDLE_INVALID)?))
     }
@@ -215,34 +245,51 @@ impl Sessions {
         }
     }
 
-    fn session(&self, handle: SessionHandle, at: (SlotId, u64), told: Told) -> Session {
-        Session::new(handle, at, told, Arc::clone(&self.begun))
+    fn session(&self, handle: SessionHandle, at: (SlotId, u64, Era), told: Told) -> Session {
+        Session::new(handle, at, told, (Arc::clone(&self.begun), self.heritage))
     }
 
-    fn ended(&self, session: &Session) -> bool {
+    fn ended(&self, session: &Session) -> Option<Era> {
         let before = std::mem::replace(&mut *lock(&session.told), Told::Closed);
+        if let Some(entry) = session.entry {
+            entry.leave();
+        }
         self.untold
             .fetch_sub(usize::from(before == Told::Nothing), Ordering::Relaxed);
-        before == Told::Open
+        match before {
+            Told::Open(era) => Some(era),
+            Told::Nothing | Told::Closed => None,
+        }
     }
 
     /// The sessions of a slot that the daemon does not know of.
-    pub(crate) fn untold(&self, slot: SlotId) -> Vec<Arc<Session>> {
-        if self.untold.load(Ordering::Relaxed) == 0 {
+    pub(crate) fn untold(&self, slot: SlotId, era: Era) -> Vec<Arc<Session>> {
+        let all_retold = self.all_retold_in.load(Ordering::Relaxed) == era.0;
+        if all_retold && self.untold.load(Ordering::Relaxed) == 0 {
             return Vec::new();
         }
-        let unknown = |session: &&Arc<Session>| session.slot == slot && !session.is_known();
-        self.all(unknown)
+        let mut unknown = self.all(|session| !session.is_known(era));
+        if unknown.is_empty() {
+            self.all_retold_in.store(era.0, Ordering::Relaxed);
+        }
+        unknown.retain(|session| session.slot == slot);
+        unknown
+    }
+
+    /// Whether a slot has any session.
+    pub(crate) fn has_any(&self, slot: SlotId) -> bool {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.values().any(|session| session.slot == slot)
     }
 
     /// Whether this is the only session of its slot that the daemon knows: when it closes, the daemon ends the login.
-    pub(crate) fn is_last_known(&self, session: &Session) -> bool {
-        if !session.is_known() {
+    pub(crate) fn is_last_known(&self, session: &Session, era: Era) -> bool {
+        if !session.is_known(era) {
             return false;
         }
         let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
         !table.values().any(|other| {
-            other.slot == session.slot && other.handle != session.handle && other.is_known()
+            other.slot == session.slot && other.handle != session.handle && other.is_known(era)
         })
     }
 

@@ -85,8 +85,9 @@ impl Stamps {
         self.own.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// A connection has been made, and this page came with it, or none. The first connection to a daemon takes its page.
-    pub(crate) fn watch(&self, page: Option<BorrowedFd<'_>>) {
+    /// A connection has been made, and this page came with it, or none. Answers whether it is the page of the connection before: another one
+    /// is that of another daemon. One thread at a time.
+    pub(crate) fn watch(&self, page: Option<BorrowedFd<'_>>) -> bool {
         let before = self.watcher.load();
         let watcher = page.and_then(|page| Watcher::open(page).ok());
         let same = match (before.and_then(|before| before.watcher.as_ref()), &watcher) {
@@ -94,15 +95,14 @@ impl Stamps {
             (None, None) => true,
             (Some(_), None) | (None, Some(_)) => false,
         };
-        if same {
-            return;
+        if !same {
+            let watched = Watched {
+                watcher,
+                number: before.map_or(0, |before| before.number + 1),
+            };
+            self.watcher.replace(before, Box::leak(Box::new(watched)));
         }
-        let watched = Watched {
-            watcher,
-            number: before.map_or(0, |before| before.number + 1),
-        };
-        // Where another connection was faster, its page serves.
-        let _ = self.watcher.replace(before, Box::leak(Box::new(watched)));
+        same
     }
 }
 

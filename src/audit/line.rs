@@ -92,6 +92,7 @@ impl Line {
             gid,
             pid,
             executable,
+            started: _,
         } = event.who;
         self.text(",\"uid\":");
         self.number(u64::from(*uid));

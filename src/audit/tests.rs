@@ -39,6 +39,7 @@ fn somebody() -> Principal {
         gid: 100,
         pid: 4711,
         executable: "/usr/bin/a \"b\"\\\n\u{1f}é".into(),
+        started: Some(77),
     }
 }
 

@@ -121,6 +121,29 @@ pub fn login(desk: &Desk<'_>, user: UserType, pin: &[u8]) -> Result<Reply> {
     Ok(Reply::Empty)
 }
 
+/// A login that an earlier daemon knew, once `redeem` has opened the token's private realm.
+///
+/// # Errors
+/// As a login, and what `redeem` says.
+pub fn restore(
+    desk: &Desk<'_>,
+    user: User,
+    redeem: impl FnOnce(&Token) -> Result<()>,
+) -> Result<()> {
+    let session = desk.session;
+    let user = match user {
+        User::So => UserType::SO,
+        User::User => UserType::USER,
+    };
+    session.seat.log_in(user, |current| {
+        must_be_free(current, user)?;
+        if user == UserType::SO && session.seat.has_read_only_session() {
+            return Err(Error::SessionReadOnlyExists);
+        }
+        redeem(session.token())
+    })
+}
+
 fn must_be_free(current: Option<UserType>, wanted: UserType) -> Result<()> {
     match current {
         None => Ok(()),

@@ -83,7 +83,8 @@ impl Service {
             | AdminRequest::SealShow
             | AdminRequest::SealRotate { .. }
             | AdminRequest::Backup { .. }
-            | AdminRequest::Limits => refused(
+            | AdminRequest::Limits
+            | AdminRequest::Replace => refused(
                 Rv::GENERAL_ERROR,
                 "the daemon answers this itself".to_owned(),
             ),
@@ -333,6 +334,7 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::Limits => ("admin.limits", false),
         AdminRequest::Rehearse { act: Act::Show, .. } => ("admin.rehearsal", false),
         AdminRequest::Rehearse { .. } => ("admin.rehearse", true),
+        AdminRequest::Replace => ("admin.replace", true),
     }
 }
 

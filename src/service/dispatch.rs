@@ -7,6 +7,7 @@
 use strongroom_wire::request::Request;
 
 use super::Service;
+use super::tickets::ticket_of;
 use crate::application::Application;
 use crate::chapter::{
     Desk, Reply, cipher, digest, dual, keys, objects, random, sessions, sign, wrapping,
@@ -24,11 +25,11 @@ impl Service {
         let desk = &self.desk(&session, &settings);
         match request {
             R::InitPin { pin, .. } => sessions::init_pin(desk, pin.expose()),
-            R::SetPin { old, new, .. } => sessions::set_pin(desk, old.expose(), new.expose()),
+            R::SetPin { old, new, .. } => self.with_ticket(application, desk, sessions::set_pin(desk, old.expose(), new.expose())?, session.user()),
             R::SessionInfo { .. } => Ok(sessions::info(desk)),
             R::SessionCancel { flags, .. } => sessions::cancel(desk, *flags),
-            R::Login { user, pin, .. } => sessions::login(desk, *user, pin.expose()),
-            R::LoginUser { user, pin, username, .. } => sessions::login_user(desk, *user, pin.expose(), username),
+            R::Login { user, pin, .. } => self.with_ticket(application, desk, sessions::login(desk, *user, pin.expose())?, ticket_of(*user)),
+            R::LoginUser { user, pin, username, .. } => self.with_ticket(application, desk, sessions::login_user(desk, *user, pin.expose(), username)?, ticket_of(*user)),
             R::Logout { .. } => sessions::logout(desk, application),
             R::CreateObject { template, .. } => objects::create(desk, template),
             R::CopyObject { object, template, .. } => objects::copy(desk, *object, template),
@@ -77,6 +78,7 @@ impl Service {
             R::SeedRandom { seed, .. } => random::seed(desk, seed.expose()),
             R::GenerateRandom { bytes, .. } => random::generate(desk, *bytes),
             R::SignOnce { .. } | R::VerifyOnce { .. } | R::EncryptOnce { .. } | R::DecryptOnce { .. } => once(desk, request),
+            R::RestoreLogin { ticket, .. } => self.restore_login(application, desk, ticket.expose()),
             // Answered before a session is looked for.
             R::Hello { .. } | R::Goodbye | R::SlotList | R::SlotInfo { .. } | R::TokenInfo { .. } | R::Mechanisms { .. }
             | R::InitToken { .. } | R::OpenSession { .. } | R::CloseSession { .. } | R::CloseAllSessions { .. } => Err(Error::GeneralError),

@@ -209,6 +209,7 @@ const fn name(request: &Request<'_>) -> (&'static str, bool) {
         R::VerifySignatureFinal { .. } => ("C_VerifySignatureFinal", false),
         R::SeedRandom { .. } => ("C_SeedRandom", false),
         R::GenerateRandom { .. } => ("C_GenerateRandom", false),
+        R::RestoreLogin { .. } => ("login.restored", true),
     }
 }
 

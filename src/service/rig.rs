@@ -117,12 +117,11 @@ impl House {
 
     /// A connection of a process.
     pub(crate) fn guest_of(self: &Arc<Self>, pid: i32, instance: u8) -> Guest {
-        let principal = Principal {
-            uid: 1000,
-            gid: 1000,
-            pid,
-            executable: "/usr/bin/guest".into(),
-        };
+        self.guest_as(principal(pid), instance)
+    }
+
+    /// A connection of a process of which everything is told.
+    pub(crate) fn guest_as(self: &Arc<Self>, principal: Principal, instance: u8) -> Guest {
         let mut hello = Vec::new();
         let request = Request::Hello {
             instance: [instance; 16],
@@ -158,12 +157,24 @@ impl House {
     }
 }
 
+/// A process.
+pub(crate) fn principal(pid: i32) -> Principal {
+    Principal {
+        uid: 1000,
+        gid: 1000,
+        pid,
+        executable: "/usr/bin/guest".into(),
+        started: Some(77),
+    }
+}
+
 pub(crate) fn settings(limits: Limits) -> Settings {
     Settings {
         audit_level: Level::All,
         limits,
         pin_cost: PinCost::danger_cheap(),
         daemon_version: [1, 2, 3],
+        ticket_reach: crate::vault::Reach::Process,
     }
 }
 
@@ -265,6 +276,22 @@ impl Talk {
     pub(crate) fn login(&self, user: UserType, pin: &[u8]) -> Rv {
         let (session, pin) = (self.session, Secret::new(pin));
         self.rv(&Request::Login { session, user, pin })
+    }
+
+    /// A login with all that it is answered: the ticket, if there is one.
+    pub(crate) fn login_for_ticket(&self, user: UserType, pin: &[u8]) -> Option<Vec<u8>> {
+        let (session, pin) = (self.session, Secret::new(pin));
+        let told = self.ask(&Request::Login { session, user, pin });
+        assert_eq!(told.rv(), Rv::OK);
+        match told.body() {
+            Body::Output { data, .. } => Some(data.expose().to_vec()),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn restore(&self, ticket: &[u8]) -> Rv {
+        let (session, ticket) = (self.session, Secret::new(ticket));
+        self.rv(&Request::RestoreLogin { session, ticket })
     }
 
     pub(crate) fn logout(&self) -> Rv {

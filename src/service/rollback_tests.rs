@@ -132,6 +132,7 @@ fn an_accepted_older_store_is_recorded_and_outgrows_every_newer_copy() {
         gid: 1,
         pid: 1,
         executable: String::new(),
+        started: None,
     };
     let hello = Request::Hello {
         instance: [1; 16],

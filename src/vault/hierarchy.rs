@@ -5,12 +5,13 @@
 //! root key ─┬─ vault key                       (seals the vault record)
 //!           └─ token key ─┬─ record keys       (public objects, token, tries, census)
 //!                         ├─ census key
+//!                         ├─ ticket key        (seals the realm key for an application that is logged in)
 //!                         └─ pepper ── Argon2id(PIN) ── slot key ── wraps the realm key
 //! realm key (random) ──── record keys          (private objects)
 //! ```
 //!
 //! Every arrow is HKDF-SHA256 (RFC 5869) but for Argon2id (RFC 9106) and the wrapping. A stolen disk does not open without the
-//! root key; a root key does not open the private realm without a PIN.
+//! root key; a root key does not open the private realm without a PIN, or a ticket out of the memory of a process that is logged in.
 
 use serde::{Deserialize, Serialize};
 use strongroom_crypto::digest::Hash;
@@ -97,6 +98,11 @@ impl TokenKeys {
         record_key(&self.secret, key)
     }
 
+    /// The key of the tickets by which a login outlives the daemon.
+    pub(super) fn ticket_key(&self) -> Result<SecretBytes, VaultError> {
+        derive(&self.secret, &[], b"strongroom ticket key v1", &[])
+    }
+
     /// What a record adds to the census.
     pub(super) fn term(&self, key: RecordKey, stamp: &Stamp) -> Result<Term, VaultError> {
         let mut counted = [0; 34];
@@ -121,6 +127,11 @@ pub(super) struct KeySlot {
 }
 
 impl KeySlot {
+    /// What no other slot has, before or after: it is random, and new with each PIN.
+    pub(super) const fn salt(&self) -> &[u8; 16] {
+        &self.salt
+    }
+
     /// Wraps the realm key under a PIN.
     pub(super) fn wrap(
         keys: &TokenKeys,

@@ -166,13 +166,6 @@ impl Store for Copy {
         Ok(())
     }
 
-    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
-        // Nobody backs up a store that nobody has agreed to yet.
-        Err(StoreError::Failed(
-            "a migration that is not committed has no snapshot".into(),
-        ))
-    }
-
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
         let mut above = self.above.lock();
         for change in changes {
@@ -182,5 +175,10 @@ impl Store for Copy {
             };
         }
         Ok(())
+    }
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Err(StoreError::Failed(
+            "a store in the middle of its migration is not backed up".into(),
+        ))
     }
 }

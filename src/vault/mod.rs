@@ -18,6 +18,7 @@ mod change;
 mod inspect;
 mod migrate;
 mod pin;
+mod ticket;
 mod token;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use self::generation::Generation;
 pub use self::hierarchy::PinCost;
 pub use self::inspect::{ClosedVault, Inspected};
 pub use self::pin::{LoginError, PinTries};
+pub use self::ticket::{Holder, Reach, TicketError, claimed_user};
 pub use self::token::{TokenState, TokenVault};
 
 use self::draft::{decoded, encoded};

@@ -412,6 +412,21 @@ impl TokenVault {
         Ok(())
     }
 
+    /// Tries of a user's PIN.
+    pub(super) fn tries(&self, user: User, limits: &Limits) -> PinTries {
+        self.books.read().tries.shown(user, limits)
+    }
+
+    /// The salt of a user's key slot, if there is one.
+    pub(super) fn slot_salt(&self, user: User) -> Option<[u8; 16]> {
+        let books = self.books.read();
+        let slot = match user {
+            User::So => Some(&books.token.so),
+            User::User => books.token.user.as_ref(),
+        };
+        slot.map(|slot| *slot.salt())
+    }
+
     fn own_records(&self) -> (TokenBody, Tries) {
         let books = self.books.read();
         (books.token.clone(), books.tries)

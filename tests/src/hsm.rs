@@ -134,23 +134,7 @@ impl Hsm {
     /// # Panics
     /// When it does neither within a minute.
     pub fn try_start_daemon(&mut self) -> bool {
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .expect("a log file");
-        let child = Command::new(product::bin_dir().join("strongroomd"))
-            .arg("--home")
-            .arg(&self.home)
-            .args(["--pin-cost", self.pin_cost])
-            .args(&self.flags)
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a second handle of the log"))
-            .stderr(log)
-            .spawn()
-            .expect("strongroomd starts");
-        self.daemon = Some(child);
+        self.daemon = Some(self.spawn(&[]));
         let begin = Instant::now();
         while UnixStream::connect(self.socket()).is_err() {
             let child = self.daemon.as_mut().expect("a daemon");
@@ -166,6 +150,52 @@ impl Hsm {
             thread::sleep(Duration::from_millis(2));
         }
         true
+    }
+
+    /// Starts a daemon that takes the place of the running one, and waits until that has ended; answers whether it ended well.
+    ///
+    /// # Panics
+    /// When there is none, or it does not end within a minute.
+    pub fn replace_daemon(&mut self) -> bool {
+        let new = self.spawn(&["--replace"]);
+        let mut old = self.daemon.replace(new).expect("a daemon");
+        let begin = Instant::now();
+        loop {
+            if let Some(status) = old.try_wait().expect("waiting works") {
+                return status.success();
+            }
+            assert!(
+                begin.elapsed() < Duration::from_mins(1),
+                "it is not replaced:\n{}",
+                self.log()
+            );
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Starts a daemon with more flags, and neither waits for it nor ends it.
+    ///
+    /// # Panics
+    /// When there is no such program.
+    #[must_use]
+    pub fn spawn(&self, more: &[&str]) -> Child {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .expect("a log file");
+        Command::new(product::bin_dir().join("strongroomd"))
+            .arg("--home")
+            .arg(&self.home)
+            .args(["--pin-cost", self.pin_cost])
+            .args(&self.flags)
+            .args(more)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle of the log"))
+            .stderr(log)
+            .spawn()
+            .expect("strongroomd starts")
     }
 
     /// Whether the daemon has ended by itself, or by a signal.

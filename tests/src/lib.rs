@@ -26,6 +26,7 @@
 
 pub mod hsm;
 pub mod judge;
+pub mod load;
 pub mod mechanism;
 pub mod module;
 pub mod operation;

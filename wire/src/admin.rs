@@ -100,6 +100,8 @@ pub enum AdminRequest<'a> {
         /// What to do.
         act: Act,
     },
+    /// A new daemon asks for the listening sockets, to take over. The old one serves on until it is told on the line that comes with them.
+    Replace,
 }
 
 /// A part of a check. The parts follow each other, so that none takes long and somebody can watch.
@@ -191,6 +193,11 @@ pub enum AdminAnswer {
     Limits(List<LimitLine, ANSWER_ITEMS_MAX>),
     /// Answers `Rehearse`.
     Rehearsal(Box<State>),
+    /// Answers `Replace`; with it come three descriptors: the socket for applications, that for administration, and the line.
+    Handover {
+        /// Whether the daemon has made the files of the sockets, and not a service manager: then the new one removes them some day.
+        owns_files: bool,
+    },
 }
 
 /// As one run: the derived form would go byte by byte, which is the same on the wire and many times slower.

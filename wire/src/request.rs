@@ -545,6 +545,11 @@ pub enum Request<'a> {
         data: Secret<'a>,
         output: Output,
     },
+    /// Logs in by a ticket that an earlier daemon gave with the answer to a login; a try of a PIN is not counted.
+    RestoreLogin {
+        session: SessionHandle,
+        ticket: Secret<'a>,
+    },
 }
 
 impl Request<'_> {
@@ -571,7 +576,8 @@ impl Request<'_> {
             | Self::DualUpdate { session, .. } | Self::VerifySignatureInit { session, .. } | Self::VerifySignature { session, .. }
             | Self::VerifySignatureUpdate { session, .. } | Self::VerifySignatureFinal { session }
             | Self::SignOnce { session, .. } | Self::VerifyOnce { session, .. } | Self::EncryptOnce { session, .. } | Self::DecryptOnce { session, .. }
-            | Self::DeriveKey { session, .. } | Self::SeedRandom { session, .. } | Self::GenerateRandom { session, .. } => Some(*session),
+            | Self::DeriveKey { session, .. } | Self::SeedRandom { session, .. } | Self::GenerateRandom { session, .. }
+            | Self::RestoreLogin { session, .. } => Some(*session),
         }
     }
 }

@@ -14,6 +14,10 @@ use crate::secret::Secret;
 /// Most slots, mechanisms or handles in one answer.
 pub const ANSWER_ITEMS_MAX: usize = 1 << 20;
 
+/// The return value of a daemon that steps down: the request was not carried out, and the connection ends. The client asks again on
+/// another one. Of the numbers that the standard leaves to vendors (`CKR_VENDOR_DEFINED`); no application ever sees it.
+pub const NOT_CARRIED_OUT: Rv = Rv(0x8000_0053);
+
 /// An answer: the return value, and what comes with it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answer<'a> {

@@ -13,6 +13,7 @@
 mod bench;
 mod crash;
 mod flame;
+mod load;
 mod package;
 mod source;
 mod support;
@@ -34,7 +35,9 @@ usage: cargo xtask COMMAND
                     draw where the daemon and a client spend the time of one case; see flame --help
   crash --rounds N  kill the daemon under load, N times, and compare what is there with what was answered
   package [OPTION...]
-                    make the Debian package; see package --help";
+                    make the Debian package; see package --help
+  soak [OPTION...]  a thousand connections for an hour: no error, flat memory, latencies; see soak --help
+  fuzz [OPTION...]  ten million spoiled frames, while an honest client works; see fuzz --help";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -64,6 +67,11 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["flame", options @ ..] => flame::run(&root, options),
+        ["soak" | "fuzz", "--help"] => {
+            println!("{}", load::USAGE);
+            Ok(())
+        }
+        [command @ ("soak" | "fuzz"), options @ ..] => load::run(&root, command, options),
         _ => {
             eprintln!("{USAGE}");
             return ExitCode::from(2);

@@ -93,7 +93,7 @@ pub(super) fn read_passphrase(path: &Path) -> Result<SecretVec, RestoreError> {
 }
 
 fn ask_passphrase(path: &Path) -> Result<SecretVec, RestoreError> {
-    let mut terminal = Terminal::open().ok_or_else(|| {
+    let terminal = Terminal::open().ok_or_else(|| {
         RestoreError::Refused(format!(
             "{} needs its passphrase and there is no terminal to ask at; use --identity-passphrase-file",
             path.display()
@@ -131,7 +131,7 @@ fn typed_shares(header: &Header) -> Result<Vec<Share>, RestoreError> {
             "name the private key of the backup with --identity".into(),
         ));
     };
-    let mut terminal = Terminal::open().ok_or_else(|| {
+    let terminal = Terminal::open().ok_or_else(|| {
         RestoreError::Refused(format!(
             "the backup opens with {split}, or another private key, and there is no terminal to ask at; use --shares-file or --identity"
         ))

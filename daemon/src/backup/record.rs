@@ -67,6 +67,7 @@ pub(super) fn restored(
         gid: system::effective_group(),
         pid: i32::try_from(std::process::id()).unwrap_or(0),
         executable: executable.display().to_string(),
+        started: None,
     };
     let event = Event {
         who: &principal,

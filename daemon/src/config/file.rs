@@ -4,7 +4,7 @@
 //! What must never live here: defaults of the daemon; a key that is not written is None.
 //! Who calls it: the configuration.
 //!
-//! `socket`, `autostart` and `daemon` are shared with the PKCS#11 module, which reads only these.
+//! `socket`, `autostart`, `daemon`, `reconnect_seconds` and `after-fork` are shared with the PKCS#11 module, which reads only these.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,23 @@ pub struct Settings {
     pub log: LogSection,
     /// `[limits]`
     pub limits: LimitsSection,
+    /// How long calls wait for a daemon that has gone; read by the module.
+    #[serde(alias = "reconnect-seconds")]
+    pub reconnect_seconds: Option<u64>,
+    /// What a forked child is that does not call C_Initialize; read by the module, and by the daemon for the tickets of logins.
+    #[serde(rename = "after-fork", alias = "after_fork")]
+    pub after_fork: Option<AfterFork>,
+}
+
+/// What a forked child is that does not call C_Initialize.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AfterFork {
+    /// It must call C_Initialize, as the standard says.
+    #[default]
+    Uninitialized,
+    /// It goes on with the sessions and logins of its parent.
+    Inherit,
 }
 
 /// `[store]`

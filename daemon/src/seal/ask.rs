@@ -27,17 +27,18 @@ impl Terminal {
     }
 
     /// What is typed up to Enter.
-    pub(crate) fn ask(&mut self, prompt: &str) -> Result<SecretVec, SealError> {
+    pub(crate) fn ask(&self, prompt: &str) -> Result<SecretVec, SealError> {
+        // Silent before the question: whoever answers fast is not shown, and loses nothing.
+        let silent = SilentTerminal::new(&self.0).map_err(lost)?;
         self.tell(prompt)?;
-        let typed = SilentTerminal::new(&self.0)
-            .map_err(lost)
-            .and_then(|_silent| typed_line(&mut &self.0));
+        let typed = typed_line(&mut &self.0);
+        drop(silent);
         self.tell("\n")?;
         typed?.ok_or_else(|| SealError::Absent("given up at the terminal".into()))
     }
 
     /// A new passphrase, typed twice.
-    pub(super) fn ask_twice(&mut self) -> Result<SecretVec, SealError> {
+    pub(super) fn ask_twice(&self) -> Result<SecretVec, SealError> {
         loop {
             let first = self.ask("New passphrase of the root key: ")?;
             if !is_long_enough(first.expose()) {
@@ -52,8 +53,8 @@ impl Terminal {
     }
 
     /// Shows a text.
-    pub(crate) fn tell(&mut self, text: &str) -> Result<(), SealError> {
-        self.0.write_all(text.as_bytes()).map_err(lost)
+    pub(crate) fn tell(&self, text: &str) -> Result<(), SealError> {
+        (&self.0).write_all(text.as_bytes()).map_err(lost)
     }
 }
 

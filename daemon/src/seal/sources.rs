@@ -170,7 +170,7 @@ impl Sources {
             return Ok(secret);
         }
         if self.may_ask
-            && let Some(mut terminal) = ask::Terminal::open()
+            && let Some(terminal) = ask::Terminal::open()
         {
             return terminal.ask_twice();
         }

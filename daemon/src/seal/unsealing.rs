@@ -60,20 +60,23 @@ impl Unsealing {
     /// As far as it goes without a person; then with the one at the terminal, if there is one.
     pub(super) fn start(mut self) -> Result<Opening, SealError> {
         let mut failures = Vec::new();
+        // Whether something is left that only a person can bring: a file that is named and wrong is a mistake, and no reason to wait.
+        let mut person = false;
         let providers: Vec<Provider> = self.envelope.providers().cloned().collect();
         for (index, provider) in providers.iter().enumerate() {
-            match self.sources.key(provider).and_then(|found| match found {
-                Some(found) => self.take(index, found),
-                None => Ok(()),
-            }) {
-                Ok(()) => {}
-                Err(error) => failures.push(error),
-            }
+            let taken = match self.sources.key(provider) {
+                Ok(Some(found)) => self.take(index, found),
+                Ok(None) => {
+                    person = true;
+                    Ok(())
+                }
+                Err(error) => Err(error),
+            };
+            failures.extend(taken.err());
             if let Some(root) = self.root_key()? {
                 return Ok(Opening::Open(root));
             }
         }
-        let person = self.waits_for_person();
         // Where all are needed, one that cannot be had will not come by waiting for another.
         let hopeless = !person || self.envelope.need() == Need::All;
         let mut failures = failures.into_iter();
@@ -95,7 +98,7 @@ impl Unsealing {
         Ok(Opening::Sealed(Box::new(self)))
     }
 
-    fn ask(mut self, index: usize, mut terminal: Terminal) -> Result<Opening, SealError> {
+    fn ask(mut self, index: usize, terminal: Terminal) -> Result<Opening, SealError> {
         let mut last = None;
         for _ in 0..TRIES_AT_TERMINAL {
             let typed = terminal.ask("Passphrase of the root key: ")?;
@@ -224,12 +227,32 @@ impl Unsealing {
         // What cannot be told apart alone shows together with the others.
         let complete = self.keys.iter().all(Option::is_some);
         if complete && self.root_key()?.is_none() {
-            if let Some(place) = self.keys.get_mut(index) {
-                *place = None;
-            }
-            return Err(wrong());
+            return Err(self.forget_the_doubtful()?);
         }
         Ok(())
+    }
+
+    /// All keys are there and do not open it: those that were known to be right stay, the others go.
+    fn forget_the_doubtful(&mut self) -> Result<SealError, SealError> {
+        let mut doubtful = Vec::new();
+        for (index, provider) in self.envelope.providers().enumerate() {
+            let Some(place) = self.keys.get_mut(index) else {
+                continue;
+            };
+            let known = match place {
+                Some(key) => self.envelope.accepts(index, key)? == Some(true),
+                None => true,
+            };
+            if !known {
+                *place = None;
+                doubtful.push(format!("the {provider}"));
+            }
+        }
+        let are = if doubtful.len() > 1 { "are" } else { "is" };
+        Ok(SealError::Wrong(format!(
+            "{} {are} not the one of this seal",
+            doubtful.join(" or ")
+        )))
     }
 
     /// The passphrase that a person could bring.
@@ -248,11 +271,6 @@ impl Unsealing {
         providers.position(|(provider, key)| {
             key.is_none() && matches!(provider, Provider::Shares { .. })
         })
-    }
-
-    /// Whether a person can bring what is missing.
-    fn waits_for_person(&self) -> bool {
-        self.passphrase_awaited().is_some() || self.shares_awaited().is_some()
     }
 }
 

@@ -73,8 +73,13 @@ impl Running {
     }
 
     pub(crate) fn start_with(command: Command, home: &Path) -> Self {
+        Self::start_until(command, home, " ready: ")
+    }
+
+    /// Up to a line of the log with this text.
+    pub(crate) fn start_until(command: Command, home: &Path, text: &str) -> Self {
         let mut running = Self::start_without_waiting(command, home);
-        running.log_until(" ready: ");
+        running.log_until(text);
         running
     }
 

@@ -133,6 +133,28 @@ fn root_becomes_the_user_for_good() {
 }
 
 #[test]
+fn what_root_does_in_place_of_the_daemon_leaves_files_that_the_daemon_can_open() {
+    if !is_root() {
+        return;
+    }
+    let outside = Directory::new();
+    fs::set_permissions(outside.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let configuration = outside.write("strongroom.toml", "");
+    let home = outside.join("home");
+    let start = || Running::start_with(becoming("nobody", &home, &configuration), &home);
+    let mut daemon = start();
+    daemon.signal("TERM");
+    assert!(daemon.wait().success());
+    // The check takes the lock, and so makes its file.
+    fs::remove_file(home.join("strongroomd.lock")).unwrap();
+    let mut check = becoming("nobody", &home, &configuration);
+    check.arg("--verify");
+    let (code, said) = ends(check);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(start().application().hello().is_served());
+}
+
+#[test]
 fn the_way_back_is_closed() {
     if !is_root() {
         return;

@@ -13,13 +13,13 @@ use strongroomd::seal::tpm::{PcrSelection, TpmAddress, TpmBlob, TpmError, seal, 
 use crate::bench::{Directory, start_memory};
 
 /// A TPM in software, with a state of its own.
-struct Swtpm {
+pub(crate) struct Swtpm {
     process: Child,
     directory: Directory,
 }
 
 impl Swtpm {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         start_memory();
         let directory = Directory::new();
         std::fs::create_dir(directory.join("state")).unwrap();
@@ -45,7 +45,7 @@ impl Swtpm {
         swtpm
     }
 
-    fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.directory.join("tpm")
     }
 
@@ -67,7 +67,7 @@ impl Swtpm {
         output.stdout
     }
 
-    fn extend(&self, pcr: u8) {
+    pub(crate) fn extend(&self, pcr: u8) {
         let value = "5a".repeat(32);
         self.tool("tpm2_pcrextend", &[&format!("{pcr}:sha256={value}")]);
     }

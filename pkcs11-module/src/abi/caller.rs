@@ -244,6 +244,14 @@ enum Held {
 }
 
 impl In {
+    /// Bytes of a test's own.
+    #[cfg(test)]
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Self {
+        let mut copy = WipedBuffer::new();
+        copy.extend(bytes).unwrap();
+        Self(Held::Copied(copy))
+    }
+
     /// Copies the bytes; more than one request carries are refused with `over`.
     pub(crate) fn copy(bytes: Alleged<u8>, length: CK_ULONG, over: Rv) -> Result<Self, Rv> {
         let copy = bytes.copy(length, DATA_BYTES_MAX, over)?;

@@ -269,15 +269,16 @@ impl<T: Sync + 'static> Latest<T> {
     }
 }
 
-/// Whether the other end of a stream is still there; asks without waiting.
-pub(crate) fn is_open(socket: BorrowedFd<'_>) -> bool {
+/// Whether the other end of a stream is still there, and does not go within a moment.
+pub(crate) fn is_open(socket: BorrowedFd<'_>, moment: Duration) -> bool {
+    let milliseconds = libc::c_int::try_from(moment.as_millis()).unwrap_or(0);
     let mut asked = libc::pollfd {
         fd: socket.as_raw_fd(),
         events: libc::POLLRDHUP,
         revents: 0,
     };
     // SAFETY: one structure, which lives as long as the call.
-    let told = unsafe { libc::poll(&raw mut asked, 1, 0) };
+    let told = unsafe { libc::poll(&raw mut asked, 1, milliseconds) };
     // Where the system does not say, the next request will tell.
     told <= 0
 }

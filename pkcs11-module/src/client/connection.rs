@@ -16,7 +16,7 @@ use strongroom_wire::frame::{self, Door, HEADER_BYTES};
 use strongroom_wire::request::Request;
 use strongroom_wire::response::Answer;
 
-use super::{Descriptors, Failure};
+use super::{Descriptors, Era, Failure};
 use crate::abi::system;
 use crate::buffer::WipedBuffer;
 
@@ -38,6 +38,10 @@ pub(super) struct Connection {
     descriptors_received: Vec<OwnedFd>,
     greeted: bool,
     ring: Option<Ring>,
+    /// In which era it was opened.
+    pub(super) era: Era,
+    /// When it was last given back, as [`system::tick`] tells it.
+    pub(super) used_at: u64,
 }
 
 /// The shared memory, once the daemon has given some.
@@ -89,6 +93,8 @@ impl Connection {
             descriptors_received: Vec::new(),
             greeted: false,
             ring: None,
+            era: Era::FIRST,
+            used_at: 0,
         })
     }
 
@@ -109,7 +115,12 @@ impl Connection {
 
     /// Whether the daemon is still at the other end.
     pub(super) fn is_open(&self) -> bool {
-        system::is_open(self.stream.as_fd())
+        self.is_open_after(Duration::ZERO)
+    }
+
+    /// As [`Self::is_open`], unless its end comes within a moment.
+    pub(super) fn is_open_after(&self, moment: Duration) -> bool {
+        system::is_open(self.stream.as_fd(), moment)
     }
 
     /// Bounds each wait for the daemon, or lifts the bound.

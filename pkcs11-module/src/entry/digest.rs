@@ -10,7 +10,7 @@ use strongroom_wire::request::{
     Mechanism as WireMechanism, ObjectHandle, Parameter, Request, SessionHandle,
 };
 
-use super::{ask_known, done, output, output_known, tell};
+use super::{ask_known, done, output, output_known};
 use crate::abi::{In, Mechanism, Out};
 use crate::operations::Digest;
 use crate::process::Instance;
@@ -45,12 +45,13 @@ pub(crate) fn init(
         return Ok(());
     }
     operations.digest = Digest::Elsewhere;
-    tell(at, &session)?;
     let request = Request::DigestInit {
         session: session.handle,
         mechanism: Some(mechanism.wire()),
     };
-    ask_known(at, &request, Rv::DEVICE_REMOVED, |_| Some(()))
+    ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| {
+        Some(())
+    })
 }
 
 /// Asks the daemon to begin a digest, or to cancel one.
@@ -59,14 +60,21 @@ pub(super) fn ask_init(
     session: &Session,
     kind: Option<MechanismType>,
 ) -> Result<(), Rv> {
-    tell(at, session)?;
     let mechanism = kind.map(|kind| WireMechanism {
         kind,
         parameter: Parameter::None,
     });
-    let session = session.handle;
-    let request = Request::DigestInit { session, mechanism };
-    ask_known(at, &request, Rv::DEVICE_REMOVED, |_| Some(()))
+    let request = Request::DigestInit {
+        session: session.handle,
+        mechanism,
+    };
+    ask_known(
+        at,
+        Some(session),
+        &request,
+        Rv::DEVICE_REMOVED,
+        |_| Some(()),
+    )
 }
 
 /// C_Digest.
@@ -86,13 +94,12 @@ pub(crate) fn digest(at: &Instance, session: SessionHandle, data: &In, out: Out)
         let value = hashing::digest(hash, data.public()).map_err(|_| Rv::HOST_MEMORY)?;
         return out.deliver(Rv::OK, length, value.as_ref());
     }
-    tell(at, &session)?;
     let request = Request::Digest {
         session: session.handle,
         data: data.secret(),
         output: out.wanted(),
     };
-    output_known(at, &request, out).map(|_| ())
+    output_known(at, Some(&session), &request, out).map(|_| ())
 }
 
 /// C_DigestUpdate.

@@ -103,8 +103,8 @@ pub(crate) fn attribute_value(
         object,
         kinds: List::new(wanted.kinds().to_vec()).unwrap_or_default(),
     };
-    enter(at, &request)?;
-    answer(at, &request, Rv::DEVICE_REMOVED, read)
+    let known = enter(at, &request)?;
+    answer(at, known.as_deref(), &request, Rv::DEVICE_REMOVED, read)
 }
 
 /// C_SetAttributeValue.

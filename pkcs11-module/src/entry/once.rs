@@ -161,7 +161,7 @@ pub(super) fn ask_init(
     mechanism: Option<WireMechanism<'_>>,
     key: ObjectHandle,
 ) -> Result<(), Rv> {
-    tell(at, session)?;
+    let known = session;
     let session = session.handle;
     let request = match kind {
         Kind::Sign => Request::SignInit {
@@ -185,7 +185,7 @@ pub(super) fn ask_init(
             key,
         },
     };
-    ask_known(at, &request, Rv::DEVICE_REMOVED, |_| Some(()))
+    ask_known(at, Some(known), &request, Rv::DEVICE_REMOVED, |_| Some(()))
 }
 
 /// C_Sign, C_Encrypt, C_Decrypt.
@@ -212,10 +212,15 @@ pub(crate) fn output(
             in_parts(at, &session, whole, (mechanism, *key), out)
         } else {
             let request = whole.with(session.handle, mechanism.wire(), *key, wanted);
-            output_known(at, &request, out)
+            output_known(at, Some(&session), &request, out)
         }
     } else {
-        output_known(at, &whole.alone(session.handle, wanted), out)
+        output_known(
+            at,
+            Some(&session),
+            &whole.alone(session.handle, wanted),
+            out,
+        )
     };
     match asked {
         Ok(_) if wanted == Output::Size => {}
@@ -271,6 +276,7 @@ fn in_parts(
     let kind = whole.kind();
     let (data, encrypts) = whole.cipher().ok_or(Rv::GENERAL_ERROR)?;
     ask_init(at, session, kind, Some(mechanism.wire()), key)?;
+    let known = session;
     let session = session.handle;
     let mut done = 0_u64;
     for part in data.expose().chunks(PART_BYTES) {
@@ -290,7 +296,7 @@ fn in_parts(
                 output,
             }
         };
-        done = done.saturating_add(output_known(at, &request, rest)?);
+        done = done.saturating_add(output_known(at, Some(known), &request, rest)?);
     }
     let rest = out.behind(done);
     let output = rest.wanted();
@@ -299,7 +305,7 @@ fn in_parts(
     } else {
         Request::DecryptFinal { session, output }
     };
-    done = done.saturating_add(output_known(at, &request, rest)?);
+    done = done.saturating_add(output_known(at, Some(known), &request, rest)?);
     out.told(done);
     Ok(done)
 }
@@ -322,10 +328,14 @@ pub(crate) fn verify(
     let asked = if let Active::Begun(mechanism, key) = &begun {
         at.sessions.count_begun(-1);
         let request = whole.with(session.handle, mechanism.wire(), *key, none);
-        ask_known(at, &request, Rv::DEVICE_REMOVED, |_| Some(()))
+        ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| {
+            Some(())
+        })
     } else {
         let request = whole.alone(session.handle, none);
-        ask_known(at, &request, Rv::DEVICE_REMOVED, |_| Some(()))
+        ask_known(at, Some(&session), &request, Rv::DEVICE_REMOVED, |_| {
+            Some(())
+        })
     };
     match asked {
         // A signature that is wrong ends the operation as well.

@@ -1,47 +1,78 @@
 //! Chapter sessions: open, close, log in (PKCS#11 3.2, 5.6).
 //!
 //! What lives here: sessions of this application, and its logins.
-//! What must never live here: the table of sessions, which has a file of its own; a memory of logins, which the daemon has.
+//! What must never live here: the table of sessions, which has a file of its own; the tickets of logins, likewise.
 //! Who calls it: the table of functions.
 
 use strongroom_wire::ck::{Rv, SessionState, UserType};
 use strongroom_wire::request::{Request, SessionHandle, SlotId};
-use strongroom_wire::response::{Body, SessionInfo};
+use strongroom_wire::response::{Answer, Body, SessionInfo};
 
 use super::slots::absent;
-use super::{ask, ask_known, done, settle, tell};
+use super::telling::{restore_login, tell};
+use super::{ask, ask_known, done, rv_of, settle};
 use crate::abi::In;
+use crate::client::{Era, Failure, TRIES_MAX};
 use crate::process::Instance;
 use crate::sessions::Session;
 
 /// C_OpenSession.
 pub(crate) fn open(at: &Instance, slot: SlotId, flags: u64) -> Result<SessionHandle, Rv> {
     let now = at.client.now();
-    let granted = at.client.sessions_max();
+    let granted = (at.client.sessions_max(), at.client.era());
     if let Some(session) = at.sessions.open_untold(slot, flags, granted, now) {
         return Ok(session);
     }
-    let session = at.sessions.next();
+    let handle = at.sessions.next();
     let request = Request::OpenSession {
         slot,
         flags,
-        session,
+        session: handle,
     };
-    ask_known(at, &request, absent(slot), |_| Some(()))?;
-    at.sessions.add(session, slot, flags, now);
-    Ok(session)
+    for _ in 0..TRIES_MAX {
+        // Whoever has a connection already stays in its era; without one the first connection begins it.
+        let era = at.client.era();
+        let mut read = Some(|answer: &Answer<'_>| answer.rv);
+        match at.client.ask(&request, Some(era), &mut read) {
+            Ok(Rv::OK) => {}
+            Ok(rv) => return Err(rv),
+            Err(Failure::Again) => continue,
+            Err(failure) => {
+                at.client.stamps.change();
+                return Err(rv_of(failure, absent(slot)));
+            }
+        }
+        let session = at.sessions.add(handle, (slot, flags), era, now);
+        return restored(at, &session, era).map(|()| handle);
+    }
+    Err(Rv::DEVICE_ERROR)
+}
+
+/// A new session in a daemon that was started anew may be the first one at its slot: the login goes on in it as well.
+fn restored(at: &Instance, session: &Session, era: Era) -> Result<(), Rv> {
+    let restored = match restore_login(at, session, era) {
+        Ok(restored) => restored,
+        // Another daemon by now, which is told of it when it is used.
+        Err(_) => return Ok(()),
+    };
+    if restored.is_err() {
+        close(at, session.handle)?;
+        return Err(Rv::DEVICE_ERROR);
+    }
+    Ok(())
 }
 
 /// C_CloseSession.
 pub(crate) fn close(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
     let closing = at.sessions.get(session)?;
-    if at.sessions.is_last_known(&closing)
-        && let Some(other) = at.sessions.untold(closing.slot).first()
+    let era = at.client.era();
+    if at.sessions.is_last_known(&closing, era)
+        && let Some(other) = at.sessions.untold(closing.slot, era).first()
     {
         // With the last session that it knows the daemon would end the login, which the others still have.
         tell_if_open(at, other)?;
     }
-    if closing.is_known() {
+    if closing.is_known(era) {
         // Its objects go with it, and others may have begun something with them.
         for other in at.sessions.with_something_begun() {
             if other.handle != session {
@@ -49,28 +80,37 @@ pub(crate) fn close(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
             }
         }
     }
-    if at.sessions.remove(session)? {
-        ask_known(
-            at,
-            &Request::CloseSession { session },
-            Rv::DEVICE_REMOVED,
-            |_| Some(()),
-        )?;
+    let told = at.sessions.remove(session)?;
+    if !at.sessions.has_any(closing.slot) {
+        at.logins.forget(closing.slot);
     }
-    Ok(())
+    let Some(era) = told else { return Ok(()) };
+    let mut read = Some(|answer: &Answer<'_>| answer.rv);
+    let asked = at
+        .client
+        .ask(&Request::CloseSession { session }, Some(era), &mut read);
+    at.client.stamps.change();
+    match asked {
+        Ok(Rv::OK) => Ok(()),
+        Ok(rv) => Err(rv),
+        // Where its daemon has gone, it has gone with it.
+        Err(Failure::Again | Failure::Lost | Failure::UnknownSession | Failure::Absent) => Ok(()),
+        Err(failure) => Err(rv_of(failure, Rv::DEVICE_REMOVED)),
+    }
 }
 
 /// C_CloseAllSessions.
 pub(crate) fn close_all(at: &Instance, slot: SlotId) -> Result<(), Rv> {
     let request = Request::CloseAllSessions { slot };
-    ask_known(at, &request, absent(slot), |_| Some(()))?;
+    ask_known(at, None, &request, absent(slot), |_| Some(()))?;
     at.sessions.remove_all(slot);
+    at.logins.forget(slot);
     Ok(())
 }
 
 /// Tells the daemon of every session of a slot, where the number or the kind of sessions matters.
 pub(super) fn tell_all(at: &Instance, slot: SlotId) -> Result<(), Rv> {
-    for session in at.sessions.untold(slot) {
+    for session in at.sessions.untold(slot, at.client.era()) {
         tell_if_open(at, &session)?;
     }
     Ok(())
@@ -79,8 +119,8 @@ pub(super) fn tell_all(at: &Instance, slot: SlotId) -> Result<(), Rv> {
 /// Tells the daemon of a session, unless another thread has closed it meanwhile.
 fn tell_if_open(at: &Instance, session: &Session) -> Result<(), Rv> {
     match tell(at, session) {
-        Err(Rv::SESSION_HANDLE_INVALID) => Ok(()),
-        told => told,
+        Ok(_) | Err(Rv::SESSION_HANDLE_INVALID) => Ok(()),
+        Err(rv) => Err(rv),
     }
 }
 
@@ -121,14 +161,9 @@ pub(crate) fn login(
     pin: &In,
 ) -> Result<(), Rv> {
     before_login(at, session, user)?;
-    done(
-        at,
-        &Request::Login {
-            session,
-            user,
-            pin: pin.secret(),
-        },
-    )
+    let pin = pin.secret();
+    let request = Request::Login { session, user, pin };
+    with_ticket(at, session, &request)
 }
 
 /// C_LoginUser.
@@ -141,20 +176,43 @@ pub(crate) fn login_user(
 ) -> Result<(), Rv> {
     before_login(at, session, user)?;
     let username = username.public();
-    done(
-        at,
-        &Request::LoginUser {
-            session,
-            user,
-            pin: pin.secret(),
-            username,
-        },
-    )
+    let request = Request::LoginUser {
+        session,
+        user,
+        pin: pin.secret(),
+        username,
+    };
+    with_ticket(at, session, &request)
+}
+
+/// Asks for something that is answered with a ticket, by which the login goes on in a daemon that is started anew.
+pub(super) fn with_ticket(
+    at: &Instance,
+    session: SessionHandle,
+    request: &Request<'_>,
+) -> Result<(), Rv> {
+    let session = at.sessions.get(session)?;
+    // The era from before: should another one begin meanwhile, the ticket is shown once too often and not once too rarely.
+    let era = tell(at, &session)?;
+    ask(at, request, Rv::DEVICE_REMOVED, |body| {
+        if let Body::Output { data, .. } = body {
+            at.logins.keep(session.slot, era, data.expose());
+        }
+        Some(())
+    })
 }
 
 /// C_Logout.
 pub(crate) fn logout(at: &Instance, session: SessionHandle) -> Result<(), Rv> {
-    done(at, &Request::Logout { session })
+    let known = at.sessions.get(session)?;
+    // The daemon must have the login that it is to end; and whatever becomes of the request, no later daemon has it.
+    tell(at, &known)?;
+    let had_one = at.logins.forget(known.slot);
+    match done(at, &Request::Logout { session }) {
+        // It ended with its daemon, in the very moment.
+        Err(Rv::USER_NOT_LOGGED_IN) if had_one => Ok(()),
+        ended => ended,
+    }
 }
 
 /// C_GetSessionValidationFlags (PKCS#11 3.2, 5.6.11): whether the last operation was one that a validation covers. None is claimed

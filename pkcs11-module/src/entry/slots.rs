@@ -10,7 +10,7 @@ use strongroom_wire::ck::{MechanismType, Rv, flag};
 use strongroom_wire::request::{Request, SessionHandle, SlotId};
 use strongroom_wire::response::{Body, MechanismEntry, SlotEntry, SlotInfo, TokenInfo};
 
-use super::sessions::tell_all;
+use super::sessions::{tell_all, with_ticket};
 use super::{ask, done};
 use crate::abi::In;
 use crate::process::Instance;
@@ -192,14 +192,13 @@ pub(crate) fn init_pin(at: &Instance, session: SessionHandle, pin: &In) -> Resul
 
 /// C_SetPIN.
 pub(crate) fn set_pin(at: &Instance, session: SessionHandle, old: &In, new: &In) -> Result<(), Rv> {
-    done(
-        at,
-        &Request::SetPin {
-            session,
-            old: old.secret(),
-            new: new.secret(),
-        },
-    )
+    // The ticket of the old PIN is worthless from now on, and there is a new one for it.
+    let request = Request::SetPin {
+        session,
+        old: old.secret(),
+        new: new.secret(),
+    };
+    with_ticket(at, session, &request)
 }
 
 /// What a slot is without a daemon: empty if it is the one shown, else unknown.

@@ -25,12 +25,17 @@ const SESSION: SessionHandle = SessionHandle(1);
 
 /// An instance of the module that knows one socket and starts no daemon.
 fn instance_at(socket: &Path) -> Instance {
-    let environment =
-        Environment::of(&|name| (name == paths::ENV_SOCKET).then(|| socket.as_os_str().to_owned()));
+    let config = directory().join("strongroom.toml");
+    std::fs::write(&config, "reconnect_seconds = 0\n").unwrap();
+    let environment = Environment::of(&|name| match name {
+        paths::ENV_SOCKET => Some(socket.as_os_str().to_owned()),
+        paths::ENV_CONFIG => Some(config.clone().into_os_string()),
+        _ => None,
+    });
     let descriptors = Box::leak(Box::new(Descriptors::new()));
     let client = Client::new(Locator::new(environment), [7; 16], descriptors);
-    let at = Instance::new(client, [1; 16]);
-    at.sessions.add(SESSION, SlotId(0), 6, None);
+    let at = Instance::new(client, [1; 16], None);
+    at.sessions.add(SESSION, (SlotId(0), 6), Era::FIRST, None);
     at
 }
 
@@ -122,18 +127,30 @@ fn after_a_restart_the_request_goes_over_a_new_connection() {
     assert_eq!(sessions::logout(&at, SESSION), Ok(()));
     fake.drop_connections();
     assert_eq!(sessions::logout(&at, SESSION), Ok(()));
-    assert_eq!((fake.greeted(), fake.seen().len()), (2, 2));
+    assert_eq!(fake.greeted(), 2);
+    // The daemon of now is told of the session first.
+    let seen = fake.seen();
+    let names: Vec<_> = seen
+        .iter()
+        .filter_map(|one| one.split(' ').next())
+        .collect();
+    assert_eq!(names, ["Logout", "OpenSession", "Logout"]);
     drop(fake);
     assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_REMOVED));
 }
 
 #[test]
 fn a_request_that_was_sent_is_never_sent_again() {
-    let fake = Fake::start(|_| Action::SendAndClose(Vec::new()));
+    let fake = Fake::start(|request| match request {
+        Request::OpenSession { .. } => plain(Rv::OK),
+        _ => Action::SendAndClose(Vec::new()),
+    });
     let at = instance_at(fake.socket());
     for calls in 1..4 {
         assert_eq!(sessions::logout(&at, SESSION), Err(Rv::DEVICE_ERROR));
-        assert_eq!(fake.seen().len(), calls);
+        let seen = fake.seen();
+        let sent = seen.iter().filter(|one| one.starts_with("Logout"));
+        assert_eq!(sent.count(), calls);
     }
 }
 
@@ -178,7 +195,10 @@ fn garbage_is_an_error_of_the_device() {
     ];
     for bytes in garbage {
         let sent = bytes.clone();
-        let fake = Fake::start(move |_| Action::Send(sent.clone()));
+        let fake = Fake::start(move |request| match request {
+            Request::OpenSession { .. } => plain(Rv::OK),
+            _ => Action::Send(sent.clone()),
+        });
         let at = instance_at(fake.socket());
         assert_eq!(
             sessions::logout(&at, SESSION),
@@ -367,7 +387,9 @@ fn a_request_over_the_limit_of_a_frame_is_refused_here() {
         session: SESSION,
         part: Secret::new(&data),
     };
-    assert_eq!(at.client.ask(&request, |_| ()), Err(Failure::TooLong));
+    let mut read = Some(|_: &Answer<'_>| ());
+    let asked = at.client.ask(&request, None, &mut read);
+    assert_eq!(asked, Err(Failure::TooLong));
     assert_eq!(
         sessions::logout(&at, SESSION),
         Ok(()),
@@ -395,20 +417,89 @@ fn sockets_are_known_by_number_until_they_close() {
 
 type Call = dyn Fn(&Instance) -> Result<(), Rv>;
 
-/// A daemon that was restarted does not know the session. Each of these functions holds what the session has begun while it learns that.
+/// A daemon that has lost a session is told of it once more; if it does not know it then either, the session is gone. Each of these functions
+/// holds what the session has begun while it learns that.
 #[test]
-fn a_session_that_the_daemon_does_not_know_is_gone_and_nobody_waits_for_ever() {
+fn a_session_that_the_daemon_does_not_know_is_told_of_once_more_and_nobody_waits_for_ever() {
     let init =
         |at: &Instance| sign::verify_init(at, SESSION, Some(Mechanism::plain()), ObjectHandle(3));
     let digest = |at: &Instance| digest::init(at, SESSION, None);
     let verify = |at: &Instance| once::verify(at, SESSION, Secret::new(b"data"), b"signature");
     let calls: [&Call; 3] = [&init, &digest, &verify];
     for call in calls {
-        let fake = Fake::start(|_| plain(Rv::SESSION_HANDLE_INVALID));
+        let fake = Fake::start(|request| match request {
+            Request::OpenSession { .. } => plain(Rv::OK),
+            _ => plain(Rv::SESSION_HANDLE_INVALID),
+        });
         let at = instance_at(fake.socket());
         assert_eq!(call(&at), Err(Rv::SESSION_HANDLE_INVALID));
-        assert_eq!(fake.seen().len(), 1);
+        assert_eq!(fake.seen().len(), 3);
         assert_eq!(call(&at), Err(Rv::SESSION_HANDLE_INVALID));
-        assert_eq!(fake.seen().len(), 1, "the module knows by now");
+        assert_eq!(fake.seen().len(), 3, "the module knows by now");
     }
+    // And where it had lost it only, nobody notices.
+    let lost = AtomicUsize::new(0);
+    let fake = Fake::start(move |request| match request {
+        Request::OpenSession { .. } => plain(Rv::OK),
+        _ if lost.fetch_add(1, Ordering::SeqCst) == 0 => plain(Rv::SESSION_HANDLE_INVALID),
+        _ => plain(Rv::OK),
+    });
+    let at = instance_at(fake.socket());
+    assert_eq!(init(&at), Ok(()));
+}
+
+/// A login comes with a ticket, a daemon that knows nothing is shown it, and nobody is shown it once the login has ended.
+#[test]
+fn a_ticket_is_shown_to_the_next_daemon_before_anything_else_goes() {
+    let fake = Fake::start(|request| match request {
+        Request::Login { .. } => answer(
+            Rv::OK,
+            Body::Output {
+                length: 6,
+                data: Secret::new(b"ticket"),
+            },
+        ),
+        _ => plain(Rv::OK),
+    });
+    let at = instance_at(fake.socket());
+    let pin = crate::abi::In::of_bytes(b"1234");
+    let user = strongroom_wire::ck::UserType::USER;
+    sessions::login(&at, SESSION, user, &pin).unwrap();
+    fake.drop_connections();
+    sessions::cancel(&at, SESSION, 0).unwrap();
+    sessions::cancel(&at, SESSION, 0).unwrap();
+    sessions::logout(&at, SESSION).unwrap();
+    fake.drop_connections();
+    sessions::cancel(&at, SESSION, 0).unwrap();
+    let seen = fake.seen();
+    let names: Vec<_> = seen
+        .iter()
+        .filter_map(|one| one.split(' ').next())
+        .collect();
+    let expected = [
+        "Login",
+        "OpenSession",
+        "RestoreLogin",
+        "SessionCancel",
+        "SessionCancel",
+        "Logout",
+        "OpenSession",
+        "SessionCancel",
+    ];
+    assert_eq!(names, expected);
+}
+
+/// A daemon on its way out says that it has not carried the request out: the next one gets it.
+#[test]
+fn a_request_that_was_not_carried_out_goes_to_the_next_daemon() {
+    let refused = AtomicUsize::new(0);
+    let fake = Fake::start(move |request| match request {
+        Request::Logout { .. } if refused.fetch_add(1, Ordering::SeqCst) < 3 => {
+            plain(NOT_CARRIED_OUT)
+        }
+        _ => plain(Rv::OK),
+    });
+    let at = instance_at(fake.socket());
+    assert_eq!(sessions::logout(&at, SESSION), Ok(()));
+    assert_eq!(fake.greeted(), 4, "each on a connection of its own");
 }

@@ -18,6 +18,7 @@ fn operator() -> Principal {
         gid: 0,
         pid: 1,
         executable: "/usr/bin/strongroom".into(),
+        started: Some(77),
     }
 }
 

@@ -20,6 +20,7 @@ fn act(house: &House, act: Act) -> State {
         gid: 0,
         pid: 1,
         executable: "strongroom".into(),
+        started: None,
     };
     match house.service.administer(&operator, &request, None) {
         Ok(AdminAnswer::Rehearsal(state)) => *state,

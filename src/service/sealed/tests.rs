@@ -22,6 +22,7 @@ fn principal() -> Principal {
         gid: 1000,
         pid: 1,
         executable: "/usr/bin/x".into(),
+        started: None,
     }
 }
 

@@ -78,6 +78,7 @@ impl Rig {
             gid: 0,
             pid: 1,
             executable: String::new(),
+            started: Some(77),
         };
         let application = Application::new(principal, [0; 16]);
         application
