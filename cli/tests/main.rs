@@ -28,3 +28,5 @@ mod output;
 mod place;
 #[path = "cli/rehearsal.rs"]
 mod rehearsal;
+#[path = "cli/seal.rs"]
+mod seal;

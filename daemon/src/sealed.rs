@@ -218,6 +218,7 @@ impl SealedDaemon {
             memory_bytes_used: bytes(|memory| memory.bytes_used),
             memory_bytes_peak: bytes(|memory| memory.bytes_peak),
             connections: self.connections.count() as u64,
+            jail: crate::jail::standing(),
             sealed: true,
             sealed_until: Some(self.waits_for()),
             ..Status::default()

@@ -6,14 +6,13 @@ use std::collections::BTreeSet;
 use strongroom_wire::ck::{AttributeType as A, MechanismType as M, Rv, SessionState, UserType};
 use strongroom_wire::codec::{List, encode};
 use strongroom_wire::request::{
-    Attribute, Dual, FlatAttribute, Mechanism, Output, Parameter, Template, Value,
+    Attribute, Dual, FlatAttribute, Mechanism, ObjectHandle, Output, Parameter, SessionHandle,
+    SlotId, Template, Value,
 };
 use strongroom_wire::response::Body;
 use strongroom_wire::secret::Secret;
 
 use super::rig::*;
-use strongroom_wire::request::ObjectHandle;
-
 use super::*;
 use crate::attribute::samples::{class_and_type, created, p256};
 use crate::attribute::table::Shape;

@@ -49,7 +49,8 @@ pub(crate) fn daemon(home: &Directory, answer: AdminAnswer) -> Receiver<String> 
     let (sender, asked) = channel();
     std::thread::spawn(move || {
         for socket in listener.incoming() {
-            if let Some(request) = converse(&mut socket.unwrap(), &answer) {
+            let mut socket = socket.unwrap();
+            while let Some(request) = converse(&mut socket, &answer) {
                 // The test may have seen enough.
                 let _ = sender.send(request);
             }
@@ -84,6 +85,9 @@ fn shown(request: &AdminRequest<'_>) -> String {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             let user = user_pin.map(|pin| text(pin.expose()));
             format!("create {label} {} {user:?}", text(so_pin.expose()))
+        }
+        AdminRequest::Unseal { secret } => {
+            format!("unseal {}", String::from_utf8_lossy(secret.expose()))
         }
         other => format!("{other:?}"),
     }

@@ -68,9 +68,18 @@ pub fn places(configuration: &Configuration) -> BTreeSet<(PathBuf, Use)> {
     for path in [&sources.passphrase_file, &sources.credentials] {
         add(path.as_deref(), Use::Read);
     }
+    // A seal that is made anew may get its key file there.
+    for path in sources.key_file.iter().chain([&sources.usual_key_file]) {
+        add(path.parent(), Use::Own);
+    }
+    for path in configuration.seal.files() {
+        add(Some(&path), Use::Read);
+    }
+    add(Some(&configuration.seal.tpm()), Use::Device);
     // The number of the boot, and what the library of the language asks for.
     add(Some(Path::new("/proc")), Use::Read);
-    for device in ["/dev/null", "/dev/tty"] {
+    // A seal may move to the machine's TPM while the daemon runs.
+    for device in ["/dev/null", "/dev/tty", "/dev/tpmrm0", "/dev/tpm0"] {
         add(Some(Path::new(device)), Use::Device);
     }
     add(Some(Path::new("/dev/urandom")), Use::Read);

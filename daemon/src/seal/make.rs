@@ -163,7 +163,9 @@ fn make(target: Target, root: &SecretBytes, sources: &Sources) -> Result<Made, S
         Target::KeyFile(path) => {
             let key = match key_file::envelope_key(&path)? {
                 Some(key) => key,
-                None => key_file::make_envelope_key(&path)?,
+                None => {
+                    key_file::make_envelope_key(&path).map_err(|error| outside(&path, error))?
+                }
             };
             if root.with(|root| key.equals_in_constant_time(root)) {
                 return Err(SealError::Unfit(format!(
@@ -205,8 +207,7 @@ fn make(target: Target, root: &SecretBytes, sources: &Sources) -> Result<Made, S
         Target::Shares { threshold, count } => make_shares(threshold, count),
         Target::Tpm(pcrs) => {
             let key = super::random_key()?;
-            let usual = || PathBuf::from(TPM_DEVICE);
-            let device = sources.tpm_device.clone().unwrap_or_else(usual);
+            let device = sources.tpm();
             let blob = key.with(|key| tpm::seal(&TpmAddress::new(&device), key, &pcrs))?;
             Ok(Made {
                 provider: Provider::Tpm { device, blob },
@@ -291,7 +292,19 @@ impl Proof {
     }
 }
 
+/// The daemon may write beside its store and nowhere else; whoever wants the key elsewhere puts it there.
+fn outside(path: &Path, error: SealError) -> SealError {
+    match error {
+        SealError::Io { error, .. } if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            SealError::Unfit(format!(
+                "the daemon may not write {} ({error}): put the key file beside the store, or make it yourself (umask 077; head -c 32 /dev/urandom > {}), name it as seal.key_file, start the daemon again, and rotate then",
+                path.display(),
+                path.display()
+            ))
+        }
+        other => other,
+    }
+}
+
 /// Most providers of one seal.
 const PROVIDERS_MAX: usize = 2;
-/// The TPM of a machine, through the kernel's resource manager, which serves many.
-const TPM_DEVICE: &str = "/dev/tpmrm0";

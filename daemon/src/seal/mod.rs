@@ -164,6 +164,30 @@ impl Seal {
         }
     }
 
+    /// Key files that may be read: those that the configuration and the envelope name.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = vec![self.sources.usual_key_file.clone()];
+        files.extend(self.sources.key_file.clone());
+        // What is wrong with it is said when it is opened.
+        if let Ok(Some(envelope)) = Envelope::read(&self.envelope) {
+            files.extend(envelope.providers().filter_map(|provider| match provider {
+                Provider::KeyFile { path } => Some(path.clone()),
+                Provider::Passphrase { .. }
+                | Provider::Credential { .. }
+                | Provider::Shares { .. }
+                | Provider::Tpm { .. } => None,
+            }));
+        }
+        files
+    }
+
+    /// Where the TPM is, if there is one.
+    #[must_use]
+    pub fn tpm(&self) -> PathBuf {
+        self.sources.tpm()
+    }
+
     /// What the seal is, in words.
     #[must_use]
     pub fn describe(&self) -> String {

@@ -80,6 +80,12 @@ impl Sources {
         }
     }
 
+    /// Where the TPM of a new seal is.
+    pub(super) fn tpm(&self) -> PathBuf {
+        let usual = || PathBuf::from(TPM_DEVICE);
+        self.tpm_device.clone().unwrap_or_else(usual)
+    }
+
     /// The configured file comes first; else the one that the envelope names, if it is there; else the usual one.
     fn key_file_key(&self, recorded: &Path) -> Result<Found<SecretBytes>, SealError> {
         let path = match &self.key_file {
@@ -200,3 +206,6 @@ pub(super) fn is_key(content: &[u8]) -> bool {
     let text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
     content.len() == ROOT_KEY_BYTES && !content.iter().all(text)
 }
+
+/// The TPM of a machine, through the kernel's resource manager, which serves many.
+const TPM_DEVICE: &str = "/dev/tpmrm0";

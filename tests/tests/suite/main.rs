@@ -37,6 +37,7 @@ mod replace;
 mod restart;
 mod robustness;
 mod scale;
+mod sealed;
 mod second;
 mod secrecy;
 mod tools;
