@@ -26,6 +26,8 @@ pub struct Application {
     /// Which instance of the module: a process that finalises and initialises again is another application.
     pub instance: [u8; 16],
     pub(crate) connections: AtomicUsize,
+    /// Of which are being given up because they were idle.
+    pub(crate) resting: AtomicUsize,
     sessions: RwLock<HashMap<u64, Arc<Session>>>,
     seats: Mutex<HashMap<u64, Arc<Seat>>>,
 }
@@ -129,6 +131,7 @@ impl Application {
             principal,
             instance,
             connections: AtomicUsize::new(0),
+            resting: AtomicUsize::new(0),
             sessions: RwLock::default(),
             seats: Mutex::default(),
         }
@@ -150,6 +153,14 @@ impl Application {
     #[must_use]
     pub fn session_count(&self) -> usize {
         self.sessions.read().len()
+    }
+
+    /// How many session objects it has at the token where it has most.
+    #[must_use]
+    pub fn session_objects(&self) -> usize {
+        let seats: Vec<_> = self.seats.lock().values().cloned().collect();
+        let counts = seats.iter().map(|seat| seat.objects.read().len());
+        counts.max().unwrap_or(0)
     }
 
     /// Its seat at a token, if it has sessions there.
@@ -244,7 +255,7 @@ impl Application {
     /// Called with the sessions locked, so that nobody opens one meanwhile.
     fn end(&self, session: &Session) {
         let seat = &session.seat;
-        let owned = std::mem::take(&mut *session.owned.lock());
+        let owned = session.owned.lock().take().unwrap_or_default();
         let mut objects = seat.objects.write();
         for handle in owned {
             objects.remove(handle);

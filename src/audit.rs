@@ -9,12 +9,18 @@
 //!
 //! ```json
 //! {"seq":1,"time":"2026-11-22T10:36:47.123Z","uid":1000,"gid":1000,"pid":4711,"exe":"/usr/bin/nginx","function":"C_Sign",
-//!  "slot":1,"session":7,"object":3,"object_id":"5f…","mechanism":"CKM_ECDSA","rv":"CKR_OK","prev":"<64 digits>","hash":"<64 digits>"}
+//!  "slot":1,"session":7,"object":3,"object_id":"5f…","mechanism":"CKM_ECDSA","rv":"CKR_OK","generation":57,"prev":"<64 digits>",
+//!  "hash":"<64 digits>"}
 //! ```
 //!
 //! `hash` is the SHA-256, in lower-case hexadecimal, of all bytes of the line before `,"hash":"`. `prev` is the `hash` of the line
 //! before, 64 zeros in the first. `seq` counts from 1 without gaps. So a stranger checks a line with
 //! `printf %s "${line%,\"hash\":*}" | sha256sum`, and the chain by comparing each `prev` (`jq -r .prev`) with the `hash` before it.
+//!
+//! `generation` says how far the store was when the line was written: a number that grows with every commit. It is there when it is not
+//! what the line said that had one last, and at least every thousand lines. It never falls along the chain. A store that is behind it is an
+//! older copy. When an operator accepts one all the same, that is the event `store.older_accepted`, with `store_generation` and
+//! `journal_generation`.
 //!
 //! # After a crash
 //!
@@ -35,9 +41,12 @@ use parking_lot::Mutex;
 use strongroom_wire::admin::AuditReport;
 use strongroom_wire::ck::{MechanismType, Rv};
 
+pub use self::freshness::{Freshness, Older};
 use self::line::{HASH_DIGITS, HashDigits, Line};
 use crate::ports::{Clock, Journal, StoreError, Time};
+use crate::vault::Generation;
 
+mod freshness;
 mod line;
 #[cfg(test)]
 mod tests;
@@ -115,7 +124,7 @@ pub struct Event<'e> {
     pub session: Option<u64>,
     /// On which object: its handle.
     pub object: Option<u64>,
-    /// Its `CKA_UNIQUE_ID`.
+    /// Its `CKA_UNIQUE_ID`; of a backup or a restore, the id that stands in the header of the file.
     pub object_id: Option<&'e str>,
     /// By which mechanism.
     pub mechanism: Option<MechanismType>,
@@ -148,11 +157,15 @@ pub struct Audit {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     level: Level,
+    /// How far the store is.
+    generation: Generation,
     chain: Mutex<Chain>,
 }
 
 struct Chain {
     head: Head,
+    /// The generation that a line of this process said last; 0 before.
+    said: u64,
     /// An append failed: the journal may hold the line, a part of it or nothing.
     uncertain: bool,
     /// The line in the making; kept for its room.
@@ -175,9 +188,11 @@ impl Audit {
         journal: Arc<dyn Journal>,
         clock: Arc<dyn Clock>,
         level: Level,
+        generation: Generation,
     ) -> Result<Self, StoreError> {
         let mut chain = Chain {
             head: Head::default(),
+            said: 0,
             uncertain: false,
             line: Line::new(),
         };
@@ -188,14 +203,48 @@ impl Audit {
             journal,
             clock,
             level,
+            generation,
             chain: Mutex::new(chain),
         })
+    }
+
+    /// Compares the store with what the journal has seen of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the journal cannot be read.
+    pub fn freshness(&self) -> Result<Freshness, StoreError> {
+        if self.level == Level::None {
+            return Ok(Freshness::NotRecorded);
+        }
+        freshness::compare(&*self.journal, self.generation.get())
+    }
+
+    /// Records that an older store was accepted. Whatever the level asks for: nobody shall find less in the journal than was there.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it may not be used.
+    pub fn record_older_accepted(&self, older: &Older) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        self.chain
+            .lock()
+            .append(&*self.journal, now, None, |line| line.older_accepted(older))
     }
 
     /// What is recorded.
     #[must_use]
     pub fn level(&self) -> Level {
         self.level
+    }
+
+    /// Asks before something is changed whether a line could tell of it: a full disk then refuses the change, not its answer.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing may then be done.
+    pub fn make_room(&self) -> Result<(), StoreError> {
+        if self.level == Level::None {
+            return Ok(());
+        }
+        self.journal.make_room()
     }
 
     /// Records an event, where the level asks for it, and lets the answer go.
@@ -215,7 +264,9 @@ impl Audit {
             }
             // Inside the lock, so that times ascend with the sequence.
             let now = self.clock.now();
-            chain.append(&*self.journal, now, |line| line.event(event))?;
+            // And the generation, so that it never falls.
+            let generation = Some(self.generation.get());
+            chain.append(&*self.journal, now, generation, |line| line.event(event))?;
         }
         Ok(Recorded(answer))
     }
@@ -244,7 +295,9 @@ impl Chain {
         self.head = head;
         if !torn.is_empty() {
             let explanation = explanation_of(&torn)?;
-            self.append(journal, clock.now(), |line| line.recovered(&explanation))?;
+            self.append(journal, clock.now(), None, |line| {
+                line.recovered(&explanation);
+            })?;
         }
         self.uncertain = false;
         Ok(())
@@ -254,20 +307,28 @@ impl Chain {
         &mut self,
         journal: &dyn Journal,
         now: Time,
+        generation: Option<u64>,
         members: impl FnOnce(&mut Line),
     ) -> Result<(), StoreError> {
         let Self {
             head,
+            said,
             uncertain,
             line,
         } = self;
         let sequence = head.sequence + 1;
         line.begin(sequence, now);
         members(line);
+        let again = sequence.is_multiple_of(freshness::SAID_EVERY);
+        let generation = generation.filter(|now| *now > 0 && (now != said || again));
+        if let Some(generation) = generation {
+            line.generation(generation);
+        }
         let hash = line.end(&head.hash)?;
         *uncertain = true;
         journal.append(line.bytes())?;
         *uncertain = false;
+        *said = generation.unwrap_or(*said);
         *head = Head { sequence, hash };
         Ok(())
     }
@@ -322,13 +383,23 @@ pub fn verify(journal: &dyn Journal) -> Result<AuditReport, StoreError> {
         lines,
         head,
         broken,
+        generation,
         ..
     } = check;
     Ok(AuditReport {
         lines,
         head: head.hash.as_str().to_owned(),
         broken,
+        generation,
     })
+}
+
+/// Compares a store of this generation with what a journal has seen of it.
+///
+/// # Errors
+/// [`StoreError`] when the journal cannot be read.
+pub fn compare(journal: &dyn Journal, store: u64) -> Result<Freshness, StoreError> {
+    freshness::compare(journal, store)
 }
 
 /// The last lines, oldest first.
@@ -351,6 +422,8 @@ struct Check {
     torn: Vec<Vec<u8>>,
     first_torn: u64,
     broken: Option<(u64, String)>,
+    /// The newest one that a line says.
+    generation: Option<u64>,
 }
 
 impl Check {
@@ -376,12 +449,17 @@ impl Check {
             )
         } else if parsed.previous != self.head.hash {
             Some("it does not name the hash of the line before: that one was exchanged")
+        } else if parsed.generation() < self.generation && parsed.generation().is_some() {
+            Some(
+                "the store was of an earlier generation than at a line before: an older store was used, and nobody said so",
+            )
         } else {
             None
         };
         match fault {
             Some(fault) => self.broken = Some((self.lines, fault.into())),
             None => {
+                self.generation = parsed.generation().or(self.generation);
                 self.head = Head {
                     sequence: parsed.sequence,
                     hash: parsed.hash,
@@ -414,6 +492,8 @@ fn explanation_of(torn: &[Vec<u8>]) -> Result<String, StoreError> {
 struct Parsed<'l> {
     /// What the hash covers.
     body: &'l str,
+    /// What stands before `prev`.
+    members: &'l str,
     sequence: u64,
     previous: HashDigits,
     hash: HashDigits,
@@ -431,10 +511,17 @@ impl<'l> Parsed<'l> {
         let sequence = sequence.parse().ok().filter(|_| canonical)?;
         Some(Self {
             body,
+            members,
             sequence,
             previous,
             hash,
         })
+    }
+
+    /// The generation, if the line says one. A string's quotation mark is escaped, so this cannot be part of a value.
+    fn generation(&self) -> Option<u64> {
+        let (_, number) = self.members.rsplit_once(GENERATION)?;
+        number.parse().ok()
     }
 
     fn hash_fits(&self) -> Result<bool, StoreError> {
@@ -454,6 +541,7 @@ fn failed(what: &str) -> StoreError {
 
 const PREVIOUS: &str = ",\"prev\":\"";
 const OWN: &str = ",\"hash\":\"";
+const GENERATION: &str = ",\"generation\":";
 const RECOVERED: &str = "\"function\":\"journal.recovered\"";
 const NOT_WHOLE: &str =
     "it is not whole, and no recovery after a crash is recorded behind it: it was cut or changed";

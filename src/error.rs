@@ -128,6 +128,8 @@ errors! {
     TemplateIncomplete => TEMPLATE_INCOMPLETE,
     /// Attributes contradict each other or the function.
     TemplateInconsistent => TEMPLATE_INCONSISTENT,
+    /// The token was taken out of its slot.
+    TokenNotPresent => TOKEN_NOT_PRESENT,
     /// The slot holds no initialised token.
     TokenNotRecognized => TOKEN_NOT_RECOGNIZED,
     /// The unwrapping key does not exist.

@@ -20,14 +20,17 @@
 pub mod application;
 pub mod attribute;
 pub mod audit;
+pub mod backup;
 pub mod calendar;
 pub mod chapter;
 pub mod error;
 pub mod limits;
 pub mod mechanism;
 pub mod object;
+pub mod pace;
 pub mod policy;
 pub mod ports;
+pub mod rehearsal;
 pub mod service;
 pub mod session;
 pub mod sink;

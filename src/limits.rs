@@ -1,53 +1,108 @@
-//! Every bound, with its reason.
+//! Every bound of the token, with its reason.
 //!
-//! What lives here: the numbers that keep one client from taking what belongs to all.
+//! What lives here: the numbers that keep one client from taking what belongs to all, and between which values an operator may set them.
 //! What must never live here: sizes of the standard (mechanism and attribute tables).
-//! Who calls it: sessions, vault, chapters; the daemon lets an operator change those in [`Limits`].
+//! Who calls it: sessions, vault, chapters; the daemon lets an operator change those in [`Limits`], and lists its own in the same way.
 
-/// Bounds that an operator may change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Sessions of one application: a web server keeps one a worker thread; more is a leak.
-    pub sessions_per_application_max: usize,
-    /// Sessions in all: each costs about a kilobyte.
-    pub sessions_max: usize,
-    /// Session objects of one application: each may hold locked memory.
-    pub session_objects_max: usize,
-    /// Token objects of one token.
-    pub token_objects_max: usize,
-    /// Wrong PINs in a row until the user's PIN locks: as smart cards do it, with room for a typing error in a script.
-    pub user_tries_max: u32,
-    /// Wrong PINs in a row until the security officer's PIN locks. There is nobody above, so it is larger.
-    pub so_tries_max: u32,
-    /// Keys kept open in locked memory at most; beyond it the ones used longest ago are closed and opened again when used.
-    pub open_keys_max: usize,
+/// A bound as it is listed: what an operator may set it to, and why there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Its key in the configuration.
+    pub name: &'static str,
+    /// The smallest value.
+    pub least: u64,
+    /// The largest value.
+    pub most: u64,
+    /// What it is for.
+    pub reason: &'static str,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            sessions_per_application_max: 16_384,
-            sessions_max: 65_536,
-            session_objects_max: 65_536,
-            token_objects_max: 1 << 20,
-            user_tries_max: 10,
-            so_tries_max: 15,
-            open_keys_max: 4_096,
+/// Makes a structure of bounds, one row each: its reason as documentation, its type, the usual value, and the range it may be set in.
+#[macro_export]
+macro_rules! bounds {
+    (
+        $(#[$about:meta])* $structure:ident;
+        $($(#[doc = $reason:literal])+ $name:ident: $kind:ty = $usual:expr, $least:expr => $most:expr;)+
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $structure {
+            $($(#[doc = $reason])+ pub $name: $kind,)+
         }
-    }
+
+        impl Default for $structure {
+            fn default() -> Self {
+                Self { $($name: $usual,)+ }
+            }
+        }
+
+        impl $structure {
+            /// All of them, in the order of their rows.
+            pub const LISTED: &'static [$crate::limits::Bound] = &[
+                $($crate::limits::Bound {
+                    name: stringify!($name),
+                    least: $least,
+                    most: $most,
+                    reason: concat!($($reason),+),
+                },)+
+            ];
+
+            /// Their values, in the same order.
+            #[must_use]
+            pub fn values(&self) -> Vec<u64> {
+                vec![$(u64::try_from(self.$name).unwrap_or(u64::MAX),)+]
+            }
+        }
+    };
 }
 
-/// Shortest PIN in bytes, as SoftHSM has it, so that scripts carry over.
+bounds! {
+    /// Bounds that an operator may change.
+    Limits;
+    /// Sessions of one application: a web server keeps one a worker thread; more is a leak.
+    sessions_per_application_max: usize = 16_384, 1 => 1 << 24;
+    /// Sessions in all: each costs about a kilobyte.
+    sessions_max: usize = 65_536, 1 => 1 << 24;
+    /// Session objects of one application: each may hold locked memory.
+    session_objects_max: usize = 65_536, 1 => 1 << 24;
+    /// Token objects of one token: each costs some kilobytes of memory and disk.
+    token_objects_max: usize = 1 << 20, 1 => 1 << 30;
+    /// Wrong PINs in a row until the user's PIN locks: as smart cards do it, with room for a typing error in a script.
+    user_tries_max: u32 = 10, 1 => 1_000_000;
+    /// Wrong PINs in a row until the security officer's PIN locks. There is nobody above, so it is larger.
+    so_tries_max: u32 = 15, 1 => 1_000_000;
+    /// Keys kept open in locked memory at most; beyond it the ones used longest ago are closed and opened again when used.
+    open_keys_max: usize = 4_096, 1 => 1 << 24;
+    /// Shortest new PIN in bytes; PINs that were set before stay. Four as SoftHSM has it, so that scripts carry over.
+    pin_bytes_min: usize = PIN_BYTES_MIN, PIN_BYTES_MIN as u64 => 64;
+    /// How long a user of this machine waits after a wrong PIN, in milliseconds; twice as long after each further one, up to half a
+    /// minute, and no longer after the right one. None, because a locked PIN guards already.
+    wrong_pin_delay_ms: u64 = 0, 0 => 30_000;
+    /// Wrong PINs of one user of this machine in a minute, at whatever tokens; beyond it the user waits, and nobody else. Each costs
+    /// the work of Argon2id. 0 is no bound.
+    wrong_pins_per_minute_max: u32 = 120, 0 => 1_000_000;
+    /// Logins of one user of this machine in a minute, right or wrong; beyond it the user waits. No bound (0), because a right
+    /// login costs microseconds once a token is open.
+    logins_per_minute_max: u32 = 0, 0 => 100_000_000;
+    /// Tokens: whoever may connect can make one in the free slot.
+    tokens_max: usize = 4_096, 1 => 1 << 20;
+    /// Handles that one search keeps until it ends: eight bytes each, as many as a token may have objects.
+    search_results_max: usize = 1 << 20, 1 => 1 << 30;
+    /// Most random bytes in one request: others wait no longer than for a large encryption. The module asks for a mebibyte at most.
+    random_bytes_max: u64 = 16 << 20, 1 << 20 => 64 << 20;
+    /// Longest data kept back by an operation that may only answer at its end (authenticated decryption), in bytes.
+    held_data_bytes_max: usize = 64 << 20, 1 << 20 => 1 << 30;
+}
+
+/// Shortest PIN in bytes that can be allowed, as SoftHSM has it.
 pub const PIN_BYTES_MIN: usize = 4;
 /// Longest PIN in bytes: a passphrase fits, a file does not.
 pub const PIN_BYTES_MAX: usize = 255;
+/// Longest wait after a wrong PIN, in milliseconds: who waits longer thinks that the machine stands still.
+pub const WRONG_PIN_DELAY_MS_MAX: u64 = 30_000;
 /// Longest value of one attribute in bytes: the largest certificates and CRLs in the field are far below.
 pub const ATTRIBUTE_BYTES_MAX: usize = 1 << 20;
 /// Longest generic secret or HMAC key in bytes: sixteen times the largest block of a hash, beyond which a key is hashed first anyway.
 pub const SECRET_KEY_BYTES_MAX: usize = 4096;
-/// Most random bytes in one request.
-pub const RANDOM_BYTES_MAX: u64 = 16 << 20;
 /// Most handles in one answer to C_FindObjects.
 pub const FIND_OBJECTS_MAX: u64 = 65_536;
-/// Longest data kept back by an operation that may only answer at its end (authenticated decryption), in bytes.
-pub const HELD_DATA_BYTES_MAX: usize = 64 << 20;

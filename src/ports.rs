@@ -1,12 +1,13 @@
 //! Effects: everything the token needs of the world, as traits.
 //!
-//! What lives here: [`Store`], [`Journal`], [`Clock`], [`Changes`], and their in-memory implementations for tests and rehearsals.
+//! What lives here: [`Store`] and its [`Snapshot`], [`Journal`], [`Clock`], [`Changes`], and their in-memory implementations for tests and rehearsals.
 //! What must never live here: a file, a socket, a thread, a clock of the machine; those stand behind the traits in the daemon.
 //! Who calls it: the vault (store), the audit (journal), the service (changes), and whoever needs the date.
 
 mod memory;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use memory::{MemoryChanges, MemoryClock, MemoryJournal, MemoryStore};
 
@@ -38,6 +39,12 @@ impl RecordKind {
         Self::Metadata,
         Self::Material,
     ];
+
+    /// The kind with this number.
+    #[must_use]
+    pub fn of(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| *kind as u8 == number)
+    }
 }
 
 /// The key of a record.
@@ -108,12 +115,37 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// [`StoreError`]; then nothing has changed.
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// All records as they are now. Commits go on meanwhile, wait for nothing, and are not seen in it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError>;
+}
+
+/// Sees every record of a snapshot: its key and its sealed bytes; answers whether to go on.
+pub type VisitRecord<'v> = dyn FnMut(RecordKey, &[u8]) -> bool + 'v;
+
+/// All records as they were at one moment.
+pub trait Snapshot {
+    /// How many there are.
+    fn records(&self) -> u64;
+
+    /// The records behind a key, or all of them, ascending by their keys.
+    ///
+    /// # Errors
+    /// [`StoreError`] when they cannot be read.
+    fn scan(&self, after: Option<RecordKey>, visit: &mut VisitRecord<'_>)
+    -> Result<(), StoreError>;
 }
 
 /// Tells every client that something changed which it may have kept: a token object, a token, the settings.
 pub trait Changes: Send + Sync {
     /// Counts one change. What clients kept before counts no more, so it is called after the change and before its answer.
     fn count(&self);
+
+    /// Whether clients are to ask for everything from now on, and keep nothing: while a token rehearses.
+    fn ask_always(&self, always: bool);
 }
 
 /// Keeps the lines of the audit.
@@ -123,6 +155,14 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`StoreError`] when it cannot be written; nothing may then be answered.
     fn append(&self, line: &[u8]) -> Result<(), StoreError>;
+
+    /// Makes sure that a line can be written now, before something is done that a line must tell of.
+    ///
+    /// # Errors
+    /// [`StoreError`] when it could not; nothing that changes anything may then be done.
+    fn make_room(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 
     /// Sees all lines, oldest first; `visit` answers whether to go on.
     ///
@@ -145,4 +185,9 @@ pub struct Time(pub u64);
 pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Time;
+
+    /// Time since some moment; it never goes back, whoever sets the clock.
+    fn steady(&self) -> Duration {
+        Duration::from_millis(self.now().0)
+    }
 }

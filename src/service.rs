@@ -6,41 +6,62 @@
 
 mod admin;
 mod answer;
+mod backup;
 mod dispatch;
 mod event;
+mod idle;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
 mod model_test;
+mod numbers;
+mod opening;
+mod pins;
+mod rehearsing;
 #[cfg(test)]
 pub(crate) mod rig;
 #[cfg(test)]
+mod rollback_tests;
+mod sealed;
+#[cfg(test)]
 mod tests;
+pub mod verify;
+
+pub use self::opening::{OlderStore, StartError};
+mod usage;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use strongroom_crypto::random;
 use strongroom_keymem::{SecretBytes, SecretVec};
 use strongroom_wire::codec;
-use strongroom_wire::request::{ObjectHandle, Request, SessionHandle, SlotId};
+use strongroom_wire::request::{Request, SessionHandle, SlotId};
 use strongroom_wire::response::SlotEntry;
 
 use crate::application::Application;
-use crate::audit::{Audit, Level, Principal, Recorded};
+use crate::audit::{Audit, Freshness, Level, Principal, Recorded};
 use crate::calendar::Moment;
 use crate::chapter::{Desk, Reply, sessions, slots};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::mechanism;
 use crate::object::{Object, SESSION_OBJECT_FIRST};
+use crate::pace::Paces;
 use crate::ports::{Changes, Clock, Journal, Store, StoreError};
 use crate::sink::Locked;
 use crate::token::Token;
-use crate::vault::{PinCost, Vault, VaultError};
+use crate::vault::{PinCost, Vault};
+
+pub use self::backup::{BackupEnd, wanted_backup};
+pub use self::sealed::SealedDesk;
+
+pub use answer::Answered;
+pub use numbers::Numbers;
+pub use pins::Asked;
+use rehearsing::Staged;
 
 /// What the world gives the token.
 #[derive(Clone)]
@@ -68,29 +89,6 @@ pub struct Settings {
     pub daemon_version: [u8; 3],
 }
 
-/// Why the service did not open.
-#[derive(Debug)]
-pub enum StartError {
-    /// The store cannot be opened.
-    Vault(VaultError),
-    /// The journal cannot be continued.
-    Journal(StoreError),
-    /// There is no randomness.
-    Random,
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Vault(error) => write!(out, "the store was not opened: {error}"),
-            Self::Journal(error) => write!(out, "the audit journal cannot be continued: {error}"),
-            Self::Random => write!(out, "the random generator does not work"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {}
-
 /// A message that is none, or one whose answer could not be recorded: the connection must be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
@@ -105,36 +103,6 @@ impl fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// An answer that has been recorded and may be sent.
-#[derive(Debug)]
-pub struct Answered((Reply, strongroom_wire::ck::Rv));
-
-impl Answered {
-    /// Encodes it into a sink of bounded room; answers whether it fitted. What was written of one that did not is no answer.
-    #[must_use]
-    pub fn fits(&self, sink: &mut impl codec::Sink) -> bool {
-        let (reply, rv) = &self.0;
-        answer::write(reply, *rv, sink).is_ok()
-    }
-
-    /// Appends it, encoded, to a buffer.
-    ///
-    /// # Errors
-    /// [`Malformed`] when there is no memory: close the connection.
-    pub fn append_to(&self, out: &mut SecretVec) -> std::result::Result<(), Malformed> {
-        let (reply, rv) = &self.0;
-        // The data of an output come last, so that one move of the buffer is enough for them.
-        if let Reply::Output {
-            data: Some(data), ..
-        } = reply
-        {
-            out.reserve(data.len() + answer::OUTPUT_HEAD_BYTES)
-                .map_err(|_| Malformed)?;
-        }
-        answer::write(reply, *rv, &mut Locked(out)).map_err(|_| Malformed)
-    }
-}
-
 /// How much there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -148,28 +116,8 @@ pub struct Counts {
     pub objects: u64,
     /// Requests answered since the start.
     pub requests: u64,
-}
-
-/// Gives numbers to session objects. They begin at random, so that a handle from before a restart means nothing.
-#[derive(Debug)]
-pub struct Numbers {
-    session_object: AtomicU64,
-}
-
-impl Numbers {
-    pub(crate) fn new() -> Result<Self> {
-        let mut start = [0; 4];
-        random::fill(&mut start)?;
-        let start = u64::from(u32::from_le_bytes(start));
-        Ok(Self {
-            session_object: AtomicU64::new(SESSION_OBJECT_FIRST + (start << 8)),
-        })
-    }
-
-    /// A new session object.
-    pub fn session_object(&self) -> ObjectHandle {
-        ObjectHandle(self.session_object.fetch_add(1, Ordering::Relaxed))
-    }
+    /// Tokens that rehearse.
+    pub rehearsing: u64,
 }
 
 /// The token service. It exists only after the store has been unlocked.
@@ -178,10 +126,16 @@ pub struct Service {
     tokens: RwLock<BTreeMap<u64, Arc<Token>>>,
     applications: Mutex<Vec<Arc<Application>>>,
     audit: RwLock<Audit>,
+    paces: Paces,
+    /// How many tokens rehearse.
+    rehearsing: AtomicUsize,
     ports: Ports,
     settings: RwLock<Arc<Settings>>,
     numbers: Numbers,
     requests: AtomicU64,
+    freshness: Freshness,
+    /// Most sessions that were ever open.
+    sessions_peak: AtomicUsize,
 }
 
 impl fmt::Debug for Service {
@@ -194,11 +148,24 @@ impl Service {
     /// Opens the vault with the root key and loads what may be seen without a PIN.
     ///
     /// # Errors
-    /// [`StartError`]: the wrong key, a damaged store, a journal that cannot be continued.
+    /// [`StartError`]: the wrong key, a damaged store or one older than its journal, a journal that cannot be continued.
     pub fn open(
         ports: Ports,
         root_key: SecretBytes,
         settings: Settings,
+    ) -> std::result::Result<Self, StartError> {
+        Self::open_with(ports, root_key, settings, OlderStore::Refuse)
+    }
+
+    /// As [`Service::open`]; says what becomes of an older store.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub fn open_with(
+        ports: Ports,
+        root_key: SecretBytes,
+        settings: Settings,
+        older: OlderStore,
     ) -> std::result::Result<Self, StartError> {
         let vault = Vault::open(ports.store.clone(), root_key, settings.pin_cost)
             .map_err(StartError::Vault)?;
@@ -215,18 +182,30 @@ impl Service {
             ports.journal.clone(),
             ports.clock.clone(),
             settings.audit_level,
+            vault.generation().clone(),
         )
         .map_err(StartError::Journal)?;
+        let freshness = opening::accepted(&vault, &audit, older)?;
         Ok(Self {
             vault,
             tokens: RwLock::new(tokens),
             applications: Mutex::default(),
             audit: RwLock::new(audit),
+            paces: Paces::default(),
+            rehearsing: AtomicUsize::new(0),
             ports,
             settings: RwLock::new(Arc::new(settings)),
             numbers: Numbers::new().map_err(|_| StartError::Random)?,
             requests: AtomicU64::new(0),
+            freshness,
+            sessions_peak: AtomicUsize::new(0),
         })
+    }
+
+    /// What the journal said of the store when it was opened.
+    #[must_use]
+    pub fn freshness(&self) -> Freshness {
+        self.freshness
     }
 
     /// Takes new settings: bounds and what is recorded. The cost of PINs holds for those set from now on.
@@ -236,11 +215,17 @@ impl Service {
     pub fn apply(&self, settings: Settings) -> std::result::Result<(), StoreError> {
         let mut audit = self.audit.write();
         if audit.level() != settings.audit_level {
-            *audit = Audit::open(
+            let other = Audit::open(
                 self.ports.journal.clone(),
                 self.ports.clock.clone(),
                 settings.audit_level,
+                self.vault.generation().clone(),
             )?;
+            // It was not compared while nothing was recorded.
+            if let Freshness::Older(older) = other.freshness()? {
+                return Err(StoreError::Failed(StartError::Older(older).to_string()));
+            }
+            *audit = other;
         }
         for token in self.tokens.read().values() {
             token.bound_open_keys(&settings.limits);
@@ -248,6 +233,11 @@ impl Service {
         *self.settings.write() = Arc::new(settings);
         self.ports.changes.count();
         Ok(())
+    }
+
+    /// Lets the daemon see the root key, to seal it anew.
+    pub fn with_root_key<T>(&self, see: impl FnOnce(&SecretBytes) -> T) -> T {
+        see(self.vault.root_key())
     }
 
     /// How much there is.
@@ -263,6 +253,7 @@ impl Service {
             tokens: tokens.len() as u64,
             objects: tokens.values().map(|token| token.counts().0).sum(),
             requests: self.requests.load(Ordering::Relaxed),
+            rehearsing: self.rehearsing.load(Ordering::Relaxed) as u64,
         }
     }
 
@@ -334,7 +325,27 @@ impl Service {
         payload: &[u8],
         out: &mut SecretVec,
     ) -> std::result::Result<(), Malformed> {
-        self.reply(application, payload)?.append_to(out)
+        let asked = self.receive(application, payload)?;
+        self.reply(application, asked)?.append_to(out)
+    }
+
+    /// Reads one request. It says how long to wait before [`Self::reply`]; given up, it leaves nothing behind.
+    ///
+    /// # Errors
+    /// [`Malformed`]: close the connection.
+    pub fn receive<'p>(
+        &self,
+        application: &Application,
+        payload: &'p [u8],
+    ) -> std::result::Result<Asked<'p, '_>, Malformed> {
+        let request: Request<'p> = codec::decode(payload).map_err(|_| Malformed)?;
+        let pin = self.pin_try(application, &request);
+        let staged = self.staged(application, &request);
+        Ok(Asked {
+            request,
+            pin,
+            staged,
+        })
     }
 
     /// Answers one request; the answer is not encoded yet.
@@ -344,15 +355,25 @@ impl Service {
     pub fn reply(
         &self,
         application: &Arc<Application>,
-        payload: &[u8],
+        asked: Asked<'_, '_>,
     ) -> std::result::Result<Answered, Malformed> {
-        let request: Request<'_> = codec::decode(payload).map_err(|_| Malformed)?;
+        let Asked {
+            request,
+            pin,
+            staged,
+        } = asked;
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let recorded = self.recorded(application, &request)?;
+        let verdict = staged.as_ref().and_then(Staged::verdict);
+        let recorded = self.recorded(application, &request, verdict)?;
         if changes_what_is_kept(&request) {
             self.ports.changes.count();
         }
-        Ok(Answered(recorded.into_inner()))
+        let told = recorded.into_inner();
+        // A PIN that was refused in its stead was not compared.
+        if let Some(pin) = pin.filter(|_| verdict.is_none()) {
+            pin.settle(told.1);
+        }
+        Ok(Answered(told))
     }
 
     /// Carries a request out and has it recorded: no answer goes without its line.
@@ -360,11 +381,19 @@ impl Service {
         &self,
         application: &Arc<Application>,
         request: &Request<'_>,
+        verdict: Option<strongroom_wire::ck::Rv>,
     ) -> std::result::Result<Recorded<(Reply, strongroom_wire::ck::Rv)>, Malformed> {
         let facts = event::Facts::of(request);
+        if facts.management {
+            self.audit.read().make_room().map_err(|_| Malformed)?;
+        }
         let object = self.named_object(application, &facts);
-        let result = self.dispatch(application, request);
-        let (reply, rv) = answer::outcome(result);
+        let (reply, rv) = if let Some(rv) = verdict {
+            Self::end_operation_of(application, request);
+            (Reply::Empty, rv)
+        } else {
+            answer::outcome(self.dispatch(application, request))
+        };
         let object_id = object.as_ref().map(|object| object.unique_id());
         let event = facts.event(&application.principal, object_id, &reply, rv);
         self.audit
@@ -401,7 +430,11 @@ impl Service {
 
     fn token(&self, slot: SlotId) -> Result<Arc<Token>> {
         if let Some(token) = self.tokens.read().get(&slots::token_of(slot)) {
-            return Ok(token.clone());
+            return if token.is_removed() {
+                Err(Error::TokenNotPresent)
+            } else {
+                Ok(token.clone())
+            };
         }
         Err(if self.is_free(slot) {
             Error::TokenNotRecognized
@@ -420,17 +453,17 @@ impl Service {
     }
 
     fn slot_list(&self) -> Reply {
-        let entry = |slot| SlotEntry {
+        let entry = |slot, token_present| SlotEntry {
             slot,
-            token_present: true,
+            token_present,
         };
         let mut slots: Vec<SlotEntry> = self
             .tokens
             .read()
-            .keys()
-            .map(|token| entry(slots::slot_of(*token)))
+            .values()
+            .map(|token| entry(slots::slot_of(token.number), !token.is_removed()))
             .collect();
-        slots.push(entry(self.free_slot()));
+        slots.push(entry(self.free_slot(), true));
         Reply::Slots(slots)
     }
 
@@ -439,11 +472,14 @@ impl Service {
         match self.token(slot) {
             Ok(token) => token.reinitialize(pin, label, &settings.limits)?,
             Err(Error::TokenNotRecognized) => {
-                sessions::pin_length(pin)?;
+                sessions::pin_length(pin, &settings.limits)?;
                 let mut tokens = self.tokens.write();
                 // Somebody may have taken the slot meanwhile; then this PIN is not the officer's of that token.
                 if !self.is_free(slot) {
                     return Err(Error::PinIncorrect);
+                }
+                if tokens.len() >= settings.limits.tokens_max {
+                    return Err(Error::DeviceMemory);
                 }
                 let token = self.vault.create_token(label, pin)?;
                 let token = Token::load(token, &settings.limits)?;
@@ -471,7 +507,14 @@ impl Service {
         if open >= settings.limits.sessions_max {
             return Err(Error::SessionCount);
         }
+        self.sessions_peak.fetch_max(open + 1, Ordering::Relaxed);
         let token = self.token(slot)?;
+        if let Some(rehearsal) = token.rehearsal()
+            && let Some(most) = rehearsal.plan().sessions_max
+            && token.session_counts().0 as u64 >= most
+        {
+            return Err(Error::SessionCount);
+        }
         sessions::open(application, &token, session, flags, &settings.limits)
     }
 
@@ -491,9 +534,11 @@ impl Service {
                     now,
                 ))
             }
-            Err(Error::TokenNotRecognized) => {
-                Ok(slots::free_token_info(settings.daemon_version, now))
-            }
+            Err(Error::TokenNotRecognized) => Ok(slots::free_token_info(
+                settings.daemon_version,
+                now,
+                &settings.limits,
+            )),
             Err(other) => Err(other),
         }
     }
@@ -517,8 +562,12 @@ impl Service {
             }
             Request::SlotList => Ok(self.slot_list()),
             Request::SlotInfo { slot } => {
-                self.slot_exists(*slot)?;
-                Ok(slots::slot_info(*slot, self.settings.read().daemon_version))
+                match self.slot_exists(*slot) {
+                    Ok(()) | Err(Error::TokenNotPresent) => {}
+                    Err(other) => return Err(other),
+                }
+                let version = self.settings.read().daemon_version;
+                Ok(slots::slot_info(*slot, version, self.slot_flags(*slot)))
             }
             Request::TokenInfo { slot } => self.token_info(application, *slot),
             Request::Mechanisms { slot } => {

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::limits::Limits;
 use crate::object::index::Index;
 use crate::object::{Material, Object, OpenKey, Place};
+use crate::rehearsal::Rehearsal;
 use crate::vault::{MaterialChange, ObjectChange, Realm, TokenState, TokenVault, User, VaultError};
 
 /// A token object to be: its attributes and its secret values.
@@ -52,6 +53,12 @@ pub struct Token {
     read_write_sessions: AtomicUsize,
     /// Set when the token has been deleted under somebody's hands.
     gone: AtomicBool,
+    /// How it imitates hardware, while it does.
+    rehearsal: RwLock<Option<Arc<Rehearsal>>>,
+    /// Set while a rehearsal has it out of its slot.
+    removed: AtomicBool,
+    /// How many more objects a rehearsal has room for.
+    room: AtomicU64,
 }
 
 impl fmt::Debug for Token {
@@ -78,6 +85,9 @@ impl Token {
             sessions: AtomicUsize::new(0),
             read_write_sessions: AtomicUsize::new(0),
             gone: AtomicBool::new(false),
+            rehearsal: RwLock::default(),
+            removed: AtomicBool::new(false),
+            room: AtomicU64::new(ENDLESS),
         };
         token.load_realm(Realm::Public)?;
         Ok(token)
@@ -205,6 +215,41 @@ impl Token {
         self.gone.load(Ordering::SeqCst)
     }
 
+    /// The rehearsal that goes on.
+    #[must_use]
+    pub fn rehearsal(&self) -> Option<Arc<Rehearsal>> {
+        self.rehearsal.read().clone()
+    }
+
+    /// Begins a rehearsal, or ends it.
+    pub fn rehearse(&self, rehearsal: Option<Arc<Rehearsal>>) {
+        let room = rehearsal.as_ref().and_then(|one| one.plan().room);
+        self.room.store(room.unwrap_or(ENDLESS), Ordering::SeqCst);
+        *self.rehearsal.write() = rehearsal;
+    }
+
+    /// How many more objects the rehearsal has room for.
+    #[must_use]
+    pub fn room(&self) -> Option<u64> {
+        Some(self.room.load(Ordering::SeqCst)).filter(|room| *room != ENDLESS)
+    }
+
+    /// Takes it out of its slot; its sessions are closed by the caller, who holds the gate.
+    pub fn remove(&self) {
+        self.removed.store(true, Ordering::SeqCst);
+    }
+
+    /// Puts it back.
+    pub fn insert(&self) {
+        self.removed.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether a rehearsal has it out of its slot.
+    #[must_use]
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn count_session(&self, read_write: bool) {
         self.sessions.fetch_add(1, Ordering::SeqCst);
         self.read_write_sessions
@@ -279,6 +324,12 @@ impl Token {
         Ok(key)
     }
 
+    /// How many keys are open, as far as it was noted.
+    #[must_use]
+    pub fn open_keys(&self) -> usize {
+        self.opened.lock().len()
+    }
+
     fn remember_open(&self, object: &Arc<Object>) {
         self.opened.lock().push_back(Arc::downgrade(object));
         let scarce =
@@ -309,7 +360,14 @@ impl Token {
     /// When the store fails; then nothing has changed.
     pub fn add(&self, newcomers: Vec<Newcomer>, limits: &Limits) -> Result<Vec<Arc<Object>>> {
         let _change = self.change.lock();
-        if self.objects.read().len() + newcomers.len() > limits.token_objects_max {
+        // What the vault counts, private objects that are not loaded yet included.
+        let there = usize::try_from(self.counts().0).unwrap_or(usize::MAX);
+        if there.saturating_add(newcomers.len()) > limits.token_objects_max {
+            return Err(Error::DeviceMemory);
+        }
+        let room = self.room.load(Ordering::Relaxed);
+        let wanted = newcomers.len() as u64;
+        if room < wanted {
             return Err(Error::DeviceMemory);
         }
         let encoded: Vec<(u64, Vec<u8>)> = newcomers
@@ -330,6 +388,10 @@ impl Token {
             })
             .collect();
         self.vault.commit(&changes)?;
+        if room != ENDLESS {
+            // Nobody else changes it by adding: that takes the lock on changes.
+            self.room.store(room - wanted, Ordering::Relaxed);
+        }
         let mut index = self.objects.write();
         let mut added = Vec::with_capacity(newcomers.len());
         for (newcomer, (number, _)) in newcomers.into_iter().zip(encoded) {
@@ -405,6 +467,9 @@ impl Token {
         Ok(())
     }
 }
+
+/// Room without a bound.
+const ENDLESS: u64 = u64::MAX;
 
 /// Private objects are sealed under the key that only a PIN opens.
 fn realm_of(attributes: &Attributes) -> Realm {

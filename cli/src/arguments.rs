@@ -6,10 +6,15 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use strongroom_wire::rehearsal::{Failure, Latency, Throttle};
 
 use crate::output::Format;
+
+mod backup;
+
+pub use backup::{BackupArguments, BackupCommand, KeyArguments, RestoreArguments};
 
 /// Administers Strongroom, an HSM in software. Asks the daemon, strongroomd, on its administration socket.
 #[derive(Clone, Debug, Parser)]
@@ -77,6 +82,13 @@ pub enum Command {
     /// Read and check the audit journal
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Give the sealed daemon a passphrase or one share, asked for without being shown
+    Unseal(UnsealArguments),
+    /// Show and change what opens the store
+    #[command(subcommand)]
+    Seal(SealCommand),
+    /// Check every record of the store, and the journal; lists all that is wrong (strongroomd --verify does it while no daemon runs)
+    Verify,
     /// Check the installation and say how to mend it
     Doctor(DoctorArguments),
     /// Measure what an application pays, through the installed PKCS#11 module
@@ -84,6 +96,12 @@ pub enum Command {
     /// What `bench` runs in a process of its own for each module
     #[command(hide = true)]
     Measure(MeasureArguments),
+    /// Back up the whole store while the daemon serves, into one file that only the holder of a private key opens
+    Backup(BackupArguments),
+    /// Restore a backup into an installation whose daemon does not run
+    Restore(RestoreArguments),
+    /// Let a token imitate hardware, so that applications meet latency, failures and removal in a test
+    Rehearse(RehearseArguments),
     /// Let the daemon read its configuration again
     Reload,
     /// Stop the daemon
@@ -183,6 +201,61 @@ pub enum AuditCommand {
     Verify,
 }
 
+/// Arguments of `unseal`. Never the command line or the environment: other processes see both.
+#[derive(Clone, Debug, Default, Args)]
+pub struct UnsealArguments {
+    /// File with the passphrase or share; - is a line of standard input (default: ask)
+    #[arg(long, value_name = "FILE", conflicts_with = "fd")]
+    pub file: Option<PathBuf>,
+    /// Open descriptor to read it from, one line
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16))]
+    pub fd: Option<u16>,
+    /// Let the daemon forget what was given so far
+    #[arg(long, conflicts_with_all = ["file", "fd"])]
+    pub reset: bool,
+}
+
+/// Commands for the seal.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SealCommand {
+    /// Show what opens the store, without any secret
+    Show,
+    /// Seal the root key anew: for other providers, or with a new secret. No object changes, nobody is interrupted
+    Rotate(RotateArguments),
+}
+
+/// Arguments of `seal rotate`.
+#[derive(Clone, Debug, Args)]
+pub struct RotateArguments {
+    /// What shall open the store: key-file PATH, passphrase, credential NAME, tpm, or shares K/N; up to two of them
+    #[arg(long, required = true, num_args = 1..=2, value_name = "PROVIDER")]
+    pub to: Vec<String>,
+    /// Of two providers: one of them opens the store, or it needs all
+    #[arg(long, value_enum, default_value_t = Need::One)]
+    pub need: Need,
+    /// File with the new passphrase; - is a line of standard input (default: ask)
+    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_fd")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Open descriptor to read the new passphrase from, one line
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16))]
+    pub passphrase_fd: Option<u16>,
+    /// PCRs that the TPM binds the seal to (default: those of the configuration)
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(0..24))]
+    pub pcrs: Vec<u8>,
+    /// Destroy files that opened the store before there was an envelope, once the new seal stands
+    #[arg(long)]
+    pub destroy_old: bool,
+}
+
+/// How many providers are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Need {
+    /// Each opens the store alone
+    One,
+    /// They open it together
+    All,
+}
+
 /// Arguments of `doctor`.
 #[derive(Clone, Debug, Args)]
 pub struct DoctorArguments {
@@ -232,6 +305,57 @@ pub struct MeasureArguments {
     /// Sessions at the same time
     #[arg(long)]
     pub threads: u16,
+}
+
+/// Arguments of `rehearse`.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    group(ArgGroup::new("act").args(["show", "off", "remove", "insert", "profiles"])),
+    after_help = "Times: 300us, 5ms, 1.5s, 2min. Distributions: a time, uniform(A,B), normal(MEAN,DEVIATION), \
+                  lognormal(MEDIAN,SIGMA), pareto(LEAST,SHAPE), p50=A,p99=B. A restart of the daemon ends every rehearsal."
+)]
+pub struct RehearseArguments {
+    /// Its label or serial number
+    pub token: Option<String>,
+    /// Show how it rehearses; so does no option at all
+    #[arg(long)]
+    pub show: bool,
+    /// End the rehearsal
+    #[arg(long)]
+    pub off: bool,
+    /// Take the token out of its slot: its sessions end
+    #[arg(long)]
+    pub remove: bool,
+    /// Put the token back
+    #[arg(long)]
+    pub insert: bool,
+    /// List the profiles
+    #[arg(long)]
+    pub profiles: bool,
+    /// Begin with the rules of a profile; further options come over them
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// How long calls take, of one function or of all; can be given several times
+    #[arg(long, value_name = "[FUNCTION=]DISTRIBUTION", value_parser = crate::rehearsal::latency)]
+    pub latency: Vec<Latency>,
+    /// Which calls fail, and with what: C_Sign=0.01:CKR_DEVICE_ERROR, C_Login=nth(3):CKR_PIN_LOCKED, *=every(100):CKR_FUNCTION_FAILED
+    #[arg(long, value_name = "FUNCTION=WHEN:CKR", value_parser = crate::rehearsal::failure)]
+    pub fail: Vec<Failure>,
+    /// Most sessions of all applications at the token
+    #[arg(long, value_name = "N")]
+    pub sessions: Option<u64>,
+    /// Most operations in a second; those beyond wait, or are answered the return value
+    #[arg(long, value_name = "PER_SECOND[:CKR]", value_parser = crate::rehearsal::throttle)]
+    pub throttle: Option<Throttle>,
+    /// Room for so many more token objects
+    #[arg(long, value_name = "N", conflicts_with = "full")]
+    pub room: Option<u64>,
+    /// No room for any token object
+    #[arg(long)]
+    pub full: bool,
+    /// Another run of chances; the same one repeats
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

@@ -54,6 +54,15 @@ impl Client {
     /// # Errors
     /// [`Failure::Failed`] when the daemon refuses; [`Failure::Unreachable`] when it does not answer.
     pub fn ask(&mut self, request: &AdminRequest<'_>) -> Result<AdminAnswer, Failure> {
+        self.send(request)?;
+        self.next()
+    }
+
+    /// Asks; the answers are taken with [`Client::next`].
+    ///
+    /// # Errors
+    /// [`Failure::Unreachable`] when the daemon is gone.
+    pub fn send(&mut self, request: &AdminRequest<'_>) -> Result<(), Failure> {
         // The request may hold PINs.
         let mut payload = Zeroizing::new(Vec::with_capacity(REQUEST_BYTES));
         codec::encode(request, &mut *payload).map_err(|error| self.broken(&error.to_string()))?;
@@ -64,7 +73,14 @@ impl Client {
         whole.extend_from_slice(&payload);
         self.socket
             .write_all(&whole)
-            .map_err(|error| self.broken(&error.to_string()))?;
+            .map_err(|error| self.broken(&error.to_string()))
+    }
+
+    /// The next answer to what was asked.
+    ///
+    /// # Errors
+    /// As [`Client::ask`].
+    pub fn next(&mut self) -> Result<AdminAnswer, Failure> {
         let answer = self.receive()?;
         let answer = codec::decode(&answer).map_err(|error| self.broken(&error.to_string()))?;
         if let AdminAnswer::Refused { rv, reason } = &answer {

@@ -5,13 +5,18 @@
 //! Who calls it: `main.rs`.
 
 mod audit;
+mod backup;
 mod bench;
 mod doctor;
 mod init;
 mod measure;
 mod object;
+mod rehearse;
+mod seal;
 mod status;
 mod token;
+mod verify;
+mod walls;
 
 use std::path::Path;
 
@@ -20,7 +25,7 @@ use clap_complete::Shell;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
 
 use crate::arguments::{
-    Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, TokenCommand,
+    Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, SealCommand, TokenCommand,
 };
 use crate::client::{Client, unexpected};
 use crate::failure::Failure;
@@ -71,10 +76,17 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         }
         Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
         Command::Audit(AuditCommand::Verify) => audit::verify(bench),
+        Command::Unseal(arguments) => seal::unseal(bench, &arguments),
+        Command::Seal(SealCommand::Show) => seal::show(bench),
+        Command::Seal(SealCommand::Rotate(arguments)) => seal::rotate(bench, &arguments),
+        Command::Verify => verify::run(bench),
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
         Command::Bench(arguments) => bench::run(bench, &arguments),
         Command::Measure(arguments) => measure::run(&arguments),
+        Command::Backup(arguments) => backup::run(bench, &arguments),
+        Command::Restore(arguments) => backup::restore(bench, &arguments),
         Command::Reload => done(bench, &AdminRequest::Reload, "configuration reloaded"),
+        Command::Rehearse(arguments) => rehearse::run(bench, &arguments),
         Command::Stop => done(bench, &AdminRequest::Stop, "the daemon is stopping"),
         Command::Completions { shell } => completions(shell),
         Command::Man { directory } => manual(directory.as_deref()),

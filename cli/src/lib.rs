@@ -13,6 +13,7 @@ pub mod place;
 
 pub mod client;
 pub mod pin;
+pub mod rehearsal;
 #[allow(unsafe_code, reason = "the one room for system calls that std has not")]
 pub mod system;
 

@@ -89,6 +89,31 @@ pub fn existing(file: Option<&Path>) -> Result<Pin, Failure> {
     )
 }
 
+/// A secret of the seal: from a file, a descriptor, or asked for.
+///
+/// # Errors
+/// As [`collect`].
+pub fn secret(
+    what: &str,
+    file: Option<&Path>,
+    descriptor: Option<u16>,
+    twice: bool,
+) -> Result<Pin, Failure> {
+    let instead = "--file or --fd (--passphrase-file or --passphrase-fd for a new one)";
+    let descriptor = descriptor.map(|number| Path::new("/proc/self/fd").join(number.to_string()));
+    match file.or(descriptor.as_deref()) {
+        Some(path) => from_file(path),
+        None if twice => ask_twice(what, instead),
+        None => {
+            let secret = ask(&terminal(what, instead)?, &format!("{what}: "))?;
+            if secret.expose().is_empty() {
+                return Err(Failure::Failed(format!("no {what} was given")));
+            }
+            Ok(secret)
+        }
+    }
+}
+
 /// Makes up a PIN: 128 random bits in letters and digits that are not mistaken for each other.
 ///
 /// # Errors
@@ -119,10 +144,10 @@ fn from_file(path: &Path) -> Result<Pin, Failure> {
     } else {
         File::open(path).and_then(|mut file| read_line(&mut file))
     };
-    let pin = line.map_err(|error| Failure::file("read a PIN from", path, &error))?;
+    let pin = line.map_err(|error| Failure::file("read a secret from", path, &error))?;
     if pin.expose().is_empty() {
         return Err(Failure::Failed(format!(
-            "there is no PIN in {}",
+            "there is no secret in {}",
             path.display()
         )));
     }
@@ -137,7 +162,7 @@ fn read_line(input: &mut impl Read) -> io::Result<Pin> {
         if line.len() == LINE_BYTES_MAX {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                "the first line is too long for a PIN",
+                "the first line is too long for a secret",
             ));
         }
         line.push(byte[0]);

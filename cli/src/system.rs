@@ -54,6 +54,19 @@ fn set(terminal: &File, mode: &libc::termios) -> io::Result<()> {
     outcome(unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSAFLUSH, &raw const *mode) })
 }
 
+/// Lets the kernel forget what it keeps of a file that is on the disk, so that the next read comes from there.
+///
+/// # Errors
+/// What the kernel says.
+pub fn forget_cached(file: &File) -> io::Result<()> {
+    // SAFETY: posix_fadvise takes four numbers and touches no memory of ours.
+    let answer = unsafe { libc::posix_fadvise(file.as_raw_fd(), 0, 0, libc::POSIX_FADV_DONTNEED) };
+    match answer {
+        0 => Ok(()),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 /// Columns of the terminal at standard output, if it is one.
 #[must_use]
 pub fn terminal_width() -> Option<u16> {

@@ -26,3 +26,5 @@ mod measuring;
 mod output;
 #[path = "cli/place.rs"]
 mod place;
+#[path = "cli/rehearsal.rs"]
+mod rehearsal;

@@ -4,6 +4,8 @@
 //! What must never live here: tokens and objects; the token answers for those, and records everything.
 //! Who calls it: connections of the administration socket.
 
+mod seal;
+
 use strongroom::audit::Principal;
 use strongroom::service::Malformed;
 use strongroom::sink::Locked;
@@ -35,6 +37,10 @@ pub fn answer(
     answer: &mut SecretVec,
 ) -> Result<Next, Malformed> {
     let request: AdminRequest<'_> = codec::decode(payload).map_err(|_| Malformed)?;
+    if let AdminRequest::SealRotate { .. } = &request {
+        seal::rotate(daemon, principal, &request, answer)?;
+        return Ok(Next::GoOn);
+    }
     let answered = answered_here(daemon, &request);
     let answered = daemon.service.administer(principal, &request, answered)?;
     encode(&answered, answer)?;
@@ -59,11 +65,14 @@ fn answered_here(daemon: &Daemon, request: &AdminRequest<'_>) -> Option<AdminAns
             },
         }),
         AdminRequest::Stop => Some(AdminAnswer::Done),
+        AdminRequest::Limits => Some(crate::usage::limits(daemon)),
+        AdminRequest::SealShow => Some(seal::show(daemon)),
         _ => None,
     }
 }
 
-fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
+/// Appends an answer; one that does not fit is refused instead.
+pub(crate) fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<(), Malformed> {
     let fits = codec::encode(message, &mut Locked(answer)).is_ok()
         && answer.len() <= HEADER_BYTES + PAYLOAD_BYTES_MAX;
     if fits {
@@ -94,7 +103,7 @@ fn status(daemon: &Daemon) -> Status {
         store: shown(&configuration.store),
         journal: shown(&configuration.journal),
         config: configuration.file.as_deref().map(shown),
-        seal: configuration.seal.to_string(),
+        seal: configuration.seal.describe(),
         audit_level: configuration.audit_level.to_string(),
         memory_locking: memory
             .as_ref()
@@ -108,5 +117,9 @@ fn status(daemon: &Daemon) -> Status {
         tokens: counts.tokens,
         objects: counts.objects,
         requests: counts.requests,
+        jail: crate::jail::standing(),
+        rehearsing: counts.rehearsing,
+        sealed: false,
+        sealed_until: None,
     }
 }

@@ -47,4 +47,8 @@ impl Changes for ChangesPage {
     fn count(&self) {
         self.0.count();
     }
+
+    fn ask_always(&self, always: bool) {
+        self.0.ask_always(always);
+    }
 }

@@ -5,9 +5,11 @@
 //! Who calls it: start-up.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Parser, ValueEnum};
+
+use crate::backup::BackupArguments;
 
 /// strongroomd: the daemon that holds the keys. Without any flag it serves one user from that user's own directories.
 #[derive(Clone, Debug, Default, Parser)]
@@ -40,6 +42,9 @@ pub struct Arguments {
     /// File of a passphrase that the root key is derived from
     #[arg(long, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Descriptor on which the passphrase of the seal comes, up to its end; for a parent that starts strongroomd
+    #[arg(long, value_name = "N", conflicts_with = "passphrase_file")]
+    pub passphrase_fd: Option<i32>,
     /// What the audit records: all, management, none
     #[arg(long, value_name = "LEVEL")]
     pub audit_level: Option<String>,
@@ -64,9 +69,30 @@ pub struct Arguments {
     /// Read the configuration, say whether it is right, and end
     #[arg(long)]
     pub check_config: bool,
+    /// Check every record of the store, and the journal, change nothing, list all that is wrong, and end: 0 when nothing is
+    #[arg(long, conflicts_with_all = ["daemonize", "check_config"])]
+    pub verify: bool,
+    /// Say as JSON what a check, a restore or a new key came to
+    #[arg(long)]
+    pub json: bool,
+    /// Start although the store is older than its journal has seen it: after a backup was restored. The journal will say so
+    #[arg(long)]
+    pub accept_older_store: bool,
+    /// As root: become this user before anything is opened
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+    /// Stay root although others may connect
+    #[arg(long, conflicts_with = "user")]
+    pub allow_root: bool,
+    /// Danger: no filter of system calls, no rules for files (for debuggers)
+    #[arg(long)]
+    pub danger_no_jail: bool,
     /// Danger, for tests: PINs that cost an attacker nothing
     #[arg(long, value_name = "COST", hide = true)]
     pub pin_cost: Option<PinCostName>,
+    /// Work that is done instead of serving
+    #[command(flatten)]
+    pub backup: BackupArguments,
 }
 
 /// What a PIN costs, by name.
@@ -94,8 +120,11 @@ impl Arguments {
             &mut self.key_file,
             &mut self.passphrase_file,
         ];
-        for path in all.into_iter().flatten() {
-            *path = std::path::absolute(&*path)?;
+        for path in all.into_iter().chain(self.backup.paths()).flatten() {
+            // A dash is standard input, and no file.
+            if *path != Path::new("-") {
+                *path = std::path::absolute(&*path)?;
+            }
         }
         Ok(self)
     }

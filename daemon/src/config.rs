@@ -5,6 +5,8 @@
 //! Who calls it: start-up and reload.
 
 mod file;
+mod limits;
+mod seal;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -19,9 +21,10 @@ use strongroom_wire::paths::{self, Paths};
 
 use crate::command_line::Arguments;
 use crate::log;
-use crate::seal::{PASSPHRASE_COST, SealProvider};
+use crate::seal::Seal;
 
 pub use file::{FileError, Settings as FileSettings};
+pub use limits::Bounds;
 
 /// The environment as it was at start; it is scrubbed afterwards.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +75,16 @@ impl Environment {
 pub struct Configuration {
     /// The file it came from, if there is one.
     pub file: Option<PathBuf>,
+    /// Where that file is, or would be looked for at a reload.
+    pub file_place: PathBuf,
+    /// Whether it is the installation of the whole machine.
+    pub system: bool,
+    /// The user that root becomes.
+    pub user: Option<String>,
+    /// Whether root may let others in.
+    pub allow_root: bool,
+    /// Whether the jail is built.
+    pub walls: Walls,
     /// The socket for applications.
     pub socket: PathBuf,
     /// The socket for administration.
@@ -85,9 +98,11 @@ pub struct Configuration {
     /// The audit journal's file.
     pub journal: PathBuf,
     /// Where the root key comes from.
-    pub seal: SealProvider,
+    pub seal: Seal,
     /// What is recorded.
     pub audit_level: audit::Level,
+    /// The public keys that backups are made for, and for no others; none leaves it to whoever asks.
+    pub backup_recipients: Vec<String>,
     /// Locked memory in bytes; none lets the daemon choose.
     pub memory_bytes: Option<usize>,
     /// Whether memory must be locked.
@@ -126,22 +141,13 @@ impl MemoryLocking {
     }
 }
 
-/// Bounds of the sockets.
+/// Whether the jail is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Connections of applications in all. Each costs a thread, two descriptors and some 8 KiB of locked memory.
-    pub connections_max: usize,
-    /// Connections of one user, so that no user can keep the others out.
-    pub connections_per_user_max: usize,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            connections_max: 1024,
-            connections_per_user_max: 768,
-        }
-    }
+pub enum Walls {
+    /// All that this kernel can.
+    All,
+    /// The operator said by name that there shall be none.
+    DangerNone,
 }
 
 /// Why there is no configuration.
@@ -215,6 +221,7 @@ impl Configuration {
             .config
             .clone()
             .or_else(|| variable(paths::ENV_CONFIG));
+        let file_place = named.clone().unwrap_or_else(|| paths.config.clone());
         let (file, settings) = read_file(named, &paths.config)?;
         let combined = Combined {
             arguments,
@@ -240,9 +247,10 @@ impl Configuration {
             socket_group: settings.socket_group.clone(),
             journal: first([arguments.journal.clone(), settings.audit.path.clone()])
                 .unwrap_or_else(|| paths.journal()),
-            seal: combined.seal(&store)?,
+            seal: combined.seal(&store, environment.value("CREDENTIALS_DIRECTORY"))?,
             store,
             audit_level: combined.audit_level()?,
+            backup_recipients: settings.backup.recipients.clone(),
             memory_bytes: arguments.memory_bytes.or(settings.memory.bytes),
             locking: combined.locking(),
             log_level: combined.log_level()?,
@@ -255,7 +263,12 @@ impl Configuration {
             limits: settings.limits.limits(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
+            system: arguments.system,
+            user: arguments.user.clone().or_else(|| settings.user.clone()),
+            allow_root: arguments.allow_root || settings.allow_root,
+            walls: combined.walls(),
             file,
+            file_place,
         };
         for path in [&configuration.socket, &configuration.admin_socket] {
             if !paths::fits_socket_address(path) {
@@ -323,36 +336,6 @@ impl Combined<'_> {
         .unwrap_or_else(|| self.paths.store())
     }
 
-    fn seal(&self, store: &Path) -> Result<SealProvider, ConfigError> {
-        let in_file = &self.settings.seal;
-        if in_file.key_file.is_some() && in_file.passphrase_file.is_some() {
-            return Err(self.wrong(
-                "seal",
-                "key_file and passphrase_file exclude each other; keep the one that made the store"
-                    .into(),
-            ));
-        }
-        let flagged = self.arguments.key_file.is_some() || self.arguments.passphrase_file.is_some();
-        let (key_file, passphrase_file) = if flagged {
-            (
-                self.arguments.key_file.clone(),
-                self.arguments.passphrase_file.clone(),
-            )
-        } else {
-            (in_file.key_file.clone(), in_file.passphrase_file.clone())
-        };
-        Ok(match passphrase_file {
-            Some(path) => SealProvider::PassphraseFile {
-                path,
-                salt: store.with_file_name("root.salt"),
-                cost: PASSPHRASE_COST,
-            },
-            None => SealProvider::KeyFile {
-                path: key_file.unwrap_or_else(|| self.paths.key_file()),
-            },
-        })
-    }
-
     fn audit_level(&self) -> Result<audit::Level, ConfigError> {
         let parse = |text: &str| {
             text.parse().map_err(|_| {
@@ -393,6 +376,14 @@ impl Combined<'_> {
             MemoryLocking::DangerUnlocked
         } else {
             MemoryLocking::Required
+        }
+    }
+
+    fn walls(&self) -> Walls {
+        if self.arguments.danger_no_jail || self.settings.jail.danger_none {
+            Walls::DangerNone
+        } else {
+            Walls::All
         }
     }
 

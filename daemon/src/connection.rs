@@ -4,7 +4,9 @@
 //! What must never live here: an answer that the token has not given.
 //! Who calls it: the listener, once for each connection.
 
+use std::cell::Cell;
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,15 +15,20 @@ use std::time::{Duration, Instant};
 
 use strongroom::application::Application;
 use strongroom::audit::Principal;
-use strongroom::service::{Malformed, Service};
+use strongroom::service::{Answered, Malformed, Service};
 use strongroom_keymem::SecretVec;
 use strongroom_ring::{ServerEnd, Waited};
 use strongroom_wire::frame::Door;
 
 use crate::admin;
+use crate::backup::{self, Asker};
+use crate::config::Bounds;
 use crate::connections::Admitted;
 use crate::daemon::Daemon;
-use crate::frames::{End, Incoming, KEPT_BYTES_MAX, Outgoing, Patience};
+use crate::frames::{End, Incoming, KEPT_BYTES_MAX, Outgoing, Patience, Terms};
+use crate::listener::Host;
+use crate::system;
+use crate::turns::Place;
 
 /// Starts the thread of a connection.
 ///
@@ -60,7 +67,9 @@ fn serve(daemon: &Arc<Daemon>, door: Door, admitted: &Admitted, principal: &Prin
     } = principal;
     let executable = executable.as_str();
     match end {
-        End::Closed => tracing::debug!(id = %admitted.id(), uid, pid, "connection closed"),
+        End::Closed | End::Idle => {
+            tracing::debug!(id = %admitted.id(), uid, pid, "connection closed");
+        }
         end @ (End::Cut | End::Frame(_) | End::Late | End::Memory | End::Refused | End::Io(_)) => {
             if daemon.allow_log_line() {
                 tracing::warn!(uid, pid, executable, why = %end, "connection ended");
@@ -76,30 +85,93 @@ enum Never {}
 struct Membership<'s> {
     service: &'s Service,
     application: Arc<Application>,
+    place: Arc<Place>,
+    /// How long the connection may be idle.
+    patience: Patience,
+    resting: Cell<bool>,
 }
 
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
         self.service.leave(&self.application);
+        // After it, so that in between there seems to be one connection less and not one more.
+        if self.resting.get() {
+            self.service.rested(&self.application);
+        }
+    }
+}
+
+impl Membership<'_> {
+    /// Has a request answered, when it is its turn, and waits as long as the token wants.
+    fn answered(&self, admitted: &Admitted, payload: &[u8]) -> Result<Answered, End> {
+        let asked = self.service.receive(&self.application, payload);
+        let asked = asked.map_err(refused)?;
+        pause(admitted, asked.wait())?;
+        let _pin_turn = asked.may_stretch_a_pin().then(|| self.place.pin_turn());
+        let _turn = self.place.turn();
+        let answered = self.service.reply(&self.application, asked);
+        answered.map_err(refused)
+    }
+
+    /// Nothing has come for long. Where the application has another connection this one ends: no further request is let in, and what
+    /// came in this moment is still answered.
+    fn rest(&self, admitted: &Admitted) -> Result<(), End> {
+        if !self.resting.get() && self.service.may_rest(&self.application) {
+            self.resting.set(true);
+            let shut = admitted.socket().shutdown(Shutdown::Read);
+            shut.map_err(End::Io)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits, unless the client goes or the daemon stops.
+fn pause(admitted: &Admitted, wait: Duration) -> Result<(), End> {
+    if wait.is_zero() {
+        return Ok(());
+    }
+    match system::hung_up_within(admitted.socket().as_fd(), wait) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(End::Closed),
+        Err(error) => Err(End::Io(error)),
     }
 }
 
 fn converse(daemon: &Daemon, admitted: &Admitted, principal: &Principal) -> Result<Never, End> {
     let service = &daemon.service;
     let socket = admitted.socket();
-    let mut incoming = Incoming::new(Door::Application)?;
+    let bounds = daemon.configuration().bounds;
+    let of_greeting = Terms {
+        payload_bytes_max: GREETING_BYTES_MAX,
+        ..terms(&bounds)
+    };
+    let mut incoming = Incoming::new(Door::Application, of_greeting)?;
     let mut outgoing = Outgoing::new(Door::Application);
 
-    let payload_bytes = incoming.receive(socket, first_frame())?;
+    let stopping = || admitted.stopping();
+    let payload_bytes = incoming.receive(socket, first_frame(), &stopping)?;
     let answer = outgoing.begin()?;
     let (application, shared_memory) = service
         .greet(principal.clone(), incoming.payload(payload_bytes), answer)
         .map_err(refused)?;
+    let place = daemon
+        .turns
+        .place(principal.uid, principal.pid, application.instance);
+    let place = Arc::new(place);
+    incoming.agree(Terms {
+        place: Some(Arc::clone(&place)),
+        ..terms(&bounds)
+    });
     let member = Membership {
         service,
+        place,
         application,
+        patience: match bounds.idle_seconds_max {
+            0 => Patience::Endless,
+            seconds => Patience::Idle(Duration::from_secs(seconds)),
+        },
+        resting: Cell::new(false),
     };
-    socket.set_read_timeout(None).map_err(End::Io)?;
     // Without shared memory the socket alone does the same, only slower.
     let ring = if shared_memory {
         ServerEnd::create().ok()
@@ -128,17 +200,19 @@ fn answer_frame(
     incoming: &mut Incoming,
     outgoing: &mut Outgoing,
 ) -> Result<usize, End> {
-    let payload_bytes = incoming.receive(admitted.socket(), Patience::Endless)?;
+    let stopping = || admitted.stopping();
+    let payload_bytes = loop {
+        match incoming.receive(admitted.socket(), member.patience, &stopping) {
+            Err(End::Idle) => member.rest(admitted)?,
+            other => break other?,
+        }
+    };
     if admitted.stopping() {
         return Err(End::Closed);
     }
     if payload_bytes > 0 {
-        let answer = outgoing.begin()?;
-        let payload = incoming.payload(payload_bytes);
-        member
-            .service
-            .answer(&member.application, payload, answer)
-            .map_err(refused)?;
+        let answered = member.answered(admitted, incoming.payload(payload_bytes))?;
+        answered.append_to(outgoing.begin()?).map_err(refused)?;
         outgoing.send(admitted.socket())?;
     }
     incoming.consume(payload_bytes)?;
@@ -168,10 +242,7 @@ fn converse_in_memory(
         }
         let request_bytes = ring.request_bytes().ok_or(End::Refused)?;
         ring.take(request.grow_unfilled(request_bytes)?);
-        let answered = member
-            .service
-            .reply(&member.application, request.expose())
-            .map_err(refused)?;
+        let answered = member.answered(admitted, request.expose())?;
         request.clear();
         if request.capacity() > KEPT_BYTES_MAX {
             request = SecretVec::new();
@@ -186,13 +257,22 @@ fn administer(
     principal: &Principal,
 ) -> Result<Never, End> {
     let socket = admitted.socket();
-    let mut incoming = Incoming::new(Door::Admin)?;
+    let terms = terms(&daemon.configuration().bounds);
+    let mut incoming = Incoming::new(Door::Admin, terms)?;
     let mut outgoing = Outgoing::new(Door::Admin);
     let mut patience = first_frame();
     loop {
-        let payload_bytes = incoming.receive(socket, patience)?;
-        socket.set_read_timeout(None).map_err(End::Io)?;
+        let payload_bytes = incoming.receive(socket, patience, &|| admitted.stopping())?;
         patience = Patience::Endless;
+        let asker = Asker {
+            daemon,
+            admitted,
+            principal,
+        };
+        if backup::served(&asker, incoming.payload(payload_bytes), &mut outgoing)? {
+            incoming.consume(payload_bytes)?;
+            continue;
+        }
         let answer = outgoing.begin()?;
         let next = admin::answer(daemon, principal, incoming.payload(payload_bytes), answer)
             .map_err(refused)?;
@@ -210,10 +290,21 @@ fn refused(_: Malformed) -> End {
     End::Refused
 }
 
+/// The terms of a connection before anything is known of it.
+pub(crate) fn terms(bounds: &Bounds) -> Terms {
+    Terms {
+        place: None,
+        payload_bytes_max: bounds.frame_bytes_max,
+        whole_within: Duration::from_secs(bounds.frame_seconds_max),
+    }
+}
+
 fn first_frame() -> Patience {
     Patience::Until(Instant::now() + FIRST_FRAME_WITHIN)
 }
 
+/// Longest greeting in bytes: it says who it is and no more, and comes from somebody who is in no line yet.
+const GREETING_BYTES_MAX: usize = 64 << 10;
 /// How long a new connection may be silent.
 const FIRST_FRAME_WITHIN: Duration = Duration::from_secs(5);
 /// Stack of a connection's thread. AWS-LC keeps big numbers on its heap; its post-quantum code wants up to some 150 KiB of stack.

@@ -62,6 +62,15 @@ struct Entry {
 struct Register {
     entries: BTreeMap<ConnectionId, Entry>,
     next: u64,
+    /// Most connections of applications that ever were there.
+    peak: usize,
+}
+
+impl Register {
+    fn of_applications(&self) -> impl Iterator<Item = &Entry> {
+        let entries = self.entries.values();
+        entries.filter(|entry| entry.door == Door::Application)
+    }
 }
 
 /// All open connections.
@@ -112,6 +121,8 @@ impl Connections {
             process: process.map(Arc::new),
         };
         register.entries.insert(id, entry);
+        let now = register.of_applications().count();
+        register.peak = register.peak.max(now);
         drop(register);
         Ok(Admitted {
             id,
@@ -142,6 +153,22 @@ impl Connections {
     #[must_use]
     pub fn count(&self) -> usize {
         self.register.lock().entries.len()
+    }
+
+    /// Connections of applications: now, at most ever, and of the user who has most.
+    #[must_use]
+    pub fn of_applications(&self) -> (usize, usize, usize) {
+        let register = self.register.lock();
+        let mut users = BTreeMap::<u32, usize>::new();
+        for entry in register.of_applications() {
+            *users.entry(entry.uid).or_default() += 1;
+        }
+        let all = users.values().sum();
+        (
+            all,
+            register.peak,
+            users.values().copied().max().unwrap_or(0),
+        )
     }
 
     /// Whether the daemon is on its way out: no further request is begun.

@@ -4,19 +4,25 @@
 //! What must never live here: start-up and stop in order; that is the page in `main.rs`.
 //! Who calls it: listener, connections, administration, the signal loop.
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use strongroom::audit::Principal;
 use strongroom::service::{Service, Settings};
+use strongroom_wire::frame::Door;
 
 use crate::changes::ChangesPage;
 use crate::command_line::Arguments;
-use crate::config::{ConfigError, Configuration, Environment};
-use crate::connections::Connections;
+use crate::config::{Bounds, ConfigError, Configuration, Environment};
+use crate::connection;
+use crate::connections::{Admitted, Connections};
+use crate::listener::Host;
 use crate::log;
 use crate::notify::Notifier;
 use crate::system;
+use crate::turns::Turns;
 
 /// Version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -29,6 +35,8 @@ pub struct Daemon {
     pub changes: Option<Arc<ChangesPage>>,
     /// Who is connected.
     pub connections: Arc<Connections>,
+    /// Whose turn it is.
+    pub turns: Arc<Turns>,
     /// The service manager.
     pub notifier: Notifier,
     /// Where the configuration comes from, for reading it again.
@@ -54,15 +62,13 @@ impl Daemon {
             service,
             changes,
             connections: Arc::default(),
+            turns: Arc::new(Turns::new(&configuration.bounds)),
             notifier: Notifier::new(environment.value("NOTIFY_SOCKET")),
             arguments,
             environment,
             in_force: Mutex::new(Arc::new(configuration)),
             started,
-            log_lines: Mutex::new(Allowance {
-                since: started,
-                lines: 0,
-            }),
+            log_lines: Mutex::new(Allowance::new(started)),
         }
     }
 
@@ -76,12 +82,6 @@ impl Daemon {
     #[must_use]
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    /// Whether a line that a stranger can provoke may be logged now; says once how many were not.
-    #[must_use]
-    pub fn allow_log_line(&self) -> bool {
-        self.log_lines.lock().take(Instant::now())
     }
 
     /// Stops the daemon as SIGTERM does.
@@ -113,6 +113,7 @@ impl Daemon {
         // What needs a restart keeps its old value here too, so that the status tells the truth.
         let next = Configuration {
             audit_level: new.audit_level,
+            backup_recipients: new.backup_recipients,
             log_level: new.log_level,
             limits: new.limits,
             bounds: new.bounds,
@@ -125,6 +126,7 @@ impl Daemon {
                 what: format!("the journal cannot be continued at that level: {error}"),
             })?;
         log::set_level(next.log_level);
+        self.turns.bound(&next.bounds);
         let changed = changed(&in_force, &next);
         tracing::info!(changed, "configuration reloaded");
         if !needs_restart.is_empty() {
@@ -138,12 +140,30 @@ impl Daemon {
     }
 }
 
+impl Host for Daemon {
+    fn connections(&self) -> &Arc<Connections> {
+        &self.connections
+    }
+
+    fn bounds(&self) -> Bounds {
+        self.configuration().bounds
+    }
+
+    fn allow_log_line(&self) -> bool {
+        self.log_lines.lock().take(Instant::now())
+    }
+
+    fn begin(self: &Arc<Self>, door: Door, admitted: Admitted, who: Principal) -> io::Result<()> {
+        connection::start(self, door, admitted, who)
+    }
+}
+
 /// The part of the configuration that the token wants.
 #[must_use]
 pub fn settings(configuration: &Configuration) -> Settings {
     Settings {
         audit_level: configuration.audit_level,
-        limits: configuration.limits.clone(),
+        limits: configuration.limits,
         pin_cost: configuration.pin_cost,
         daemon_version: version_numbers(),
     }
@@ -190,6 +210,9 @@ fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> 
             old.memory_bytes != new.memory_bytes || old.locking != new.locking,
             "memory",
         ),
+        (old.user != new.user, "user"),
+        (old.allow_root != new.allow_root, "allow_root"),
+        (old.walls != new.walls, "jail"),
         (old.log_format != new.log_format, "log.format"),
         (old.log_file != new.log_file, "log.file"),
     ];
@@ -201,13 +224,18 @@ fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> 
 
 /// Lines that strangers may still provoke: a few for each stretch of time, so that they cannot fill the disk.
 #[derive(Debug)]
-struct Allowance {
+pub(crate) struct Allowance {
     since: Instant,
     lines: u64,
 }
 
 impl Allowance {
-    fn take(&mut self, now: Instant) -> bool {
+    pub(crate) const fn new(since: Instant) -> Self {
+        Self { since, lines: 0 }
+    }
+
+    /// Whether a line may be written; says once how many were not.
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         if now.saturating_duration_since(self.since) >= LOG_STRETCH {
             let withheld = self.lines.saturating_sub(LOG_LINES_MAX);
             if withheld > 0 {
@@ -233,10 +261,7 @@ mod tests {
     #[test]
     fn a_flood_of_lines_is_dammed() {
         let start = Instant::now();
-        let mut allowance = Allowance {
-            since: start,
-            lines: 0,
-        };
+        let mut allowance = Allowance::new(start);
         let allowed = (0..1000).filter(|_| allowance.take(start)).count();
         assert_eq!(allowed as u64, LOG_LINES_MAX);
         assert!(allowance.take(start + LOG_STRETCH));

@@ -61,14 +61,42 @@ impl fmt::Display for DirectoryError {
 
 impl std::error::Error for DirectoryError {}
 
-/// Makes every directory of the configuration that is missing.
+/// Makes every directory of the configuration that is missing; answers which were, with those above them.
 ///
 /// # Errors
 /// [`DirectoryError`] names the directory.
-pub fn prepare(configuration: &Configuration) -> Result<(), DirectoryError> {
+pub fn prepare(configuration: &Configuration) -> Result<Vec<PathBuf>, DirectoryError> {
+    let missing = missing(configuration);
+    make_all(configuration)?;
+    Ok(missing)
+}
+
+fn missing(configuration: &Configuration) -> Vec<PathBuf> {
+    let key = match &configuration.seal.direct {
+        SealProvider::KeyFile { path } => path.parent(),
+        SealProvider::PassphraseFile { .. } => None,
+    };
+    let wanted = [
+        Some(configuration.data_directory()),
+        configuration.journal.parent(),
+        key,
+        configuration.socket.parent(),
+        configuration.admin_socket.parent(),
+    ];
+    let with_those_above = wanted.into_iter().flatten().flat_map(Path::ancestors);
+    let mut missing: Vec<PathBuf> = with_those_above
+        .filter(|directory| !directory.exists())
+        .map(PathBuf::from)
+        .collect();
+    missing.sort();
+    missing.dedup();
+    missing
+}
+
+fn make_all(configuration: &Configuration) -> Result<(), DirectoryError> {
     make(configuration.data_directory(), PRIVATE)?;
     refuse_exposed(configuration.data_directory())?;
-    let key = match &configuration.seal {
+    let key = match &configuration.seal.direct {
         SealProvider::KeyFile { path } => path.parent(),
         SealProvider::PassphraseFile { .. } => None,
     };
@@ -86,6 +114,11 @@ pub fn prepare(configuration: &Configuration) -> Result<(), DirectoryError> {
     }
     if let Some(directory) = configuration.admin_socket.parent() {
         make(directory, PRIVATE)?;
+    }
+    // The fence lets the daemon read what lies there: a configuration that is written later can be loaded. Without the directory
+    // there is none yet, and where it cannot be made a start will be needed for it.
+    if let Some(directory) = configuration.file_place.parent() {
+        let _ = make(directory, PRIVATE);
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use strongroom::service::Answered;
@@ -17,6 +18,7 @@ use strongroom_wire::codec::{CodecError, Sink};
 use strongroom_wire::frame::{self, Door, FrameError, HEADER_BYTES};
 
 use crate::system;
+use crate::turns::{Load, Place};
 
 /// Why no further frame comes or goes.
 #[derive(Debug)]
@@ -27,8 +29,10 @@ pub enum End {
     Cut,
     /// The header is wrong.
     Frame(FrameError),
-    /// The first frame did not come in time.
+    /// The first frame did not come in time, or the rest of one that had begun.
     Late,
+    /// Nothing has come for as long as an idle connection may be there; it still stands.
+    Idle,
     /// No locked memory is left.
     Memory,
     /// The payload is no message, or could not be recorded.
@@ -43,7 +47,8 @@ impl fmt::Display for End {
             Self::Closed => write!(out, "closed"),
             Self::Cut => write!(out, "closed within a frame"),
             Self::Frame(error) => write!(out, "{error}"),
-            Self::Late => write!(out, "the first frame did not come in time"),
+            Self::Late => write!(out, "a frame did not come in time"),
+            Self::Idle => write!(out, "idle"),
             Self::Memory => write!(out, "no locked memory is left"),
             Self::Refused => write!(out, "the message is malformed, or could not be recorded"),
             Self::Io(error) => write!(out, "{error}"),
@@ -68,6 +73,8 @@ impl From<FrameError> for End {
 pub enum Patience {
     /// For ever: an application may be idle.
     Endless,
+    /// For ever, but [`End::Idle`] tells when nothing has come for so long.
+    Idle(Duration),
     /// Until then: a connection that says nothing holds a place that others want.
     Until(Instant),
 }
@@ -80,6 +87,22 @@ pub struct Incoming {
     room: SecretVec,
     /// Bytes that have come.
     filled: usize,
+    terms: Terms,
+    /// The room that a large frame takes of what its user may have.
+    load: Option<Load>,
+    /// The timeout that the socket has.
+    timeout: Option<Duration>,
+}
+
+/// Bounds of the frames of one connection.
+#[derive(Clone, Debug)]
+pub struct Terms {
+    /// Where large frames find room; none for administration, and before a greeting.
+    pub place: Option<Arc<Place>>,
+    /// Longest payload in bytes.
+    pub payload_bytes_max: usize,
+    /// How long a frame that has begun may take.
+    pub whole_within: Duration,
 }
 
 impl Incoming {
@@ -87,33 +110,70 @@ impl Incoming {
     ///
     /// # Errors
     /// [`OutOfMemory`] of locked memory.
-    pub fn new(door: Door) -> Result<Self, OutOfMemory> {
+    pub fn new(door: Door, terms: Terms) -> Result<Self, OutOfMemory> {
         Ok(Self {
             door,
             room: small_room()?,
             filled: 0,
+            terms,
+            load: None,
+            timeout: None,
         })
     }
 
-    /// Waits for a whole frame; tells the length of its payload.
+    /// Takes the terms of the frames that follow.
+    pub fn agree(&mut self, terms: Terms) {
+        self.terms = terms;
+    }
+
+    /// Waits for a whole frame; tells the length of its payload. `stopping` says when waiting for room makes no sense any more.
     ///
     /// # Errors
-    /// [`End`]: the connection must be closed.
-    pub fn receive(&mut self, socket: &UnixStream, patience: Patience) -> Result<usize, End> {
-        while self.filled < HEADER_BYTES {
+    /// [`End`]: the connection must be closed, but for [`End::Idle`].
+    pub fn receive(
+        &mut self,
+        socket: &UnixStream,
+        patience: Patience,
+        stopping: &dyn Fn() -> bool,
+    ) -> Result<usize, End> {
+        while self.filled == 0 {
             self.read(socket, patience)?;
+        }
+        // What came with the first bytes is nearly always all; for the rest there is a time.
+        let mut rest = patience;
+        if !matches!(patience, Patience::Until(_)) {
+            rest = Patience::Until(Instant::now() + self.terms.whole_within);
+        }
+        while self.filled < HEADER_BYTES {
+            self.read(socket, rest)?;
         }
         let mut header = [0; HEADER_BYTES];
         header.copy_from_slice(&self.room.expose()[..HEADER_BYTES]);
         let payload_bytes = frame::parse_header(self.door, header)?;
+        if payload_bytes > self.terms.payload_bytes_max {
+            let length = u32::try_from(payload_bytes).unwrap_or(u32::MAX);
+            return Err(End::Frame(FrameError::TooLong(length)));
+        }
         let total = HEADER_BYTES + payload_bytes;
+        if total > FIRST_STEP_BYTES && self.load.is_none() {
+            self.load = self.find_room(total, stopping)?;
+        }
         while self.filled < total {
             if self.filled == self.room.len() {
                 self.make_room(total)?;
             }
-            self.read(socket, patience)?;
+            self.read(socket, rest)?;
         }
         Ok(payload_bytes)
+    }
+
+    /// Room for all of a large frame before any of it is read, so that no two frames wait for each other half read.
+    fn find_room(&self, total: usize, stopping: &dyn Fn() -> bool) -> Result<Option<Load>, End> {
+        let Some(place) = &self.terms.place else {
+            return Ok(None);
+        };
+        let load = place.load(total, stopping);
+        load.map(Some).ok_or(End::Closed)
     }
 
     /// The payload of the frame that was received.
@@ -132,6 +192,7 @@ impl Incoming {
         self.room.expose_mut().copy_within(total..self.filled, 0);
         wipe(&mut self.room.expose_mut()[behind..self.filled]);
         self.filled = behind;
+        self.load = None;
         if behind == 0 && self.room.len() > KEPT_BYTES_MAX {
             give_back(&mut self.room);
             self.room = small_room()?;
@@ -147,12 +208,20 @@ impl Incoming {
     }
 
     fn read(&mut self, mut socket: &UnixStream, patience: Patience) -> Result<(), End> {
-        if let Patience::Until(deadline) = patience {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left < Duration::from_millis(1) {
-                return Err(End::Late);
+        let timeout = match patience {
+            Patience::Endless => None,
+            Patience::Idle(bound) => Some(bound),
+            Patience::Until(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left < Duration::from_millis(1) {
+                    return Err(End::Late);
+                }
+                Some(left)
             }
-            socket.set_read_timeout(Some(left)).map_err(End::Io)?;
+        };
+        if timeout != self.timeout {
+            socket.set_read_timeout(timeout).map_err(End::Io)?;
+            self.timeout = timeout;
         }
         match socket.read(&mut self.room.expose_mut()[self.filled..]) {
             Ok(0) if self.filled == 0 => Err(End::Closed),
@@ -163,7 +232,10 @@ impl Incoming {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
             // A socket with a timeout answers so when the time is over (socket(7), SO_RCVTIMEO).
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(End::Late),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => match patience {
+                Patience::Idle(_) => Err(End::Idle),
+                Patience::Until(_) | Patience::Endless => Err(End::Late),
+            },
             Err(error) if error.kind() == io::ErrorKind::ConnectionReset && self.filled == 0 => {
                 Err(End::Closed)
             }

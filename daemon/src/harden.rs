@@ -1,11 +1,10 @@
-//! The jail that the process builds around itself before it holds a key.
+//! The first walls of the jail: what holds from before the first file is opened.
 //!
 //! What lives here: limits and prohibitions that hold for the whole life of the process.
 //! What must never live here: anything that can be undone later.
 //! Who calls it: start-up, once, before any thread exists.
 //!
-//! System call filters (seccomp) and file system rules (Landlock) are not applied yet: they need the final list of calls of AWS-LC
-//! and of the store, and are a step of their own.
+//! The walls that need to know what was opened, and how memory was locked, stand in `jail`.
 
 use std::fmt;
 use std::io;
@@ -31,7 +30,7 @@ impl fmt::Display for HardenError {
 
 impl std::error::Error for HardenError {}
 
-/// Builds the jail.
+/// Builds them.
 ///
 /// # Errors
 /// [`HardenError`]; a daemon that cannot be protected does not start.

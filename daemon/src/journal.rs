@@ -13,6 +13,7 @@
 //! Rotation is not supported yet: the chain runs through one file. Moving the file away while the daemon runs leaves the daemon
 //! writing into the moved file; stop it first. Cutting it while the daemon runs loses lines, as the chain then shows, and nothing else.
 
+mod frozen;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use strongroom::ports::{Journal, StoreError};
+
+pub use frozen::FrozenJournal;
 
 use crate::store::io_failure;
 use crate::system::{Length, reserve};
@@ -259,6 +262,18 @@ impl Writer {
         Ok(std::mem::take(&mut self.idle))
     }
 
+    /// A usual line would be accepted now.
+    fn make_room(&mut self) -> io::Result<()> {
+        if self.failing {
+            self.save()?;
+        }
+        match self.spool {
+            Some(_) => self.reserve_for(LINE_BYTES),
+            // There each line is written at once, and nothing can be reserved.
+            None => Ok(()),
+        }
+    }
+
     /// One write(2) with O_APPEND: after a crash of the daemon a line is there or not.
     fn write_through(&mut self, line: &[u8]) -> io::Result<()> {
         let before = self.file.metadata()?.len();
@@ -333,6 +348,11 @@ impl Journal for FileJournal {
         Ok(())
     }
 
+    fn make_room(&self) -> Result<(), StoreError> {
+        let room = self.shared.writer.lock().make_room();
+        room.map_err(|error| self.failure("make room in", &error))
+    }
+
     fn read(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> Result<(), StoreError> {
         self.read_lines(visit)
             .map_err(|error| self.failure("read", &error))
@@ -393,5 +413,7 @@ fn end_of_last_line(file: &File, length: u64) -> io::Result<u64> {
 const BLOCK_BYTES: usize = 64 << 10;
 /// How long a line waits in the spool at most. So short that nobody who follows the file notices, so long that saving costs nothing.
 const SAVE_WITHIN: Duration = Duration::from_millis(50);
+/// Longer than any line: the longest member is the path of a program (PATH_MAX), in which every byte may have to be escaped.
+const LINE_BYTES: u64 = 32 << 10;
 /// How much room is reserved at once, some 3000 lines.
 const RESERVED_BYTES: u64 = 1 << 20;

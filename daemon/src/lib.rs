@@ -15,14 +15,19 @@ pub mod system;
 pub mod daemonize;
 pub mod directories;
 pub mod harden;
+pub mod jail;
 pub mod log;
 pub mod notify;
+pub mod root;
 
 pub mod changes;
 pub mod clock;
 pub mod journal;
 pub mod seal;
 pub mod store;
+pub mod verify;
+
+pub mod backup;
 
 pub mod admin;
 pub mod connection;
@@ -30,3 +35,6 @@ pub mod connections;
 pub mod daemon;
 pub mod frames;
 pub mod listener;
+pub mod sealed;
+pub mod turns;
+pub mod usage;

@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 use strongroom::audit::Principal;
 use strongroom_wire::frame::Door;
 
-use crate::config::Configuration;
-use crate::connection;
-use crate::daemon::Daemon;
+use crate::config::{Bounds, Configuration};
+use crate::connections::{Admitted, Connections};
 use crate::directories::may_administer;
+use crate::jail::witness::Witness;
 use crate::notify::Activated;
 use crate::system::{self, Peer};
 
@@ -31,8 +31,6 @@ pub enum ListenError {
     InUse(PathBuf),
     /// Something else stands at its place.
     NotASocket(PathBuf),
-    /// The group is not known.
-    Group(String),
     /// The system says.
     Io {
         /// The socket.
@@ -55,12 +53,6 @@ impl fmt::Display for ListenError {
                 "{} is there and is no socket; move it away, or choose another path",
                 path.display()
             ),
-            Self::Group(name) => {
-                write!(
-                    out,
-                    "socket_group: there is no group \"{name}\" on this machine"
-                )
-            }
             Self::Io { path, error } => write!(out, "cannot listen on {}: {error}", path.display()),
         }
     }
@@ -104,6 +96,7 @@ pub struct Listeners {
     application: UnixListener,
     admin: UnixListener,
     files: Vec<SocketFile>,
+    witness: Witness,
 }
 
 impl Listeners {
@@ -111,13 +104,18 @@ impl Listeners {
     ///
     /// # Errors
     /// [`ListenError`] names the socket.
-    pub fn open(configuration: &Configuration, activated: Activated) -> Result<Self, ListenError> {
+    pub fn open(
+        configuration: &Configuration,
+        activated: Activated,
+        group: Option<u32>,
+        witness: Witness,
+    ) -> Result<Self, ListenError> {
         let mut files = Vec::new();
         let application = match activated.application {
             Some(listener) => listener,
             None => {
                 let listener = listen(&configuration.socket, &mut files)?;
-                widen(configuration)?;
+                widen(configuration, group)?;
                 listener
             }
         };
@@ -141,6 +139,7 @@ impl Listeners {
             application,
             admin,
             files,
+            witness,
         })
     }
 }
@@ -182,24 +181,41 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
 }
 
 /// Gives group and mode of the configuration to the socket for applications; before this only the owner could connect.
-fn widen(configuration: &Configuration) -> Result<(), ListenError> {
+fn widen(configuration: &Configuration, group: Option<u32>) -> Result<(), ListenError> {
     let path = &configuration.socket;
     let failed = |error| ListenError::Io {
         path: path.clone(),
         error,
     };
-    if let Some(name) = &configuration.socket_group {
-        let group = system::group_number(name).map_err(|_| ListenError::Group(name.clone()))?;
+    if let Some(group) = group {
         std::os::unix::fs::chown(path, None, Some(group)).map_err(failed)?;
     }
     let mode = std::fs::Permissions::from_mode(configuration.socket_mode);
     std::fs::set_permissions(path, mode).map_err(failed)
 }
 
+/// Whoever takes the connections: the daemon, or what stands in for it while it is sealed.
+pub trait Host: Send + Sync + 'static {
+    /// Who is connected.
+    fn connections(&self) -> &Arc<Connections>;
+
+    /// Bounds of the sockets.
+    fn bounds(&self) -> Bounds;
+
+    /// Whether a line that a stranger can provoke may be logged now.
+    fn allow_log_line(&self) -> bool;
+
+    /// Starts the conversation.
+    ///
+    /// # Errors
+    /// What the system says when there is no further thread.
+    fn begin(self: &Arc<Self>, door: Door, admitted: Admitted, who: Principal) -> io::Result<()>;
+}
+
 /// The accept loop in its thread.
 #[derive(Debug)]
 pub struct Acceptor {
-    thread: JoinHandle<()>,
+    thread: JoinHandle<(UnixListener, UnixListener, Witness)>,
     /// Closing it wakes the loop.
     wake: UnixStream,
     files: Vec<SocketFile>,
@@ -210,21 +226,41 @@ impl Acceptor {
     ///
     /// # Errors
     /// What the system says.
-    pub fn start(daemon: &Arc<Daemon>, listeners: Listeners) -> io::Result<Self> {
+    pub fn start(host: &Arc<impl Host>, listeners: Listeners) -> io::Result<Self> {
         let (wake, woken) = UnixStream::pair()?;
         let Listeners {
             application,
             admin,
             files,
+            mut witness,
         } = listeners;
-        let daemon = Arc::clone(daemon);
+        let host = Arc::clone(host);
         let thread = thread::Builder::new()
             .name("listener".into())
-            .spawn(move || accept_until(&woken, &daemon, &application, &admin))?;
+            .spawn(move || {
+                accept_until(&woken, &host, &application, &admin, &mut witness);
+                (application, admin, witness)
+            })?;
         Ok(Self {
             thread,
             wake,
             files,
+        })
+    }
+
+    /// Accepts nobody for the moment. Whoever connects meanwhile waits for the next acceptor of these sockets.
+    ///
+    /// # Errors
+    /// When the listener has ended before.
+    pub fn pause(self) -> io::Result<Listeners> {
+        drop(self.wake);
+        let ended = |_| io::Error::other("the listener had ended");
+        let (application, admin, witness) = self.thread.join().map_err(ended)?;
+        Ok(Listeners {
+            application,
+            admin,
+            files: self.files,
+            witness,
         })
     }
 
@@ -242,12 +278,13 @@ impl Acceptor {
 /// One loop for everything that happens outside of conversations: new connections, and processes that ended.
 fn accept_until(
     woken: &UnixStream,
-    daemon: &Arc<Daemon>,
+    host: &Arc<impl Host>,
     application: &UnixListener,
     admin: &UnixListener,
+    witness: &mut Witness,
 ) {
     loop {
-        let processes = daemon.connections.processes();
+        let processes = host.connections().processes();
         let fixed = [woken.as_fd(), application.as_fd(), admin.as_fd()];
         let watched: Vec<BorrowedFd<'_>> = fixed
             .into_iter()
@@ -268,29 +305,29 @@ fn accept_until(
             return;
         }
         for ((id, _), _) in processes.iter().zip(ended).filter(|(_, ended)| **ended) {
-            daemon.connections.process_ended(*id);
+            host.connections().process_ended(*id);
         }
         if *new_application {
-            accept(daemon, Door::Application, application);
+            accept(host, Door::Application, application, witness);
         }
         if *new_admin {
-            accept(daemon, Door::Admin, admin);
+            accept(host, Door::Admin, admin, witness);
         }
     }
 }
 
-fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener) {
+fn accept(host: &Arc<impl Host>, door: Door, listener: &UnixListener, witness: &mut Witness) {
     match listener.accept() {
         Ok((socket, _)) => {
-            if let Err(why) = admit(daemon, door, socket)
-                && daemon.allow_log_line()
+            if let Err(why) = admit(host, door, socket, witness)
+                && host.allow_log_line()
             {
                 tracing::warn!("connection refused: {why}");
             }
         }
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         Err(error) => {
-            if daemon.allow_log_line() {
+            if host.allow_log_line() {
                 tracing::error!(%error, "cannot accept a connection");
             }
             // Without descriptors or memory the same connection would come up again at once.
@@ -300,7 +337,12 @@ fn accept(daemon: &Arc<Daemon>, door: Door, listener: &UnixListener) {
 }
 
 /// Looks who it is and starts the conversation; the text of an error is for the log.
-fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), String> {
+fn admit(
+    host: &Arc<impl Host>,
+    door: Door,
+    socket: UnixStream,
+    witness: &mut Witness,
+) -> Result<(), String> {
     let peer = system::peer(socket.as_fd()).map_err(|error| format!("no credentials: {error}"))?;
     let who = format!("user {}, process {}", peer.uid, peer.pid);
     if door == Door::Admin && !may_administer(peer.uid) {
@@ -318,30 +360,34 @@ fn admit(daemon: &Arc<Daemon>, door: Door, socket: UnixStream) -> Result<(), Str
         uid: peer.uid,
         gid: peer.gid,
         pid: peer.pid,
-        executable: executable(peer, process.as_ref()),
+        executable: executable(peer, process.as_ref(), witness),
     };
     socket
         .set_nonblocking(false)
         .map_err(|error| format!("{who}: {error}"))?;
-    let bounds = daemon.configuration().bounds;
-    let admitted = daemon
-        .connections
+    let bounds = host.bounds();
+    let admitted = host
+        .connections()
         .admit(door, peer.uid, socket, process, bounds)
         .map_err(|why| format!("{who}: {why}"))?;
     tracing::debug!(id = %admitted.id(), uid = peer.uid, pid = peer.pid, ?door, "connection opened");
-    connection::start(daemon, door, admitted, principal).map_err(|error| format!("{who}: {error}"))
+    host.begin(door, admitted, principal)
+        .map_err(|error| format!("{who}: {error}"))
 }
 
 /// The program of the process, as far as it may be seen. Read first and trusted only when the process still runs afterwards, so
 /// that it is never the program of another process with the same number.
-fn executable(peer: Peer, process: Option<&OwnedFd>) -> String {
-    let path = std::fs::read_link(format!("/proc/{}/exe", peer.pid));
+fn executable(peer: Peer, process: Option<&OwnedFd>, witness: &mut Witness) -> String {
+    let path = match u32::try_from(peer.pid) {
+        Ok(pid) if pid != 0 => witness.program(pid),
+        _ => None,
+    };
     let runs = process.is_some_and(|process| {
         system::wait_readable(&[process.as_fd()], Some(Duration::ZERO))
             .is_ok_and(|ended| ended == [false])
     });
     match path {
-        Ok(path) if runs => path.to_string_lossy().into_owned(),
+        Some(path) if runs => path.to_string_lossy().into_owned(),
         _ => "?".into(),
     }
 }

@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use strongroom::service::{Ports, Service};
+use strongroom::audit::Freshness;
+use strongroom::service::{OlderStore, Ports, SealedDesk, Service};
 use strongroom_keymem as keymem;
+use strongroomd::backup::{self, Interrupted, Work};
 use strongroomd::changes::ChangesPage;
 use strongroomd::clock::SystemClock;
 use strongroomd::command_line::Arguments;
@@ -21,13 +23,18 @@ use strongroomd::daemon::{self, Daemon};
 use strongroomd::daemonize::{Outcome, Readiness, Side, daemonize};
 use strongroomd::directories::{self, DirectoryError, StoreLock};
 use strongroomd::harden::harden;
+use strongroomd::jail::witness::Witness;
+use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
 use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
 use strongroomd::log;
-use strongroomd::notify::take_activated;
-use strongroomd::seal::StoreState;
+use strongroomd::notify::{Notifier, take_activated};
+use strongroomd::root::{Identity, RootError};
+use strongroomd::seal::{Opening, StoreState, Unsealing};
+use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
 use strongroomd::system::Signals;
+use strongroomd::verify;
 
 fn main() -> ExitCode {
     let started = Instant::now();
@@ -41,6 +48,14 @@ fn main() -> ExitCode {
             code: 0,
             message: checked(&configuration),
         });
+    }
+    if arguments.verify {
+        return verified(&arguments, &configuration)
+            .unwrap_or_else(|failure| tell(failure.outcome()));
+    }
+    if let Some(work) = Work::of(&arguments.backup) {
+        let done = without_serving(&work, &arguments, &configuration);
+        return tell(done.unwrap_or_else(Failure::outcome));
     }
     let mut readiness = Readiness::nobody();
     if arguments.daemonize {
@@ -88,20 +103,45 @@ fn run(
     readiness: &mut Readiness,
 ) -> Result<(), Failure> {
     log::start(configuration.log_level, configuration.log_format);
-    let signals =
-        Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP]).map_err(Failure::other)?;
+    let signals = Signals::block(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP, SIGNAL_OPENED])
+        .map_err(Failure::other)?;
     let activated = take_activated(&|name| environment.value(name)).map_err(Failure::other)?;
     harden().map_err(Failure::other)?;
 
-    directories::prepare(&configuration)?;
+    let identity = Identity::settle(&configuration, &activated)?;
+    let witness = Witness::split_off(&configuration).map_err(Failure::other)?;
+    let made = directories::prepare(&configuration)?;
+    identity.assume(&configuration, &made)?;
     let _lock = StoreLock::take(configuration.data_directory())
         .map_err(|error| lost_race(&arguments, &configuration, error))?;
 
     start_memory_and_crypto(&arguments, &configuration)?;
+    jail::enter(&configuration, notified_by(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
-    let (service, journal) = open(&configuration, changes.as_ref())?;
+    let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
 
-    let listeners = Listeners::open(&configuration, activated)?;
+    let mut listeners = Listeners::open(&configuration, activated, identity.socket_group, witness)?;
+    jail::close(&configuration).map_err(Failure::other)?;
+    let service = match start {
+        Start::Open(service) => *service,
+        Start::Sealed(desk, unsealing) => {
+            let notifier = Notifier::new(environment.value("NOTIFY_SOCKET"));
+            let sealed =
+                SealedDaemon::new(desk, *unsealing, configuration.clone(), notifier, started);
+            match wait_for_unsealing(sealed, listeners, &signals, readiness)? {
+                Wait::Opened(service, same) => {
+                    warn_of_age(&service, StoreState::Present);
+                    listeners = same;
+                    *service
+                }
+                Wait::Stopped => {
+                    journal.save().map_err(Failure::other)?;
+                    tracing::info!("strongroomd stopped, sealed as it was");
+                    return Ok(());
+                }
+            }
+        }
+    };
     let line = ready_line(&configuration);
     let daemon = Arc::new(Daemon::new(
         service,
@@ -140,6 +180,31 @@ fn run(
     Ok(())
 }
 
+fn notified_by(environment: &Environment) -> Notify {
+    let address = environment.value("NOTIFY_SOCKET");
+    if address.is_some_and(|address| address.as_encoded_bytes().starts_with(b"@")) {
+        Notify::Abstract
+    } else {
+        Notify::Path
+    }
+}
+
+/// Backups and restores, which need no daemon.
+fn without_serving(
+    work: &Work,
+    arguments: &Arguments,
+    configuration: &Configuration,
+) -> Result<Outcome, Failure> {
+    log::start(log::Level::Warn, configuration.log_format);
+    harden().map_err(Failure::other)?;
+    start_memory_and_crypto(arguments, configuration)?;
+    backup::run(work, arguments, configuration).map_err(Failure::other)?;
+    Ok(Outcome {
+        code: 0,
+        message: String::new(),
+    })
+}
+
 fn start_memory_and_crypto(
     arguments: &Arguments,
     configuration: &Configuration,
@@ -162,16 +227,24 @@ fn start_memory_and_crypto(
         .map_err(|error| Failure::other(format!("cannot start the crypto library: {error:?}")))
 }
 
-/// Root key, store and journal; then the token over them.
+/// What a start has come to.
+enum Start {
+    Open(Box<Service>),
+    Sealed(SealedDesk, Box<Unsealing>),
+}
+
+/// Root key, store and journal; then the token over them, or the desk that waits for the root key.
 fn open(
+    arguments: &Arguments,
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
-) -> Result<(Service, Arc<FileJournal>), Failure> {
+) -> Result<(Start, Arc<FileJournal>), Failure> {
     let state = match std::fs::metadata(&configuration.store) {
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
     };
-    let root_key = configuration.seal.root_key(state).map_err(Failure::other)?;
+    let opening = configuration.seal.open(state).map_err(Failure::other)?;
+    let restored = backup::finish_interrupted(configuration, &opening).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
         Failure::other(format!(
@@ -185,9 +258,79 @@ fn open(
         clock: Arc::new(SystemClock),
         changes: ChangesPage::port(changes),
     };
-    let service =
-        Service::open(ports, root_key, daemon::settings(configuration)).map_err(Failure::other)?;
-    Ok((service, journal))
+    let settings = daemon::settings(configuration);
+    let older = if arguments.accept_older_store || restored == Interrupted::FinishedUnseen {
+        OlderStore::Accept
+    } else {
+        OlderStore::Refuse
+    };
+    let start = match opening {
+        Opening::Open(root_key) => {
+            let service = Service::open_with(ports, root_key, settings, older);
+            let service = service.map_err(Failure::other)?;
+            warn_of_age(&service, state);
+            Start::Open(Box::new(service))
+        }
+        Opening::Sealed(unsealing) => {
+            let desk = SealedDesk::new(ports, settings, older).map_err(Failure::other)?;
+            Start::Sealed(desk, unsealing)
+        }
+    };
+    Ok((start, journal))
+}
+
+fn warn_of_age(service: &Service, state: StoreState) {
+    match service.freshness() {
+        Freshness::Current => {}
+        Freshness::Unknown if state == StoreState::Absent => {}
+        other => tracing::warn!("the store is {other}"),
+    }
+}
+
+/// The sockets are open and everybody who waits for the start is told so; nothing but status and unsealing is answered.
+fn wait_for_unsealing(
+    sealed: SealedDaemon,
+    listeners: Listeners,
+    signals: &Signals,
+    readiness: &mut Readiness,
+) -> Result<Wait, Failure> {
+    tracing::warn!(
+        "strongroomd {} sealed: waits for {}; run: strongroom unseal",
+        daemon::VERSION,
+        sealed.waits_for()
+    );
+    readiness.tell(&Outcome {
+        code: 0,
+        message: String::new(),
+    });
+    Arc::new(sealed)
+        .wait(listeners, signals)
+        .map_err(Failure::other)
+}
+
+/// The check instead of a start.
+fn verified(arguments: &Arguments, configuration: &Configuration) -> Result<ExitCode, Failure> {
+    let _lock = StoreLock::take(configuration.data_directory())?;
+    start_memory_and_crypto(arguments, configuration)?;
+    let root_key = configuration
+        .seal
+        .root_key(StoreState::Present)
+        .map_err(Failure::other)?;
+    let verified = verify::verify(configuration, root_key);
+    let report = if arguments.json {
+        verify::as_json(&verified)
+    } else {
+        verified.report()
+    };
+    let sound = tell(Outcome {
+        code: 0,
+        message: report,
+    });
+    if verified.findings.is_empty() {
+        Ok(sound)
+    } else {
+        Err(Failure::other("the store is not as it was left"))
+    }
 }
 
 /// Until a signal ends it.
@@ -198,6 +341,8 @@ fn serve(daemon: &Daemon, signals: &Signals) {
                 // The log has said what was wrong.
                 let _ = daemon.reload();
             }
+            // The seal is open already.
+            Ok(SIGNAL_OPENED) => {}
             Ok(_) => return,
             Err(error) => {
                 tracing::error!(%error, "cannot wait for signals");
@@ -242,7 +387,7 @@ fn checked(configuration: &Configuration) -> String {
         configuration.admin_socket.display(),
         configuration.store.display(),
         configuration.journal.display(),
-        configuration.seal,
+        configuration.seal.describe(),
     )
 }
 
@@ -279,6 +424,15 @@ impl From<DirectoryError> for Failure {
         };
         Self {
             code,
+            message: error.to_string(),
+        }
+    }
+}
+
+impl From<RootError> for Failure {
+    fn from(error: RootError) -> Self {
+        Self {
+            code: CODE_CONFIG,
             message: error.to_string(),
         }
     }

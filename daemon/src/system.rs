@@ -2,20 +2,34 @@
 //!
 //! What lives here: every `unsafe` block of the daemon, each behind a safe function of a few lines.
 //! What must never live here: a decision. What to call, and what follows from an error, is up to the caller.
-//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`).
+//! Who calls it: harden, listener, watch, signals, daemonize, notify; the journal (`mapping`); the jail (`landlock`, `privileges`, `seccomp`,
+//! `split`); the seal (`terminal`).
 
 mod connect;
+mod landlock;
 mod mapping;
+mod privileges;
+mod seccomp;
+mod split;
+mod terminal;
 
 use std::ffi::{CString, c_int};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use connect::connect_within;
+pub use landlock::{Handled, Rules, landlock_version, right};
 pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
+pub use privileges::{
+    Capabilities, User, become_user, capabilities, forbid_unused_resources, keep_capabilities,
+    lift_memory_lock_limit, set_groups, user,
+};
+pub use seccomp::{Instruction, Reach, install_filter};
+pub use split::{end_now, split_off};
+pub use terminal::{SilentTerminal, duplicate};
 
 fn outcome(result: c_int) -> io::Result<c_int> {
     if result < 0 {
@@ -101,6 +115,13 @@ pub fn scrub_environment() {
 pub fn effective_user() -> u32 {
     // SAFETY: geteuid reads one number and cannot fail.
     unsafe { libc::geteuid() }
+}
+
+/// The group of this process.
+#[must_use]
+pub fn effective_group() -> u32 {
+    // SAFETY: getegid reads one number and cannot fail.
+    unsafe { libc::getegid() }
 }
 
 /// The number of a group.
@@ -242,6 +263,33 @@ pub fn wait_readable(
             Ok(vec![false; descriptors.len()])
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Waits so long, or until the other end of a socket is closed, or this end was shut for reading. Answers whether it was the latter.
+///
+/// # Errors
+/// What the kernel says.
+pub fn hung_up_within(socket: BorrowedFd<'_>, wait: Duration) -> io::Result<bool> {
+    let deadline = Instant::now() + wait;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut entry = libc::pollfd {
+            fd: socket.as_raw_fd(),
+            events: libc::POLLRDHUP,
+            revents: 0,
+        };
+        let left = libc::timespec {
+            tv_sec: libc::time_t::try_from(left.as_secs()).unwrap_or(libc::time_t::MAX),
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        // SAFETY: one pollfd and one timespec, which live until the call returns; no mask of signals is given.
+        let result = unsafe { libc::ppoll(&raw mut entry, 1, &raw const left, std::ptr::null()) };
+        match outcome(result) {
+            Ok(ready) => return Ok(ready > 0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

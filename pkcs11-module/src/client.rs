@@ -270,12 +270,13 @@ impl Client {
         }
     }
 
-    /// When one idle connection turns out dead, the daemon was restarted and the others are dead as well.
+    /// When one idle connection turns out dead, the daemon was restarted and the others are dead as well, or it closed one that was idle
+    /// for long: then the others stay, since the sessions end with the last.
     fn discard_idle(&self) {
         self.stamps.change();
         let stale = {
             let mut pool = self.lock();
-            let stale = std::mem::take(&mut pool.idle);
+            let stale: Vec<_> = pool.idle.extract_if(.., |idle| !idle.is_open()).collect();
             pool.open = pool.open.saturating_sub(stale.len());
             stale
         };

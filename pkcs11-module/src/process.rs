@@ -13,6 +13,7 @@ use strongroom_wire::response::MechanismEntry;
 
 use crate::abi::system::{self, Latest, WipedByFork};
 use crate::client::{Client, Descriptors};
+use crate::entry::slots::SlotsSeen;
 use crate::kept::Kept;
 use crate::locate::{Environment, Locator};
 use crate::prefetched::Prefetched;
@@ -41,6 +42,7 @@ pub(crate) struct Instance {
     pub(crate) prefetched: Prefetched,
     /// The mechanisms of each slot asked for so far: they do not change while a process lives.
     mechanisms: Mutex<Vec<(SlotId, Arc<[MechanismEntry]>)>>,
+    slots_seen: Mutex<SlotsSeen>,
     ended: Mutex<bool>,
     ending: Condvar,
 }
@@ -54,6 +56,7 @@ impl Instance {
             kept: Kept::default(),
             prefetched: Prefetched::default(),
             mechanisms: Mutex::new(Vec::new()),
+            slots_seen: Mutex::default(),
             ended: Mutex::new(false),
             ending: Condvar::new(),
         }
@@ -76,14 +79,19 @@ impl Instance {
         }
     }
 
-    /// Waits until another thread calls C_Finalize.
-    pub(crate) fn wait_for_the_end(&self) {
-        let mut ended = lock(&self.ended);
-        while !*ended {
-            // In slices, so that a missed wake-up costs a second and not eternity.
-            let slice = self.ending.wait_timeout(ended, Duration::from_secs(1));
-            ended = slice.unwrap_or_else(PoisonError::into_inner).0;
+    /// What the application knows of which slots hold a token.
+    pub(crate) fn slots_seen(&self) -> MutexGuard<'_, SlotsSeen> {
+        lock(&self.slots_seen)
+    }
+
+    /// Waits so long for another thread to call C_Finalize; answers whether one has.
+    pub(crate) fn ends_within(&self, wait: Duration) -> bool {
+        let ended = lock(&self.ended);
+        if *ended {
+            return true;
         }
+        let slice = self.ending.wait_timeout(ended, wait);
+        *slice.unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// Ends everything: those who wait, and the connections.

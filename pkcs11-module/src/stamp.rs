@@ -54,14 +54,30 @@ impl Stamps {
         }
     }
 
-    /// The stamp of now. None without a page of the daemon's: then nothing may be kept.
+    /// The stamp of now. None without a page of the daemon's, and while the daemon wants to be asked for everything: then nothing may be
+    /// kept.
     pub(crate) fn now(&self) -> Option<Stamp> {
-        let watched = self.watcher.load()?;
+        let (daemon, counted) = self.page()?;
+        if Watcher::asks_always(counted) {
+            return None;
+        }
         Some(Stamp {
-            daemon: watched.number,
-            counted: watched.watcher.as_ref()?.counted(),
+            daemon,
+            counted,
             own: self.own.load(Ordering::Acquire),
         })
+    }
+
+    /// Whether the daemon wants to be asked for what could be answered here.
+    pub(crate) fn asks_always(&self) -> bool {
+        let page = self.page();
+        page.is_some_and(|(_, counted)| Watcher::asks_always(counted))
+    }
+
+    /// Which daemon, and what its page says.
+    pub(crate) fn page(&self) -> Option<(u64, u64)> {
+        let watched = self.watcher.load()?;
+        Some((watched.number, watched.watcher.as_ref()?.counted()))
     }
 
     /// This process has changed something, or what it knew of the daemon is in doubt.
@@ -122,6 +138,11 @@ mod tests {
         stamps.watch(Some(other.descriptor()));
         other.count();
         assert_ne!(stamps.now(), before, "another daemon with the same count");
+        other.ask_always(true);
+        assert_eq!(stamps.now(), None, "a daemon that wants to be asked");
+        assert!(stamps.asks_always());
+        other.ask_always(false);
+        assert!(stamps.now().is_some());
         stamps.watch(None);
         assert_eq!(stamps.now(), None, "a daemon without a page");
     }

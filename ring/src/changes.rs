@@ -36,6 +36,15 @@ impl Announcer {
         self.page.counter().fetch_add(1, Ordering::SeqCst);
     }
 
+    /// Tells clients to keep nothing and to answer nothing themselves, or that they may again.
+    pub fn ask_always(&self, always: bool) {
+        if always {
+            self.page.counter().fetch_or(ASK_ALWAYS, Ordering::SeqCst);
+        } else {
+            self.page.counter().fetch_and(!ASK_ALWAYS, Ordering::SeqCst);
+        }
+    }
+
     /// What a client needs to watch.
     #[must_use]
     pub fn descriptor(&self) -> BorrowedFd<'_> {
@@ -62,12 +71,21 @@ impl Watcher {
         self.0.identity() == other.0.identity()
     }
 
-    /// How many changes there were.
+    /// How many changes there were. It also differs while the daemon wants to be asked for everything.
     #[must_use]
     pub fn counted(&self) -> u64 {
         self.0.counter().load(Ordering::Acquire)
     }
+
+    /// Whether a count says that the daemon wants to be asked for everything.
+    #[must_use]
+    pub const fn asks_always(counted: u64) -> bool {
+        counted & ASK_ALWAYS != 0
+    }
 }
+
+/// The bit of the count that no count reaches: while it is set clients keep nothing.
+const ASK_ALWAYS: u64 = 1 << 63;
 
 #[cfg(test)]
 mod tests {
@@ -86,6 +104,20 @@ mod tests {
         assert!(Page::map_for_writing(announcer.descriptor()).is_err());
         let file = std::fs::File::from(announcer.descriptor().try_clone_to_owned().unwrap());
         assert!(std::os::unix::fs::FileExt::write_at(&file, &[9; 8], 0).is_err());
+        assert_eq!(watcher.counted(), 2);
+    }
+
+    #[test]
+    fn clients_are_told_to_ask_always_and_that_they_need_not_any_more() {
+        let announcer = Announcer::create().unwrap();
+        let watcher = Watcher::open(announcer.descriptor()).unwrap();
+        announcer.count();
+        announcer.ask_always(true);
+        announcer.ask_always(true);
+        announcer.count();
+        assert!(Watcher::asks_always(watcher.counted()));
+        announcer.ask_always(false);
+        assert!(!Watcher::asks_always(watcher.counted()));
         assert_eq!(watcher.counted(), 2);
     }
 

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_wire::ck::{MechanismType, Rv};
 
-use super::{Event, OWN, PREVIOUS, Principal, failed};
+use super::{Event, GENERATION, OWN, Older, PREVIOUS, Principal, failed};
 use crate::calendar::{Date, Moment};
 use crate::ports::{StoreError, Time};
 
@@ -134,6 +134,21 @@ impl Line {
     pub(super) fn recovered(&mut self, explanation: &str) {
         self.text(explanation);
         self.return_value(Rv::OK);
+    }
+
+    /// The members of the event that an older store was accepted.
+    pub(super) fn older_accepted(&mut self, older: &Older) {
+        self.text(",\"function\":\"store.older_accepted\",\"store_generation\":");
+        self.number(older.store);
+        self.text(",\"journal_generation\":");
+        self.number(older.journal);
+        self.return_value(Rv::OK);
+    }
+
+    /// How far the store is. The last member before the chain.
+    pub(super) fn generation(&mut self, generation: u64) {
+        self.text(GENERATION);
+        self.number(generation);
     }
 
     /// Chains the line to the one before, and ends it; answers its hash.

@@ -21,7 +21,12 @@ fn start() {
 fn try_open(journal: &Arc<MemoryJournal>, level: Level) -> Result<Audit, StoreError> {
     start();
     let clock = Arc::new(MemoryClock::new(NOW));
-    Audit::open(Arc::clone(journal) as Arc<dyn Journal>, clock, level)
+    Audit::open(
+        Arc::clone(journal) as Arc<dyn Journal>,
+        clock,
+        level,
+        Generation::default(),
+    )
 }
 
 fn open(journal: &Arc<MemoryJournal>) -> Audit {

@@ -15,7 +15,6 @@ use strongroom_wire::request::{Mechanism, ObjectHandle, Output, Parameter};
 use super::sign::PKCS1_BYTES_MIN;
 use super::{Desk, Reply};
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::mechanism::Row;
 use crate::mechanism::params::{AesMode, CipherMethod, Gcm};
 use crate::object::OpenKey;
@@ -121,10 +120,11 @@ pub fn decrypt(desk: &Desk<'_>, data: &[u8], output: Output) -> Result<Reply> {
 /// # Errors
 /// As [`decrypt`].
 pub fn decrypt_update(desk: &Desk<'_>, part: &[u8], output: Output) -> Result<Reply> {
+    let held_max = desk.limits.held_data_bytes_max;
     desk.session.operations.lock().decrypt.deliver_part(
         output,
         |running| Ok(running.stream()?.part_length(part.len())),
-        |running, out| running.stream()?.update(part, out),
+        |running, out| running.stream()?.update(part, out, held_max),
     )
 }
 
@@ -309,11 +309,12 @@ impl DecryptionStream {
         }
     }
 
-    fn update(&mut self, part: &[u8], out: &mut SecretVec) -> Result<()> {
+    /// Takes a part; at most `held_max` bytes are kept back until the end.
+    fn update(&mut self, part: &[u8], out: &mut SecretVec, held_max: usize) -> Result<()> {
         match self {
             Self::Aes(cipher) => cipher.update(part, out).map_err(ciphertext_fault),
             Self::Collected(sealed) => {
-                if sealed.len().saturating_add(part.len()) > limits::HELD_DATA_BYTES_MAX {
+                if sealed.len().saturating_add(part.len()) > held_max {
                     return Err(Error::EncryptedDataLenRange);
                 }
                 Ok(sealed.push_slice(part)?)

@@ -121,7 +121,9 @@ fn keep_on_token(desk: &Desk<'_>, newcomers: Vec<Newcomer>) -> Result<Vec<Object
 /// Whether it was there.
 fn drop_from_session(desk: &Desk<'_>, handle: ObjectHandle) -> bool {
     let removed = desk.session.seat.objects.write().remove(handle);
-    desk.session.owned.lock().remove(&handle);
+    if let Some(owned) = &mut *desk.session.owned.lock() {
+        owned.remove(&handle);
+    }
     removed.is_some()
 }
 
@@ -130,6 +132,8 @@ fn keep_in_session(desk: &Desk<'_>, newcomers: Vec<Newcomer>) -> Result<Vec<Obje
         return Ok(Vec::new());
     }
     let mut owned = desk.session.owned.lock();
+    // Closed by another thread while this one made the object: nobody would end it.
+    let owned = owned.as_mut().ok_or(Error::SessionHandleInvalid)?;
     let mut objects = desk.session.seat.objects.write();
     if objects.len() + newcomers.len() > desk.limits.session_objects_max {
         return Err(Error::DeviceMemory);
@@ -359,13 +363,17 @@ fn replace_in_session(
 /// C_FindObjectsInit: the search is done here, on a snapshot; handing out follows.
 ///
 /// # Errors
-/// [`Error::OperationActive`], or a value of the wrong form.
+/// [`Error::OperationActive`]; a value of the wrong form; [`Error::DeviceMemory`] when more is found than a search may keep.
 pub fn find_init(desk: &Desk<'_>, sent: &request::Template<'_>) -> Result<Reply> {
     let mut search = desk.session.search.lock();
     if search.is_some() {
         return Err(Error::OperationActive);
     }
-    *search = Some(Search::new(find(desk, sent)?));
+    let found = find(desk, sent)?;
+    if found.len() > desk.limits.search_results_max {
+        return Err(Error::DeviceMemory);
+    }
+    *search = Some(Search::new(found));
     Ok(Reply::Empty)
 }
 

@@ -9,7 +9,6 @@ use strongroom_keymem::SecretVec;
 
 use super::{Desk, Reply};
 use crate::error::{Error, Result};
-use crate::limits;
 
 /// C_SeedRandom. The generator seeds itself from the operating system and takes no seed of strangers, from whom it must stay
 /// independent; so the seed is discarded. It is still accepted: applications offer one at start-up (NSS), SoftHSM takes it, and the
@@ -25,8 +24,8 @@ pub const fn seed(_desk: &Desk<'_>, _seed: &[u8]) -> Result<Reply> {
 ///
 /// # Errors
 /// [`Error::ArgumentsBad`] beyond the limit; [`Error::DeviceMemory`].
-pub fn generate(_desk: &Desk<'_>, bytes: u64) -> Result<Reply> {
-    if bytes > limits::RANDOM_BYTES_MAX {
+pub fn generate(desk: &Desk<'_>, bytes: u64) -> Result<Reply> {
+    if bytes > desk.limits.random_bytes_max {
         return Err(Error::ArgumentsBad);
     }
     let length = usize::try_from(bytes).map_err(|_| Error::ArgumentsBad)?;

@@ -13,7 +13,7 @@ use strongroom_wire::response::SessionInfo;
 use super::{Desk, Reply};
 use crate::application::Application;
 use crate::error::{Error, Result};
-use crate::limits::{Limits, PIN_BYTES_MAX, PIN_BYTES_MIN};
+use crate::limits::{Limits, PIN_BYTES_MAX};
 use crate::token::Token;
 use crate::vault::User;
 
@@ -38,6 +38,9 @@ pub fn open(
     let _gate = token.gate.read();
     if token.is_gone() {
         return Err(Error::TokenNotRecognized);
+    }
+    if token.is_removed() {
+        return Err(Error::TokenNotPresent);
     }
     let read_write = flags & flag::RW_SESSION != 0;
     application.open_session(
@@ -170,7 +173,7 @@ pub fn init_pin(desk: &Desk<'_>, pin: &[u8]) -> Result<Reply> {
     if desk.session.user() != Some(UserType::SO) {
         return Err(Error::UserNotLoggedIn);
     }
-    pin_length(pin)?;
+    pin_length(pin, desk.limits)?;
     desk.session.token().init_user_pin(pin)?;
     Ok(Reply::Empty)
 }
@@ -181,7 +184,7 @@ pub fn init_pin(desk: &Desk<'_>, pin: &[u8]) -> Result<Reply> {
 /// [`Error::SessionReadOnly`], [`Error::PinLenRange`], [`Error::PinIncorrect`] and its kin.
 pub fn set_pin(desk: &Desk<'_>, old: &[u8], new: &[u8]) -> Result<Reply> {
     desk.session.must_be_read_write()?;
-    pin_length(new)?;
+    pin_length(new, desk.limits)?;
     let user = if desk.session.user() == Some(UserType::SO) {
         User::So
     } else {
@@ -195,8 +198,8 @@ pub fn set_pin(desk: &Desk<'_>, old: &[u8], new: &[u8]) -> Result<Reply> {
 ///
 /// # Errors
 /// [`Error::PinLenRange`].
-pub fn pin_length(pin: &[u8]) -> Result<()> {
-    if (PIN_BYTES_MIN..=PIN_BYTES_MAX).contains(&pin.len()) {
+pub fn pin_length(pin: &[u8], limits: &Limits) -> Result<()> {
+    if (limits.pin_bytes_min..=PIN_BYTES_MAX).contains(&pin.len()) {
         Ok(())
     } else {
         Err(Error::PinLenRange)

@@ -12,7 +12,6 @@ use strongroom_wire::request::{Mechanism, ObjectHandle, Output, Parameter};
 
 use super::{Desk, Reply};
 use crate::error::{Error, Result};
-use crate::limits;
 use crate::mechanism::params::SignMethod;
 use crate::mechanism::{Row, SignScheme};
 use crate::object::OpenKey;
@@ -55,11 +54,12 @@ pub fn sign(desk: &Desk<'_>, data: &[u8], output: Output) -> Result<Reply> {
 /// # Errors
 /// As [`sign`].
 pub fn sign_update(desk: &Desk<'_>, part: &[u8]) -> Result<Reply> {
+    let held_max = desk.limits.held_data_bytes_max;
     desk.session
         .operations
         .lock()
         .sign
-        .take_part(|signature| signature.message.update(part))
+        .take_part(|signature| signature.message.update(part, held_max))
 }
 
 /// C_SignFinal.
@@ -112,11 +112,12 @@ pub fn verify(desk: &Desk<'_>, data: &[u8], signature: &[u8]) -> Result<Reply> {
 /// # Errors
 /// As [`sign`].
 pub fn verify_update(desk: &Desk<'_>, part: &[u8]) -> Result<Reply> {
+    let held_max = desk.limits.held_data_bytes_max;
     desk.session
         .operations
         .lock()
         .verify
-        .take_part(|running| running.message.update(part))
+        .take_part(|running| running.message.update(part, held_max))
 }
 
 /// C_VerifyFinal.
@@ -169,10 +170,11 @@ pub fn verify_signature(desk: &Desk<'_>, data: &[u8]) -> Result<Reply> {
 /// # Errors
 /// As [`sign`].
 pub fn verify_signature_update(desk: &Desk<'_>, part: &[u8]) -> Result<Reply> {
+    let held_max = desk.limits.held_data_bytes_max;
     let mut operations = desk.session.operations.lock();
     operations
         .verify_signature
-        .take_part(|first| first.running.message.update(part))
+        .take_part(|first| first.running.message.update(part, held_max))
 }
 
 /// C_VerifySignatureFinal.
@@ -383,13 +385,14 @@ impl Message {
         }
     }
 
-    fn update(&mut self, part: &[u8]) -> Result<()> {
+    /// Takes a part; at most `held_max` bytes are kept until the end.
+    fn update(&mut self, part: &[u8], held_max: usize) -> Result<()> {
         match self {
             Self::Hashed(digest) => digest.update(part)?,
             Self::Hmac(mac) => mac.update(part)?,
             Self::Cmac(mac) => mac.update(part)?,
             Self::Collected(message) => {
-                if message.len().saturating_add(part.len()) > limits::HELD_DATA_BYTES_MAX {
+                if message.len().saturating_add(part.len()) > held_max {
                     return Err(Error::DataLenRange);
                 }
                 message.push_slice(part)?;
@@ -407,7 +410,8 @@ impl Message {
     ) -> Result<R> {
         match (&self, whole) {
             (Self::Collected(_) | Self::Single, Some(data)) => return see(data),
-            (_, Some(data)) => self.update(data)?,
+            // Whole data are bounded by their frame.
+            (_, Some(data)) => self.update(data, usize::MAX)?,
             (_, None) => {}
         }
         match self {

@@ -10,7 +10,7 @@ use strongroom_wire::response::{SlotInfo, TokenInfo};
 
 use super::Reply;
 use crate::calendar::Moment;
-use crate::limits::{Limits, PIN_BYTES_MAX, PIN_BYTES_MIN};
+use crate::limits::{Limits, PIN_BYTES_MAX};
 use crate::ports::Time;
 use crate::token::Token;
 use crate::vault::TokenState;
@@ -34,12 +34,12 @@ pub const fn token_of(slot: SlotId) -> u64 {
 
 /// C_GetSlotInfo.
 #[must_use]
-pub fn slot_info(slot: SlotId, daemon_version: [u8; 3]) -> Reply {
+pub fn slot_info(slot: SlotId, daemon_version: [u8; 3], flags: u64) -> Reply {
     let [major, minor, _] = daemon_version;
     Reply::SlotInfo(SlotInfo {
         description: format!("Strongroom slot {slot}"),
         manufacturer: MANUFACTURER.to_owned(),
-        flags: flag::TOKEN_PRESENT,
+        flags,
         hardware_version: [0, 1],
         firmware_version: [major, minor],
     })
@@ -55,12 +55,14 @@ pub fn token_info(
     now: Time,
 ) -> Reply {
     let state = token.state(limits);
-    let mut info = blank_token_info(daemon_version, now);
+    let mut info = blank_token_info(daemon_version, now, limits);
     info.label = state.label;
     info.serial_number.clone_from(&state.serial_number);
     info.flags |= flag::TOKEN_INITIALIZED | pin_flags(&state);
-    info.sessions_max = limits.sessions_per_application_max as u64;
-    info.rw_sessions_max = limits.sessions_per_application_max as u64;
+    let rehearsed = token.rehearsal().and_then(|one| one.plan().sessions_max);
+    let sessions_max = limits.sessions_per_application_max as u64;
+    let sessions_max = rehearsed.map_or(sessions_max, |most| most.min(sessions_max));
+    (info.sessions_max, info.rw_sessions_max) = (sessions_max, sessions_max);
     info.sessions = own_sessions.0 as u64;
     info.rw_sessions = own_sessions.1 as u64;
     Reply::TokenInfo(Box::new(info))
@@ -68,11 +70,11 @@ pub fn token_info(
 
 /// C_GetTokenInfo of the free slot.
 #[must_use]
-pub fn free_token_info(daemon_version: [u8; 3], now: Time) -> Reply {
-    Reply::TokenInfo(Box::new(blank_token_info(daemon_version, now)))
+pub fn free_token_info(daemon_version: [u8; 3], now: Time, limits: &Limits) -> Reply {
+    Reply::TokenInfo(Box::new(blank_token_info(daemon_version, now, limits)))
 }
 
-fn blank_token_info([major, minor, _]: [u8; 3], now: Time) -> TokenInfo {
+fn blank_token_info([major, minor, _]: [u8; 3], now: Time, limits: &Limits) -> TokenInfo {
     let unknown = strongroom_wire::ck::UNAVAILABLE_INFORMATION;
     TokenInfo {
         label: [b' '; 32],
@@ -89,7 +91,7 @@ fn blank_token_info([major, minor, _]: [u8; 3], now: Time) -> TokenInfo {
         rw_sessions_max: 0,
         rw_sessions: 0,
         pin_bytes_max: PIN_BYTES_MAX as u64,
-        pin_bytes_min: PIN_BYTES_MIN as u64,
+        pin_bytes_min: limits.pin_bytes_min as u64,
         public_memory_total: unknown,
         public_memory_free: unknown,
         private_memory_total: unknown,

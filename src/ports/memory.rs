@@ -2,13 +2,15 @@
 //! rule that the real ones do not have as well. *Who calls it:* tests, and rehearsals that must leave no trace on a disk.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
 use super::{
-    Change, Changes, Clock, Journal, RecordKey, RecordKind, Store, StoreError, Time, Visit,
+    Change, Changes, Clock, Journal, RecordKey, RecordKind, Snapshot, Store, StoreError, Time,
+    Visit, VisitRecord,
 };
 
 /// A store that ends with the process.
@@ -120,6 +122,32 @@ impl Store for MemoryStore {
         state.commits += 1;
         Ok(())
     }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        Ok(Box::new(MemorySnapshot(self.records())))
+    }
+}
+
+/// The records of a [`MemoryStore`] at one moment.
+struct MemorySnapshot(Arc<BTreeMap<RecordKey, Vec<u8>>>);
+
+impl Snapshot for MemorySnapshot {
+    fn records(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn scan(
+        &self,
+        after: Option<RecordKey>,
+        visit: &mut VisitRecord<'_>,
+    ) -> Result<(), StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let _all_seen = self
+            .0
+            .range((from, Bound::Unbounded))
+            .all(|(key, sealed)| visit(*key, sealed));
+        Ok(())
+    }
 }
 
 fn first_of(kind: RecordKind, token: u64) -> RecordKey {
@@ -140,6 +168,7 @@ pub struct MemoryJournal {
 struct JournalState {
     lines: Vec<Vec<u8>>,
     fail_next: bool,
+    full: bool,
 }
 
 impl MemoryJournal {
@@ -155,7 +184,7 @@ impl MemoryJournal {
         Self {
             state: Mutex::new(JournalState {
                 lines,
-                fail_next: false,
+                ..JournalState::default()
             }),
         }
     }
@@ -164,6 +193,11 @@ impl MemoryJournal {
     #[must_use]
     pub fn lines(&self) -> Vec<Vec<u8>> {
         self.state.lock().lines.clone()
+    }
+
+    /// Lets it be full, or have room again.
+    pub fn be_full(&self, full: bool) {
+        self.state.lock().full = full;
     }
 
     /// Lets the next append fail.
@@ -179,6 +213,13 @@ impl Journal for MemoryJournal {
             return Err(StoreError::Failed("this append was asked to fail".into()));
         }
         state.lines.push(line.to_vec());
+        Ok(())
+    }
+
+    fn make_room(&self) -> Result<(), StoreError> {
+        if self.state.lock().full {
+            return Err(StoreError::Full("this journal was asked to be full".into()));
+        }
         Ok(())
     }
 
@@ -211,6 +252,8 @@ impl Changes for MemoryChanges {
     fn count(&self) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+
+    fn ask_always(&self, _: bool) {}
 }
 
 /// A clock that stands still until it is set.

@@ -11,13 +11,15 @@ use strongroom_wire::ck::{
     AttributeType, CertificateType, KeyType, MechanismType, ObjectClass, Rv,
 };
 use strongroom_wire::codec::List;
+use strongroom_wire::rehearsal::Act;
 
 use super::{Malformed, Service};
 use crate::attribute::reveal::{Revealed, reveal};
 use crate::attribute::{Value, draft, table};
-use crate::audit::{self, Event, Principal};
+use crate::audit::{self, Audit, Event, Principal};
 use crate::chapter::{sessions, slots};
 use crate::error::{Error, Result};
+use crate::limits::PIN_BYTES_MAX;
 use crate::object::{Material, Object};
 use crate::token::Token;
 use crate::vault::User;
@@ -33,33 +35,15 @@ impl Service {
         request: &AdminRequest<'_>,
         answered: Option<AdminAnswer>,
     ) -> std::result::Result<AdminAnswer, Malformed> {
+        let (_, management) = name(request);
+        if management {
+            self.audit.read().make_room().map_err(|_| Malformed)?;
+        }
         let answer = answered.unwrap_or_else(|| self.administrate(request));
-        let (function, management) = name(request);
         if management {
             self.ports.changes.count();
         }
-        let rv = if let AdminAnswer::Refused { rv, .. } = &answer {
-            *rv
-        } else {
-            Rv::OK
-        };
-        let event = Event {
-            who: principal,
-            function,
-            management,
-            slot: None,
-            session: None,
-            object: None,
-            object_id: None,
-            mechanism: None,
-            rv,
-        };
-        let recorded = self
-            .audit
-            .read()
-            .record(&event, answer)
-            .map_err(|_| Malformed)?;
-        Ok(recorded.into_inner())
+        record(&self.audit.read(), principal, request, answer)
     }
 
     fn administrate(&self, request: &AdminRequest<'_>) -> AdminAnswer {
@@ -87,7 +71,19 @@ impl Service {
                 Ok(report) => AdminAnswer::Audit(report),
                 Err(error) => refused(Rv::DEVICE_ERROR, error.to_string()),
             },
-            AdminRequest::Status | AdminRequest::Reload | AdminRequest::Stop => refused(
+            AdminRequest::Verify { part } => AdminAnswer::Verified(self.verify(*part)),
+            AdminRequest::Rehearse { token, act } => self.rehearse(token, act),
+            AdminRequest::Unseal { .. } | AdminRequest::UnsealReset => refused(
+                Rv::FUNCTION_FAILED,
+                "the daemon is not sealed: there is nothing to unseal".to_owned(),
+            ),
+            AdminRequest::Status
+            | AdminRequest::Reload
+            | AdminRequest::Stop
+            | AdminRequest::SealShow
+            | AdminRequest::SealRotate { .. }
+            | AdminRequest::Backup { .. }
+            | AdminRequest::Limits => refused(
                 Rv::GENERAL_ERROR,
                 "the daemon answers this itself".to_owned(),
             ),
@@ -116,11 +112,12 @@ impl Service {
             open: token.is_open(),
             objects: token.counts().0,
             sessions: token.session_counts().0 as u64,
+            rehearses: token.rehearsal().is_some(),
         }
     }
 
     /// The token that a label or serial number names, if it is exactly one.
-    fn named(&self, name: &str) -> std::result::Result<Arc<Token>, Box<AdminAnswer>> {
+    pub(super) fn named(&self, name: &str) -> std::result::Result<Arc<Token>, Box<AdminAnswer>> {
         let tokens = self.tokens.read();
         let fits = |token: &&Arc<Token>| {
             let line = self.token_line(token);
@@ -155,7 +152,14 @@ impl Service {
             Ok(token) => listed(vec![self.token_line(&token)], AdminAnswer::Tokens),
             Err(Error::PinLenRange) => refused(
                 Rv::PIN_LEN_RANGE,
-                "a PIN has from 4 to 255 bytes; no token was made".to_owned(),
+                format!(
+                    "a PIN has from {} to {PIN_BYTES_MAX} bytes (limits.pin_bytes_min); no token was made",
+                    self.settings.read().limits.pin_bytes_min
+                ),
+            ),
+            Err(Error::DeviceMemory) => refused(
+                Rv::DEVICE_MEMORY,
+                "the token was not made: there are limits.tokens_max tokens, or disk or locked memory is full".to_owned(),
             ),
             Err(error) => refused(
                 error.rv(),
@@ -170,12 +174,15 @@ impl Service {
         so_pin: &[u8],
         user_pin: Option<&[u8]>,
     ) -> Result<Arc<Token>> {
-        sessions::pin_length(so_pin)?;
+        let limits = self.settings.read().limits;
+        sessions::pin_length(so_pin, &limits)?;
         if let Some(pin) = user_pin {
-            sessions::pin_length(pin)?;
+            sessions::pin_length(pin, &limits)?;
         }
-        let limits = self.settings.read().limits.clone();
         let mut tokens = self.tokens.write();
+        if tokens.len() >= limits.tokens_max {
+            return Err(Error::DeviceMemory);
+        }
         let token = self.vault.create_token(label, so_pin)?;
         let token = Arc::new(Token::load(token, &limits)?);
         let with_user = user_pin.map_or(Ok(()), |pin| {
@@ -207,6 +214,7 @@ impl Service {
         match self.vault.delete_token(token.number) {
             Ok(()) => {
                 self.tokens.write().remove(&token.number);
+                self.count_rehearsals();
                 AdminAnswer::Done
             }
             Err(error) => {
@@ -275,6 +283,34 @@ impl Service {
     }
 }
 
+/// Records an administrative answer.
+pub(super) fn record(
+    audit: &Audit,
+    principal: &Principal,
+    request: &AdminRequest<'_>,
+    answer: AdminAnswer,
+) -> std::result::Result<AdminAnswer, Malformed> {
+    let (function, management) = name(request);
+    let rv = if let AdminAnswer::Refused { rv, .. } = &answer {
+        *rv
+    } else {
+        Rv::OK
+    };
+    let event = Event {
+        who: principal,
+        function,
+        management,
+        slot: None,
+        session: None,
+        object: None,
+        object_id: None,
+        mechanism: None,
+        rv,
+    };
+    let recorded = audit.record(&event, answer).map_err(|_| Malformed)?;
+    Ok(recorded.into_inner())
+}
+
 /// Name in the audit, and whether it manages.
 const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
     match request {
@@ -288,6 +324,15 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::AuditVerify => ("admin.audit_verify", false),
         AdminRequest::Reload => ("admin.reload", true),
         AdminRequest::Stop => ("admin.stop", true),
+        AdminRequest::Unseal { .. } => ("admin.unseal", true),
+        AdminRequest::UnsealReset => ("admin.unseal_reset", true),
+        AdminRequest::SealShow => ("admin.seal_show", false),
+        AdminRequest::SealRotate { .. } => ("admin.seal_rotate", true),
+        AdminRequest::Verify { .. } => ("admin.verify", false),
+        AdminRequest::Backup { .. } => ("admin.backup", true),
+        AdminRequest::Limits => ("admin.limits", false),
+        AdminRequest::Rehearse { act: Act::Show, .. } => ("admin.rehearsal", false),
+        AdminRequest::Rehearse { .. } => ("admin.rehearse", true),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Answers: from replies to what stands on the wire.
 //!
-//! What lives here: the return value of an outcome, and its encoding into locked memory.
+//! What lives here: the return value of an outcome, [`Answered`], and its encoding into locked memory.
 //! What must never live here: decisions.
 //! Who calls it: the service.
 
@@ -11,8 +11,40 @@ use strongroom_wire::request::FlatAttribute;
 use strongroom_wire::response::{Answer, AttributeAnswer, Body};
 use strongroom_wire::secret::Secret;
 
+use super::Malformed;
 use crate::chapter::{AttributeReply, Reply};
 use crate::error::Result;
+use crate::sink::Locked;
+
+/// An answer that has been recorded and may be sent.
+#[derive(Debug)]
+pub struct Answered(pub(super) (Reply, Rv));
+
+impl Answered {
+    /// Encodes it into a sink of bounded room; answers whether it fitted. What was written of one that did not is no answer.
+    #[must_use]
+    pub fn fits(&self, sink: &mut impl Sink) -> bool {
+        let (reply, rv) = &self.0;
+        write(reply, *rv, sink).is_ok()
+    }
+
+    /// Appends it, encoded, to a buffer.
+    ///
+    /// # Errors
+    /// [`Malformed`] when there is no memory: close the connection.
+    pub fn append_to(&self, out: &mut SecretVec) -> std::result::Result<(), Malformed> {
+        let (reply, rv) = &self.0;
+        // The data of an output come last, so that one move of the buffer is enough for them.
+        if let Reply::Output {
+            data: Some(data), ..
+        } = reply
+        {
+            out.reserve(data.len() + OUTPUT_HEAD_BYTES)
+                .map_err(|_| Malformed)?;
+        }
+        write(reply, *rv, &mut Locked(out)).map_err(|_| Malformed)
+    }
+}
 
 /// What a request came to: its reply and its return value.
 pub(super) fn outcome(result: Result<Reply>) -> (Reply, Rv) {

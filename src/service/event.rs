@@ -128,6 +128,19 @@ fn object_and_mechanism<'r>(
     }
 }
 
+/// The functions that a request carries out: two where an Init travels with its data.
+pub(super) fn functions(request: &Request<'_>) -> Vec<&'static str> {
+    use Request as R;
+    let init = match request {
+        R::SignOnce { .. } => Some("C_SignInit"),
+        R::VerifyOnce { .. } => Some("C_VerifyInit"),
+        R::EncryptOnce { .. } => Some("C_EncryptInit"),
+        R::DecryptOnce { .. } => Some("C_DecryptInit"),
+        _ => None,
+    };
+    init.into_iter().chain([name(request).0]).collect()
+}
+
 /// Name of the function, and whether it manages.
 #[rustfmt::skip]
 const fn name(request: &Request<'_>) -> (&'static str, bool) {

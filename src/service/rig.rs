@@ -95,7 +95,7 @@ impl House {
     /// The daemon stopped and started again over what the disk holds now.
     pub(crate) fn restarted(&self) -> Arc<Self> {
         let store = Arc::new(self.store.duplicate());
-        let limits = self.service.settings.read().limits.clone();
+        let limits = self.service.settings.read().limits;
         Self::over(store, self.journal.clone(), limits)
     }
 

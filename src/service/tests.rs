@@ -12,11 +12,14 @@ use strongroom_wire::response::Body;
 use strongroom_wire::secret::Secret;
 
 use super::rig::*;
+use strongroom_wire::request::ObjectHandle;
+
 use super::*;
 use crate::attribute::samples::{class_and_type, created, p256};
 use crate::attribute::table::Shape;
 use crate::chapter::AttributeReply;
 use crate::ports::Time;
+use crate::vault::VaultError;
 
 /// What must never be seen outside: it is in every secret field of every request.
 const SECRET: &[u8] = b"SECRETSECRETSECR";
@@ -49,7 +52,7 @@ fn template() -> Template<'static> {
 
 /// One of every request with its name, in the order of the protocol.
 #[rustfmt::skip]
-fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec<(Request<'static>, &'static str)> {
+pub(super) fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec<(Request<'static>, &'static str)> {
     use Request as R;
     let aes = || plain(M::AES_ECB);
     let (mechanism, output, template) = (|| Some(aes()), Output::Capacity(64), template);

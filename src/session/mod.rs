@@ -34,8 +34,8 @@ pub struct Session {
     pub operations: Mutex<Operations>,
     /// The running search.
     pub search: Mutex<Option<Search>>,
-    /// Session objects that it made and that end with it.
-    pub owned: Mutex<BTreeSet<ObjectHandle>>,
+    /// Session objects that it made and that end with it; none once it has ended, so that none is made after that.
+    pub owned: Mutex<Option<BTreeSet<ObjectHandle>>>,
 }
 
 impl Session {
@@ -48,7 +48,7 @@ impl Session {
             read_write,
             operations: Mutex::default(),
             search: Mutex::default(),
-            owned: Mutex::default(),
+            owned: Mutex::new(Some(BTreeSet::new())),
         }
     }
 

@@ -7,8 +7,8 @@
 //! is wrong: nobody without the census key can choose records whose terms add up. The second tells where: when one record alone
 //! is wrong, the second sum is wrong by the error of the first times the weight of that record.
 //!
-//! What a census cannot find is a whole token, census and all, put back to an earlier state. Nothing inside the file can: that
-//! needs a counter outside, and is left to a later version.
+//! What a census cannot find is a whole token, census and all, put back to an earlier state. Nothing inside the file can: the
+//! generation (`generation.rs`) is compared with what the journal has seen.
 
 use std::collections::BTreeMap;
 

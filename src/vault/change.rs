@@ -9,8 +9,8 @@ use strongroom_keymem::SecretBytes;
 use super::census::{Census, Versions};
 use super::draft::Draft;
 use super::seal::Stamp;
-use super::token::{TokenVault, Writer, removed};
-use super::{Realm, VaultError, tampered};
+use super::token::{TokenVault, Writer};
+use super::{Realm, VaultError, removed, tampered};
 use crate::ports::{RecordKey, RecordKind};
 
 /// One change of a commit. An object may be named once in it.

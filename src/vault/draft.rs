@@ -10,7 +10,7 @@ use strongroom_wire::codec;
 use super::census::Census;
 use super::hierarchy::TokenKeys;
 use super::seal::{self, Stamp};
-use super::{Realm, VaultError, name, tampered};
+use super::{Realm, VaultError, removed, tampered};
 use crate::ports::{Change, RecordKey, RecordKind, Store};
 use crate::sink::Locked;
 
@@ -138,9 +138,7 @@ pub(super) fn read_own<T: for<'de> Deserialize<'de>>(
         object: 0,
     };
     let Some(sealed) = store.record(key)? else {
-        return Err(VaultError::Tampered {
-            what: format!("{} was removed", name(key)),
-        });
+        return Err(removed(key));
     };
     let mut plaintext = SecretVec::new();
     let stamp = seal::open(&keys.record_key(key)?, key, &sealed, &mut plaintext)?;

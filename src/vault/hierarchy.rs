@@ -184,6 +184,12 @@ pub(super) fn root_check(root: &SecretBytes) -> Result<SecretBytes, VaultError> 
     derive(root, &[], b"strongroom root key check v1", &[])
 }
 
+/// What tells root keys apart: it may be seen by anybody.
+pub(super) fn root_id(root: &SecretBytes) -> Result<[u8; 8], VaultError> {
+    let id = derive(root, &[], b"strongroom root key id v1", &[])?;
+    id.with(|id| id.first_chunk().copied().ok_or(VaultError::Crypto))
+}
+
 fn slot_cipher(
     keys: &TokenKeys,
     user: User,

@@ -11,8 +11,12 @@ mod seal;
 
 mod census;
 mod draft;
+mod generation;
 
+mod backup;
 mod change;
+mod inspect;
+mod migrate;
 mod pin;
 mod token;
 
@@ -29,7 +33,9 @@ use strongroom_crypto::random;
 use strongroom_keymem::{OutOfMemory, SecretBytes, SecretVec};
 
 pub use self::change::{MaterialChange, ObjectChange};
+pub use self::generation::Generation;
 pub use self::hierarchy::PinCost;
+pub use self::inspect::{ClosedVault, Inspected};
 pub use self::pin::{LoginError, PinTries};
 pub use self::token::{TokenState, TokenVault};
 
@@ -65,6 +71,7 @@ pub struct Vault {
     cost: PinCost,
     register: Mutex<Register>,
     tokens: RwLock<BTreeMap<u64, Arc<TokenVault>>>,
+    generation: Generation,
 }
 
 impl Vault {
@@ -78,15 +85,18 @@ impl Vault {
         root_key: SecretBytes,
         cost: PinCost,
     ) -> Result<Self, VaultError> {
+        migrate::WAY.go(&store, &root_key)?;
         let register = match store.record(REGISTER_KEY)? {
             Some(sealed) => Register::open(&root_key, sealed)?,
             None => Register::create(&store, &root_key)?,
         };
+        let generation = Generation::default();
+        generation.grow(register.version);
         only_known_tokens(&store, &register.body)?;
         let mut tokens = BTreeMap::new();
         for (number, serial) in &register.body.tokens {
             let keys = TokenKeys::new(&root_key, *number, serial)?;
-            let token = TokenVault::open(Arc::clone(&store), keys, *serial, cost)?;
+            let token = TokenVault::open(Arc::clone(&store), keys, *serial, cost, &generation)?;
             tokens.insert(*number, Arc::new(token));
         }
         let (register, tokens) = (Mutex::new(register), RwLock::new(tokens));
@@ -96,7 +106,27 @@ impl Vault {
             cost,
             register,
             tokens,
+            generation,
         })
+    }
+
+    /// A number that grows with every commit.
+    #[must_use]
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// Lets the generation be higher than `known`, in one commit: whoever remembers `known` knows every copy of before as older.
+    ///
+    /// # Errors
+    /// [`VaultError`]; then the generation is what it was.
+    pub fn outgrow(&self, known: u64) -> Result<(), VaultError> {
+        let mut register = self.register.lock();
+        let missing = known.saturating_sub(self.generation.get());
+        let body = register.body.clone();
+        register.write(&self.store, &self.root, body, Vec::new(), missing)?;
+        self.generation.grow(missing + 1);
+        Ok(())
     }
 
     /// The initialised tokens, ascending by number.
@@ -129,11 +159,19 @@ impl Vault {
             self.cost,
             label,
             so_pin,
+            &self.generation,
         )?;
-        register.write(&self.store, &self.root, body, changes)?;
+        register.write(&self.store, &self.root, body, changes, 0)?;
+        // The vault record and a first census.
+        self.generation.grow(2);
         let token = Arc::new(token);
         self.tokens.write().insert(number, Arc::clone(&token));
         Ok(token)
+    }
+
+    /// What all other keys come from.
+    pub(crate) fn root_key(&self) -> &SecretBytes {
+        &self.root
     }
 
     /// The number that the next token will have.
@@ -156,7 +194,9 @@ impl Vault {
             .ok_or(VaultError::NoSuchToken(token))?;
         let mut body = register.body.clone();
         body.tokens.retain(|(number, _)| *number != token);
-        doomed.end(|changes| register.write(&self.store, &self.root, body, changes))?;
+        doomed
+            .end(|changes, share| register.write(&self.store, &self.root, body, changes, share))?;
+        self.generation.grow(1);
         self.tokens.write().remove(&token);
         Ok(())
     }
@@ -202,7 +242,7 @@ impl Register {
             body: body.clone(),
             version: 0,
         };
-        register.write(store, root, body, Vec::new())?;
+        register.write(store, root, body, Vec::new(), 0)?;
         Ok(register)
     }
 
@@ -234,15 +274,17 @@ impl Register {
         }
     }
 
-    /// Commits the new body together with a token's changes.
+    /// Commits the new body together with a token's changes. Its version grows by one and by `share`, what it takes over of the
+    /// generation.
     fn write(
         &mut self,
         store: &Arc<dyn Store>,
         root: &SecretBytes,
         body: RegisterBody,
         mut changes: Vec<Change>,
+        share: u64,
     ) -> Result<(), VaultError> {
-        let version = self.version + 1;
+        let version = self.version.saturating_add(1).saturating_add(share);
         let (vault_key, plaintext) = (hierarchy::vault_key(root)?, encoded(&body)?);
         let (mut sealed, _) = seal::seal(
             &vault_key,
@@ -274,8 +316,7 @@ fn only_known_tokens(store: &Arc<dyn Store>, register: &RegisterBody) -> Result<
                 }
             };
             if !known {
-                let what = format!("token {token} was added, or the vault record was rolled back");
-                return Err(VaultError::Tampered { what });
+                return Err(unknown_token(token));
             }
         }
     }
@@ -389,6 +430,27 @@ fn name(key: RecordKey) -> String {
         RecordKind::Census => format!("the census of token {token}"),
         RecordKind::Metadata => format!("object {object} of token {token} (metadata)"),
         RecordKind::Material => format!("object {object} of token {token} (material)"),
+    }
+}
+
+fn unknown_token(token: u64) -> VaultError {
+    VaultError::Tampered {
+        what: format!("token {token} was added, or the vault record was rolled back"),
+    }
+}
+
+fn removed(key: RecordKey) -> VaultError {
+    VaultError::Tampered {
+        what: format!("{} was removed", name(key)),
+    }
+}
+
+fn misfit(key: RecordKey) -> VaultError {
+    VaultError::Tampered {
+        what: format!(
+            "{} does not fit the rest of its object: one of them was changed, removed or added",
+            name(key)
+        ),
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) struct Stamp {
 impl Stamp {
     /// Reads the stamp of sealed bytes, without judging whether they open.
     pub(super) fn of(key: RecordKey, sealed: &[u8]) -> Result<Self, VaultError> {
-        let parts = Parts::of(sealed).ok_or_else(|| tampered(key))?;
+        let parts = Parts::of(FORMAT, sealed).ok_or_else(|| tampered(key))?;
         Ok(parts.stamp)
     }
 }
@@ -47,25 +47,7 @@ pub(super) fn seal(
     version: u64,
     plaintext: &[u8],
 ) -> Result<(Vec<u8>, Stamp), VaultError> {
-    let mut nonce = [0; NONCE_BYTES];
-    random::fill(&mut nonce)?;
-    let cipher = record_key.with(GcmKey::new)?;
-    let mut body = SecretVec::with_capacity(plaintext.len() + TAG_BYTES)?;
-    cipher.seal(
-        &nonce,
-        &associated_data(key, realm, version),
-        TAG_BYTES,
-        plaintext,
-        &mut body,
-    )?;
-    let mut sealed = Vec::with_capacity(HEADER_BYTES + NONCE_BYTES + body.len());
-    sealed.push(FORMAT);
-    sealed.extend_from_slice(&version.to_le_bytes());
-    sealed.push(realm as u8);
-    sealed.extend_from_slice(&nonce);
-    sealed.extend_from_slice(body.expose());
-    let stamp = Stamp::of(key, &sealed)?;
-    Ok((sealed, stamp))
+    seal_as(FORMAT, record_key, key, realm, version, plaintext)
 }
 
 /// Opens a record and appends its plaintext.
@@ -75,9 +57,51 @@ pub(super) fn open(
     sealed: &[u8],
     plaintext: &mut SecretVec,
 ) -> Result<Stamp, VaultError> {
-    let Parts { stamp, nonce, body } = Parts::of(sealed).ok_or_else(|| tampered(key))?;
+    open_as(FORMAT, record_key, key, sealed, plaintext)
+}
+
+/// Seals a record in a format, for a step of a migration.
+pub(super) fn seal_as(
+    format: u8,
+    record_key: &SecretBytes,
+    key: RecordKey,
+    realm: Realm,
+    version: u64,
+    plaintext: &[u8],
+) -> Result<(Vec<u8>, Stamp), VaultError> {
+    let mut nonce = [0; NONCE_BYTES];
+    random::fill(&mut nonce)?;
     let cipher = record_key.with(GcmKey::new)?;
-    let bound = associated_data(key, stamp.realm, stamp.version);
+    let mut body = SecretVec::with_capacity(plaintext.len() + TAG_BYTES)?;
+    cipher.seal(
+        &nonce,
+        &associated_data(format, key, realm, version),
+        TAG_BYTES,
+        plaintext,
+        &mut body,
+    )?;
+    let mut sealed = Vec::with_capacity(HEADER_BYTES + NONCE_BYTES + body.len());
+    sealed.push(format);
+    sealed.extend_from_slice(&version.to_le_bytes());
+    sealed.push(realm as u8);
+    sealed.extend_from_slice(&nonce);
+    sealed.extend_from_slice(body.expose());
+    let parts = Parts::of(format, &sealed).ok_or(VaultError::Crypto)?;
+    let stamp = parts.stamp;
+    Ok((sealed, stamp))
+}
+
+/// Opens a record of a format.
+pub(super) fn open_as(
+    format: u8,
+    record_key: &SecretBytes,
+    key: RecordKey,
+    sealed: &[u8],
+    plaintext: &mut SecretVec,
+) -> Result<Stamp, VaultError> {
+    let Parts { stamp, nonce, body } = Parts::of(format, sealed).ok_or_else(|| tampered(key))?;
+    let cipher = record_key.with(GcmKey::new)?;
+    let bound = associated_data(format, key, stamp.realm, stamp.version);
     match cipher.open(nonce, &bound, TAG_BYTES, body, plaintext) {
         Ok(()) => Ok(stamp),
         Err(strongroom_crypto::Error::DataInvalid) => Err(tampered(key)),
@@ -92,8 +116,8 @@ struct Parts<'s> {
 }
 
 impl<'s> Parts<'s> {
-    fn of(sealed: &'s [u8]) -> Option<Self> {
-        let (&format, rest) = sealed.split_first()?;
+    fn of(format: u8, sealed: &'s [u8]) -> Option<Self> {
+        let (&found, rest) = sealed.split_first()?;
         let (version, rest) = rest.split_first_chunk::<8>()?;
         let (&realm, rest) = rest.split_first()?;
         let (nonce, body) = rest.split_at_checked(NONCE_BYTES)?;
@@ -106,18 +130,18 @@ impl<'s> Parts<'s> {
             version: u64::from_le_bytes(*version),
             tag: *tag,
         };
-        (format == FORMAT).then_some(Self { stamp, nonce, body })
+        (found == format).then_some(Self { stamp, nonce, body })
     }
 }
 
-fn associated_data(key: RecordKey, realm: Realm, version: u64) -> [u8; 27] {
+fn associated_data(format: u8, key: RecordKey, realm: Realm, version: u64) -> [u8; 27] {
     let RecordKey {
         kind,
         token,
         object,
     } = key;
     let mut bound = [0; 27];
-    bound[..3].copy_from_slice(&[FORMAT, kind_byte(kind), realm as u8]);
+    bound[..3].copy_from_slice(&[format, kind_byte(kind), realm as u8]);
     bound[3..11].copy_from_slice(&token.to_le_bytes());
     bound[11..19].copy_from_slice(&object.to_le_bytes());
     bound[19..].copy_from_slice(&version.to_le_bytes());

@@ -1,5 +1,7 @@
 //! *What lives here:* what the tests of the vault share. *What must never live here:* a test. *Who calls it:* the files beside it.
 
+mod inspecting;
+mod migration;
 mod objects;
 mod tampering;
 mod tries;
@@ -11,7 +13,7 @@ use strongroom_keymem::{Config, Locking, SecretBytes};
 
 use super::*;
 use crate::limits::Limits;
-use crate::ports::{MemoryStore, Visit};
+use crate::ports::{MemoryStore, Snapshot, Visit};
 
 const SO_PIN: &[u8] = b"87654321";
 const USER_PIN: &[u8] = b"1234";
@@ -123,5 +125,9 @@ impl Store for Film {
         self.store.commit(changes)?;
         self.frames.lock().push(Arc::new(self.store.duplicate()));
         Ok(())
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        self.store.snapshot()
     }
 }

@@ -11,10 +11,11 @@ use strongroom_keymem::{SecretBytes, SecretVec};
 
 use super::census::{Census, Entries, Sums, Versions};
 use super::draft::{Draft, read_own};
+use super::generation::Generation;
 use super::hierarchy::{self, KeySlot, PinCost, TokenKeys};
 use super::pin::{Gate, PinTries, Tries};
 use super::seal::{self, Stamp};
-use super::{Realm, User, VaultError, name, tampered};
+use super::{Realm, User, VaultError, misfit, removed, tampered};
 use crate::limits::Limits;
 use crate::ports::{Change, RecordKey, RecordKind, Store};
 
@@ -32,6 +33,7 @@ pub struct TokenVault {
     /// What is read. Written only after a commit, so readers never wait for the disk.
     pub(super) books: RwLock<Books>,
     pub(super) realm: RwLock<Option<Arc<SecretBytes>>>,
+    generation: Generation,
 }
 
 /// What a commit starts from.
@@ -262,6 +264,7 @@ impl TokenVault {
         let version = writer.census_version + 1;
         let (census, changes) = draft.finish(version)?;
         self.store.commit(&changes)?;
+        self.generation.grow(1);
         writer.census = census;
         writer.census_version = version;
         Ok(())
@@ -276,10 +279,10 @@ impl TokenVault {
             .collect()
     }
 
-    /// Ends the token: `commit` is given the removal of all its records.
+    /// Ends the token: `commit` is given the removal of all its records, and the token's share of the generation.
     pub(super) fn end(
         &self,
-        commit: impl FnOnce(Vec<Change>) -> Result<(), VaultError>,
+        commit: impl FnOnce(Vec<Change>, u64) -> Result<(), VaultError>,
     ) -> Result<(), VaultError> {
         let mut writer = self.writing()?;
         let own = [RecordKind::Token, RecordKind::Tries, RecordKind::Census];
@@ -290,6 +293,7 @@ impl TokenVault {
                 .chain(own)
                 .map(Change::Delete)
                 .collect(),
+            writer.census_version,
         )?;
         writer.ended = true;
         self.books.write().entries = Entries::default();
@@ -305,6 +309,7 @@ impl TokenVault {
         cost: PinCost,
         label: [u8; 32],
         so_pin: &[u8],
+        generation: &Generation,
     ) -> Result<(Self, Vec<Change>), VaultError> {
         let realm = hierarchy::new_realm_key()?;
         let so = KeySlot::wrap(&keys, User::So, so_pin, cost, &realm)?;
@@ -331,7 +336,7 @@ impl TokenVault {
             tries,
         };
         Ok((
-            Self::assemble(store, keys, serial, cost, writer, books)?,
+            Self::assemble(store, keys, serial, cost, (writer, books), generation)?,
             changes,
         ))
     }
@@ -342,6 +347,7 @@ impl TokenVault {
         keys: TokenKeys,
         serial: [u8; 8],
         cost: PinCost,
+        generation: &Generation,
     ) -> Result<Self, VaultError> {
         let (token, token_stamp) = read_own::<TokenBody>(&store, &keys, RecordKind::Token)?;
         let (tries, tries_stamp) = read_own::<Tries>(&store, &keys, RecordKind::Tries)?;
@@ -368,18 +374,13 @@ impl TokenVault {
             tries_stamp,
             ended: false,
         };
-        Self::assemble(
-            store,
-            keys,
-            serial,
-            cost,
-            writer,
-            Books {
-                entries,
-                token,
-                tries,
-            },
-        )
+        generation.grow(census_version);
+        let books = Books {
+            entries,
+            token,
+            tries,
+        };
+        Self::assemble(store, keys, serial, cost, (writer, books), generation)
     }
 
     fn assemble(
@@ -387,8 +388,8 @@ impl TokenVault {
         keys: TokenKeys,
         serial: [u8; 8],
         cost: PinCost,
-        writer: Writer,
-        books: Books,
+        (writer, books): (Writer, Books),
+        generation: &Generation,
     ) -> Result<Self, VaultError> {
         let next = AtomicU64::new(writer.census.next_object);
         let (gate, writer) = (Mutex::new(Gate::new()?), Mutex::new(writer));
@@ -403,6 +404,7 @@ impl TokenVault {
             writer,
             books,
             realm,
+            generation: generation.clone(),
         })
     }
 }
@@ -474,11 +476,7 @@ fn each_stamp(
         };
         let stamp = Stamp::of(key, sealed)?;
         if object == 0 || stamp.version == 0 || !fits(object, &stamp) {
-            let what = format!(
-                "{} does not fit the rest of its object: one of them was changed, removed or added",
-                name(key)
-            );
-            return Err(VaultError::Tampered { what });
+            return Err(misfit(key));
         }
         sums.add(key, keys.term(key, &stamp)?);
         Ok(())
@@ -488,10 +486,4 @@ fn each_stamp(
         outcome.is_ok()
     })?;
     outcome
-}
-
-pub(super) fn removed(key: RecordKey) -> VaultError {
-    VaultError::Tampered {
-        what: format!("{} was removed", name(key)),
-    }
 }

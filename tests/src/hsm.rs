@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -62,7 +62,13 @@ static HOMES: AtomicU32 = AtomicU32::new(0);
 pub struct Hsm {
     /// Its directory.
     pub home: PathBuf,
+    /// `fast`, or `default` for tests in which the cost of a PIN matters.
+    pub pin_cost: &'static str,
     daemon: Option<Child>,
+    /// What the daemon is given besides: variables and flags.
+    pub variables: Vec<(&'static str, String)>,
+    /// Flags.
+    pub flags: Vec<String>,
 }
 
 impl Hsm {
@@ -72,12 +78,7 @@ impl Hsm {
     /// When it does not come up.
     #[must_use]
     pub fn start() -> Self {
-        // Short, because the path of a socket has at most 107 bytes.
-        let number = HOMES.fetch_add(1, Ordering::Relaxed);
-        let home = PathBuf::from(format!("/tmp/sr{}-{number}", std::process::id()));
-        let _ = fs::remove_dir_all(&home);
-        fs::create_dir(&home).expect("a temporary directory");
-        let mut hsm = Self { home, daemon: None };
+        let mut hsm = Self::at_rest();
         match under_test() {
             Product::Strongroom => hsm.start_daemon(),
             Product::SoftHsm => {
@@ -93,6 +94,26 @@ impl Hsm {
         hsm
     }
 
+    /// The directory alone; nothing runs.
+    ///
+    /// # Panics
+    /// When the directory cannot be made.
+    #[must_use]
+    pub fn at_rest() -> Self {
+        // Short, because the path of a socket has at most 107 bytes.
+        let number = HOMES.fetch_add(1, Ordering::Relaxed);
+        let home = PathBuf::from(format!("/tmp/sr{}-{number}", std::process::id()));
+        let _ = fs::remove_dir_all(&home);
+        fs::create_dir(&home).expect("a temporary directory");
+        Self {
+            home,
+            pin_cost: "fast",
+            daemon: None,
+            variables: Vec::new(),
+            flags: Vec::new(),
+        }
+    }
+
     /// Starts the daemon; for tests that stopped it before. Nothing to do for SoftHSM.
     ///
     /// # Panics
@@ -101,6 +122,18 @@ impl Hsm {
         if under_test() == Product::SoftHsm {
             return;
         }
+        assert!(
+            self.try_start_daemon(),
+            "strongroomd ended:\n{}",
+            self.log()
+        );
+    }
+
+    /// As [`Hsm::start_daemon`]; answers whether it came up, or ended.
+    ///
+    /// # Panics
+    /// When it does neither within a minute.
+    pub fn try_start_daemon(&mut self) -> bool {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -109,26 +142,22 @@ impl Hsm {
         let child = Command::new(product::bin_dir().join("strongroomd"))
             .arg("--home")
             .arg(&self.home)
-            .args(["--pin-cost", "fast"])
+            .args(["--pin-cost", self.pin_cost])
+            .args(&self.flags)
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle of the log"))
             .stderr(log)
             .spawn()
             .expect("strongroomd starts");
         self.daemon = Some(child);
-        self.wait_until_it_answers();
-    }
-
-    fn wait_until_it_answers(&mut self) {
         let begin = Instant::now();
         while UnixStream::connect(self.socket()).is_err() {
             let child = self.daemon.as_mut().expect("a daemon");
-            let ended = child.try_wait().expect("waiting works");
-            assert!(
-                ended.is_none(),
-                "strongroomd ended with {ended:?}:\n{}",
-                self.log()
-            );
+            if child.try_wait().expect("waiting works").is_some() {
+                self.daemon = None;
+                return false;
+            }
             assert!(
                 begin.elapsed() < Duration::from_mins(1),
                 "no answer:\n{}",
@@ -136,6 +165,16 @@ impl Hsm {
             );
             thread::sleep(Duration::from_millis(2));
         }
+        true
+    }
+
+    /// Whether the daemon has ended by itself, or by a signal.
+    ///
+    /// # Panics
+    /// When it cannot be waited for.
+    pub fn daemon_has_ended(&mut self) -> bool {
+        let ended = |child: &mut Child| child.try_wait().expect("waiting works").is_some();
+        self.daemon.as_mut().is_none_or(ended)
     }
 
     /// The application socket.
@@ -169,7 +208,16 @@ impl Hsm {
     /// # Panics
     /// When it does not end.
     pub fn stop_daemon(&mut self) {
-        self.end(libc::SIGTERM);
+        let _ = self.end(libc::SIGTERM);
+    }
+
+    /// The same; answers whether it ended in order, and not by a signal of before or meanwhile.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub fn stops_in_order(&mut self) -> bool {
+        self.end(libc::SIGTERM)
+            .is_some_and(|status| status.success())
     }
 
     /// Ends the daemon as a power failure does.
@@ -177,17 +225,18 @@ impl Hsm {
     /// # Panics
     /// When it does not end.
     pub fn kill_daemon(&mut self) {
-        self.end(libc::SIGKILL);
+        let _ = self.end(libc::SIGKILL);
     }
 
-    fn end(&mut self, signal: i32) {
-        let Some(mut child) = self.daemon.take() else {
-            return;
-        };
+    fn end(&mut self, signal: i32) -> Option<ExitStatus> {
+        let mut child = self.daemon.take()?;
         // SAFETY: the child is ours and not yet waited for, so the number is still its own.
         unsafe { libc::kill(child.id() as i32, signal) };
         let begin = Instant::now();
-        while child.try_wait().expect("waiting works").is_none() {
+        loop {
+            if let Some(status) = child.try_wait().expect("waiting works") {
+                return Some(status);
+            }
             if begin.elapsed() > Duration::from_secs(20) {
                 let _ = child.kill();
                 let _ = child.wait();
@@ -198,6 +247,42 @@ impl Hsm {
             }
             thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Writes `strongroom.toml` and has the daemon read it.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn configure(&self, text: &str) {
+        fs::write(self.home.join("strongroom.toml"), text).expect("a configuration");
+        self.administer(&["reload"]);
+    }
+
+    /// Runs the command line of the operator; answers what it prints.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn administer(&self, arguments: &[&str]) -> String {
+        let output = self.try_administer(arguments);
+        assert!(
+            output.status.success(),
+            "strongroom {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Runs the command line of the operator.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn try_administer(&self, arguments: &[&str]) -> std::process::Output {
+        self.command(product::bin_dir().join("strongroom"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .output()
+            .expect("strongroom starts")
     }
 
     /// The environment that tools and other processes need, to reach this HSM.

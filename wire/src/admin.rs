@@ -4,10 +4,16 @@
 //! What must never live here: anything an application may ask.
 //! Who calls it: the command line writes requests, the daemon answers them.
 
-use serde::{Deserialize, Serialize};
+mod seal;
 
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use self::seal::{
+    NewProvider, PCRS_MAX, SEAL_PROVIDERS_MAX, SEAL_SHARES_MAX, Seal, SealProvider,
+};
 use crate::ck::Rv;
 use crate::codec::List;
+use crate::rehearsal::{Act, State};
 use crate::response::ANSWER_ITEMS_MAX;
 use crate::secret::Secret;
 
@@ -56,7 +62,59 @@ pub enum AdminRequest<'a> {
     Reload,
     /// Stops the daemon, as SIGTERM does.
     Stop,
+    /// Checks one part of the store, or the journal against it.
+    Verify {
+        /// Which.
+        part: VerifyPart,
+    },
+    /// Gives a sealed daemon a secret: the passphrase, or one share.
+    Unseal {
+        /// As it was typed, without a line end.
+        secret: Secret<'a>,
+    },
+    /// Lets a sealed daemon forget the secrets given so far.
+    UnsealReset,
+    /// What the seal is.
+    SealShow,
+    /// Seals the root key anew, for other providers or with other secrets. No object changes.
+    SealRotate {
+        /// One, or two of different kinds.
+        providers: List<NewProvider<'a>, SEAL_PROVIDERS_MAX>,
+        /// Whether all of them together are needed, instead of each alone.
+        all: bool,
+        /// Whether files that still open the store without the new seal are destroyed afterwards.
+        destroy_old: bool,
+    },
+    /// Makes a backup for the holders of these keys. It is answered by more than one answer: `BackupBegun`, then `BackupPart` until all
+    /// of the file was sent, then `BackupEnded`; `Refused` ends it anywhere.
+    Backup {
+        /// The lines of public keys; none asks for the keys of the configuration.
+        recipients: List<&'a str, BACKUP_RECIPIENTS_MAX>,
+    },
+    /// Every bound with its value and how much of it is in use.
+    Limits,
+    /// Lets a token imitate hardware, or shows or ends that.
+    Rehearse {
+        /// Label or serial number; must name exactly one token.
+        token: &'a str,
+        /// What to do.
+        act: Act,
+    },
 }
+
+/// A part of a check. The parts follow each other, so that none takes long and somebody can watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VerifyPart {
+    /// The vault record, and which tokens there are.
+    Vault,
+    /// All records of one token, by its number.
+    Token(u64),
+    /// The chain of the journal, and how far it has seen the store.
+    Journal,
+}
+
+/// Most recipients of one backup.
+pub const BACKUP_RECIPIENTS_MAX: usize = 32;
 
 /// An administrative answer: what was asked for, or why not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -92,10 +150,134 @@ pub enum AdminAnswer {
         /// What was tried, what is wrong, what to do.
         reason: String,
     },
+    /// Answers `Verify`.
+    Verified(Verified),
+    /// Answers `Unseal`, `UnsealReset` and `SealShow`.
+    Seal(Box<Seal>),
+    /// Answers `SealRotate`.
+    SealRotated {
+        /// The new seal.
+        seal: Box<Seal>,
+        /// Its shares, if it has some: shown this once. Last, so that the daemon appends them from locked memory.
+        shares: List<String, SEAL_SHARES_MAX>,
+    },
+    /// Begins the answer to `Backup`.
+    BackupBegun {
+        /// Random, of this backup alone.
+        id: String,
+        /// How many records it will hold.
+        records: u64,
+        /// Whom it is made for, in short.
+        recipients: List<String, BACKUP_RECIPIENTS_MAX>,
+    },
+    /// The next bytes of the file.
+    BackupPart {
+        /// How many records are in what was sent so far.
+        records: u64,
+        /// The bytes.
+        #[serde(serialize_with = "owned_bytes")]
+        bytes: Vec<u8>,
+    },
+    /// The file was sent to its end.
+    BackupEnded {
+        /// Records in it.
+        records: u64,
+        /// Length of the file.
+        bytes: u64,
+        /// SHA-256 of the file, in hexadecimal.
+        digest: String,
+    },
+    /// Answers `Limits`.
+    Limits(List<LimitLine, ANSWER_ITEMS_MAX>),
+    /// Answers `Rehearse`.
+    Rehearsal(Box<State>),
+}
+
+/// As one run: the derived form would go byte by byte, which is the same on the wire and many times slower.
+fn owned_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
+}
+
+/// What the check of one part found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// Numbers of the tokens; of the part `Vault` only.
+    pub tokens: Vec<u64>,
+    /// Records seen.
+    pub records: u64,
+    /// Records whose seal was opened.
+    pub opened: u64,
+    /// Private records of tokens at which nobody has logged in: compared with their census, not opened.
+    pub closed: u64,
+    /// This part's share of the generation.
+    pub generation: u64,
+    /// What was not checked, and why.
+    pub notes: Vec<String>,
+    /// What is wrong.
+    pub findings: Vec<String>,
+}
+
+impl Verified {
+    /// Takes another part in.
+    pub fn add(&mut self, part: Self) {
+        self.tokens.extend(part.tokens);
+        self.records += part.records;
+        self.opened += part.opened;
+        self.closed += part.closed;
+        self.generation += part.generation;
+        self.notes.extend(part.notes);
+        self.findings.extend(part.findings);
+    }
+
+    /// The report for people.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let Self {
+            records,
+            opened,
+            closed,
+            generation,
+            ..
+        } = self;
+        let mut lines = vec![format!(
+            "{} tokens, {records} records, generation {generation}: {opened} records opened",
+            self.tokens.len()
+        )];
+        if *closed > 0 {
+            lines.push(format!(
+                "{closed} private records were compared with their census and not opened, because their user has not logged in"
+            ));
+        }
+        lines.extend(self.notes.iter().cloned());
+        lines.extend(self.findings.iter().map(|what| format!("WRONG: {what}")));
+        lines.push(match self.findings.len() {
+            0 => "nothing is wrong".into(),
+            1 => "1 thing is wrong; keep the files as evidence, and restore a backup".into(),
+            many => {
+                format!("{many} things are wrong; keep the files as evidence, and restore a backup")
+            }
+        });
+        lines.join("\n")
+    }
+}
+
+/// One bound.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LimitLine {
+    /// Its key under `[limits]` in the configuration.
+    pub name: String,
+    /// The value in force.
+    pub value: u64,
+    /// How much of it is in use now, by the one who uses most; none where nothing can be counted.
+    pub used: Option<u64>,
+    /// Most ever in use since the daemon's start, where that is counted.
+    pub peak: Option<u64>,
+    /// What it is for.
+    pub reason: String,
 }
 
 /// How the daemon is.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Status {
     /// Version of the daemon.
     pub version: String,
@@ -137,6 +319,27 @@ pub struct Status {
     pub objects: u64,
     /// Requests answered since start.
     pub requests: u64,
+    /// What fences the daemon in.
+    pub jail: Jail,
+    /// Tokens that imitate hardware for tests.
+    pub rehearsing: u64,
+    /// Whether it waits for secrets of its seal, and answers nothing else.
+    pub sealed: bool,
+    /// What it waits for, in words.
+    pub sealed_until: Option<String>,
+}
+
+/// The walls around the daemon.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Jail {
+    /// Whether its system calls are filtered.
+    pub seccomp: bool,
+    /// The version of Landlock that limits its files; 0 when the kernel has none.
+    pub landlock: u32,
+    /// The capabilities that it has, one bit each (capabilities(7)).
+    pub capabilities: u64,
+    /// Whether it is root.
+    pub root: bool,
 }
 
 /// A token.
@@ -160,6 +363,8 @@ pub struct Token {
     pub objects: u64,
     /// Sessions open.
     pub sessions: u64,
+    /// Whether it imitates hardware for tests.
+    pub rehearses: bool,
 }
 
 /// A token object in short.
@@ -190,4 +395,7 @@ pub struct AuditReport {
     pub head: String,
     /// The first line that does not fit, counted from 1, and why; none when the chain is whole.
     pub broken: Option<(u64, String)>,
+    /// How far the store was at the newest line that says it. Kept elsewhere with `head`, it shows a store and a journal that were put
+    /// back together.
+    pub generation: Option<u64>,
 }

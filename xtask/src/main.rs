@@ -11,8 +11,10 @@
 )]
 
 mod bench;
+mod crash;
 mod flame;
 mod load;
+mod package;
 mod source;
 mod support;
 mod svg;
@@ -31,6 +33,9 @@ usage: cargo xtask COMMAND
   bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help
   flame --case NAME [--seconds S] OUT.svg
                     draw where the daemon and a client spend the time of one case; see flame --help
+  crash --rounds N  kill the daemon under load, N times, and compare what is there with what was answered
+  package [OPTION...]
+                    make the Debian package; see package --help
   soak [OPTION...]  a thousand connections for an hour: no error, flat memory, latencies; see soak --help
   fuzz [OPTION...]  ten million spoiled frames, while an honest client works; see fuzz --help";
 
@@ -51,6 +56,12 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["bench", options @ ..] => bench::run(&root, options),
+        ["crash", options @ ..] => crash::run(&root, options),
+        ["package", "--help"] => {
+            println!("{}", package::USAGE);
+            Ok(())
+        }
+        ["package", options @ ..] => package::run(&root, options),
         ["flame", "--help"] => {
             println!("{}", flame::USAGE);
             Ok(())

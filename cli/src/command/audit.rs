@@ -40,6 +40,7 @@ pub(super) fn verify(bench: Bench<'_>) -> Result<(), Failure> {
         output::show_json(&serde_json::json!({
             "lines": report.lines,
             "head": report.head,
+            "generation": report.generation,
             "whole": report.broken.is_none(),
             "broken": report.broken.as_ref().map(|(line, why)| serde_json::json!({ "line": line, "why": why })),
         }))?;
@@ -50,8 +51,14 @@ pub(super) fn verify(bench: Bench<'_>) -> Result<(), Failure> {
         ))),
         (None, Format::Json) => Ok(()),
         (None, Format::Text) => output::show(&format!(
-            "the audit journal is whole: {} lines, head {}\n",
-            report.lines, report.head
+            "the audit journal is whole: {} lines, head {}{}\n",
+            report.lines,
+            report.head,
+            report
+                .generation
+                .map_or_else(String::new, |generation| format!(
+                    ", store generation {generation}"
+                )),
         )),
     }
 }

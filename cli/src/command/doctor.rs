@@ -10,7 +10,7 @@ pub(super) mod installation;
 use serde::Serialize;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Status};
 
-use super::Bench;
+use super::{Bench, walls};
 use crate::arguments::DoctorArguments;
 use crate::client::Client;
 use crate::failure::Failure;
@@ -159,7 +159,12 @@ fn daemon(status: &Status) -> Vec<Check> {
             format!("records {} to {}", status.audit_level, status.journal),
         )
     };
-    vec![version, locking, room, audit, host::dumps_of(status.pid)]
+    let jail = match walls::missing(&status.jail) {
+        None => Check::ok("jail", walls::shown(&status.jail)),
+        Some(advice) => Check::warn("jail", walls::shown(&status.jail), advice),
+    };
+    let dumps = host::dumps_of(status.pid);
+    vec![version, locking, room, audit, jail, dumps]
 }
 
 fn show(format: Format, checks: &[Check]) -> Result<(), Failure> {

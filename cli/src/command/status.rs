@@ -4,19 +4,59 @@
 //! What must never live here: judgement; that is the doctor's.
 //! Who calls it: the commands.
 
-use strongroom_wire::admin::{AdminAnswer, AdminRequest, Status};
+use serde::Serialize;
+use strongroom_wire::admin::{AdminAnswer, AdminRequest, LimitLine, Status};
+use strongroom_wire::codec::List;
+use strongroom_wire::response::ANSWER_ITEMS_MAX;
 
-use super::Bench;
-use crate::client::unexpected;
+use super::{Bench, walls};
+use crate::client::{Client, unexpected};
 use crate::failure::Failure;
-use crate::output::{self, Format, duration, size};
+use crate::output::{self, Format, Rows, duration, size};
 
 pub(super) fn show(bench: Bench<'_>) -> Result<(), Failure> {
-    match (bench.ask(&AdminRequest::Status)?, bench.format) {
-        (AdminAnswer::Status(status), Format::Json) => output::show_json(&status),
-        (AdminAnswer::Status(status), Format::Text) => output::show(&text(&status)),
-        _ => Err(unexpected()),
+    let mut client = Client::connect(&bench.find()?.admin_socket)?;
+    let AdminAnswer::Status(status) = client.ask(&AdminRequest::Status)? else {
+        return Err(unexpected());
+    };
+    // A daemon of an older release does not know the question.
+    let limits = match client.ask(&AdminRequest::Limits) {
+        Ok(AdminAnswer::Limits(limits)) => limits,
+        Ok(_) | Err(_) => List::default(),
+    };
+    match bench.format {
+        Format::Json => output::show_json(&Whole { status, limits }),
+        Format::Text => {
+            output::show(&text(&status))?;
+            if limits.items().is_empty() {
+                return Ok(());
+            }
+            output::show("\n")?;
+            output::show_rows(&rows(limits.items()))
+        }
     }
+}
+
+/// The state and its bounds as one JSON object.
+#[derive(Serialize)]
+struct Whole {
+    #[serde(flatten)]
+    status: Box<Status>,
+    limits: List<LimitLine, ANSWER_ITEMS_MAX>,
+}
+
+fn rows(limits: &[LimitLine]) -> Rows {
+    let mut rows = Rows::new(&["limit", "value", "in use", "most so far"]);
+    for limit in limits {
+        let shown = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        rows.push(vec![
+            limit.name.clone(),
+            limit.value.to_string(),
+            shown(limit.used),
+            shown(limit.peak),
+        ]);
+    }
+    rows
 }
 
 fn text(status: &Status) -> String {
@@ -67,9 +107,22 @@ fn text(status: &Status) -> String {
             format!("{}, with {} objects", status.tokens, status.objects),
         ),
         ("requests", status.requests.to_string()),
+        ("jail", walls::shown(&status.jail)),
+        (
+            "rehearsals",
+            match status.rehearsing {
+                0 => "none".to_owned(),
+                tokens => format!("{tokens} tokens imitate hardware: strongroom token list"),
+            },
+        ),
     ];
-    lines
+    let sealed = status.sealed.then(|| {
+        let until = status.sealed_until.clone().unwrap_or_default();
+        ("sealed", format!("waits for {until}; strongroom unseal"))
+    });
+    sealed
         .iter()
+        .chain(&lines)
         .map(|(name, value)| format!("{name:<14} {value}\n"))
         .collect()
 }

@@ -88,7 +88,15 @@ pub(super) fn delete(bench: Bench<'_>, token: &str, yes: bool) -> Result<(), Fai
 
 fn rows(tokens: &[Token]) -> Rows {
     let mut rows = Rows::new(&[
-        "slot", "label", "serial", "user pin", "so pin", "open", "objects", "sessions",
+        "slot",
+        "label",
+        "serial",
+        "user pin",
+        "so pin",
+        "open",
+        "objects",
+        "sessions",
+        "rehearses",
     ]);
     for token in tokens {
         let user_pin = match (token.user_pin_initialized, token.user_pin_locked) {
@@ -109,6 +117,7 @@ fn rows(tokens: &[Token]) -> Rows {
             yes_no(token.open),
             token.objects.to_string(),
             token.sessions.to_string(),
+            yes_no(token.rehearses),
         ]);
     }
     rows

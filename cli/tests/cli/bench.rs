@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-use strongroom_wire::admin::{AdminAnswer, AdminRequest, Object, Status, Token};
+use strongroom_wire::admin::{AdminAnswer, AdminRequest, Jail, Object, Status, Token};
 use strongroom_wire::codec;
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
 
@@ -149,6 +149,15 @@ pub(crate) fn status() -> Status {
         tokens: 4,
         objects: 5,
         requests: 6,
+        jail: Jail {
+            seccomp: true,
+            landlock: 7,
+            capabilities: 0,
+            root: false,
+        },
+        rehearsing: 0,
+        sealed: false,
+        sealed_until: None,
     }
 }
 
@@ -163,6 +172,7 @@ pub(crate) fn token() -> Token {
         open: false,
         objects: 7,
         sessions: 0,
+        rehearses: false,
     }
 }
 

@@ -20,7 +20,10 @@ fn status_has_stable_names_as_json_and_words_as_text() {
     assert_eq!(json["memory_locking"], "memfd_secret");
     assert_eq!(json["uptime_seconds"], 3_700);
     assert_eq!(json["config"], serde_json::Value::Null);
-    assert_eq!(json.as_object().unwrap().len(), 20);
+    assert_eq!(json["jail"]["seccomp"], true);
+    // The daemon that is imitated here does not know of limits.
+    assert_eq!(json["limits"], serde_json::json!([]));
+    assert_eq!(json.as_object().unwrap().len(), 25);
 
     let home = Directory::new();
     let _asked = daemon(&home, AdminAnswer::Status(Box::new(status())));
@@ -28,6 +31,10 @@ fn status_has_stable_names_as_json_and_words_as_text() {
     assert!(text.contains("running for 1 h 1 min"), "{text}");
     assert!(
         text.contains("memfd_secret, 1.5 MiB of 64.0 MiB in use"),
+        "{text}"
+    );
+    assert!(
+        text.contains("seccomp, Landlock 7, no capabilities"),
         "{text}"
     );
 }
@@ -180,6 +187,7 @@ fn the_audit_is_shown_and_a_broken_one_is_a_failure() {
             lines: 9,
             head: "abc".into(),
             broken,
+            generation: Some(7),
         })
     };
     let home = Directory::new();
@@ -187,7 +195,10 @@ fn the_audit_is_shown_and_a_broken_one_is_a_failure() {
     let answer = run(&home, &["audit", "verify"], "");
     assert_eq!(
         (answer.code, answer.text.as_str()),
-        (0, "the audit journal is whole: 9 lines, head abc\n")
+        (
+            0,
+            "the audit journal is whole: 9 lines, head abc, store generation 7\n"
+        )
     );
 
     let home = Directory::new();

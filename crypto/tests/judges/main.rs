@@ -15,6 +15,7 @@
 mod ciphers;
 mod curves;
 mod hashes;
+mod hpke;
 mod rsa_keys;
 mod shamir;
 mod threads;

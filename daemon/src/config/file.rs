@@ -10,9 +10,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
-use strongroom::limits::Limits;
 
-use super::Bounds;
+use super::limits::LimitsSection;
 
 /// The file, as it is written.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -30,14 +29,22 @@ pub struct Settings {
     pub socket_mode: Option<String>,
     /// Group of the socket for applications.
     pub socket_group: Option<String>,
+    /// The user that root becomes.
+    pub user: Option<String>,
+    /// Whether root may let others in.
+    pub allow_root: bool,
     /// `[store]`
     pub store: StoreSection,
     /// `[seal]`
     pub seal: SealSection,
     /// `[audit]`
     pub audit: AuditSection,
+    /// `[backup]`
+    pub backup: BackupSection,
     /// `[memory]`
     pub memory: MemorySection,
+    /// `[jail]`
+    pub jail: JailSection,
     /// `[log]`
     pub log: LogSection,
     /// `[limits]`
@@ -60,6 +67,16 @@ pub struct SealSection {
     pub key_file: Option<PathBuf>,
     /// The file of the passphrase that the root key is derived from.
     pub passphrase_file: Option<PathBuf>,
+    /// The providers of a new store: one, or two.
+    pub providers: Option<Vec<String>>,
+    /// How many of them open it: `one` or `all`.
+    pub need: Option<String>,
+    /// The name of the service manager's credential.
+    pub credential: Option<String>,
+    /// The device or socket of the TPM.
+    pub tpm_device: Option<PathBuf>,
+    /// The registers that a new seal by the TPM is bound to.
+    pub tpm_pcrs: Option<Vec<u8>>,
 }
 
 /// `[audit]`
@@ -72,6 +89,14 @@ pub struct AuditSection {
     pub level: Option<String>,
 }
 
+/// `[backup]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct BackupSection {
+    /// The lines of the public keys that backups are made for, and for no others.
+    pub recipients: Vec<String>,
+}
+
 /// `[memory]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -80,6 +105,14 @@ pub struct MemorySection {
     pub bytes: Option<usize>,
     /// Whether the daemon may run without locked memory.
     pub danger_unlocked: bool,
+}
+
+/// `[jail]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct JailSection {
+    /// Whether the daemon runs without its jail.
+    pub danger_none: bool,
 }
 
 /// `[log]`
@@ -92,55 +125,6 @@ pub struct LogSection {
     pub format: Option<String>,
     /// Where the log of a daemon without a terminal goes.
     pub file: Option<PathBuf>,
-}
-
-/// `[limits]`: names are those of the bounds themselves.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[allow(missing_docs, reason = "each is documented where the bound is")]
-pub struct LimitsSection {
-    pub connections_max: Option<usize>,
-    pub connections_per_user_max: Option<usize>,
-    pub sessions_per_application_max: Option<usize>,
-    pub sessions_max: Option<usize>,
-    pub session_objects_max: Option<usize>,
-    pub token_objects_max: Option<usize>,
-    pub user_tries_max: Option<u32>,
-    pub so_tries_max: Option<u32>,
-    pub open_keys_max: Option<usize>,
-}
-
-impl LimitsSection {
-    /// The bounds of the token.
-    #[must_use]
-    pub fn limits(&self) -> Limits {
-        let usual = Limits::default();
-        Limits {
-            sessions_per_application_max: self
-                .sessions_per_application_max
-                .unwrap_or(usual.sessions_per_application_max),
-            sessions_max: self.sessions_max.unwrap_or(usual.sessions_max),
-            session_objects_max: self
-                .session_objects_max
-                .unwrap_or(usual.session_objects_max),
-            token_objects_max: self.token_objects_max.unwrap_or(usual.token_objects_max),
-            user_tries_max: self.user_tries_max.unwrap_or(usual.user_tries_max),
-            so_tries_max: self.so_tries_max.unwrap_or(usual.so_tries_max),
-            open_keys_max: self.open_keys_max.unwrap_or(usual.open_keys_max),
-        }
-    }
-
-    /// The bounds of the sockets.
-    #[must_use]
-    pub fn bounds(&self) -> Bounds {
-        let usual = Bounds::default();
-        Bounds {
-            connections_max: self.connections_max.unwrap_or(usual.connections_max),
-            connections_per_user_max: self
-                .connections_per_user_max
-                .unwrap_or(usual.connections_per_user_max),
-        }
-    }
 }
 
 /// What is wrong with the file.
@@ -182,7 +166,11 @@ impl Settings {
             what: with_near_key(error.message()),
         })?;
         settings.refuse_relative_paths(path)?;
-        settings.refuse_zero_limits(path)?;
+        settings.limits.check().map_err(|what| FileError {
+            path: path.into(),
+            place: None,
+            what,
+        })?;
         Ok(settings)
     }
 
@@ -195,6 +183,7 @@ impl Settings {
             ("store.path", &self.store.path),
             ("seal.key_file", &self.seal.key_file),
             ("seal.passphrase_file", &self.seal.passphrase_file),
+            ("seal.tpm_device", &self.seal.tpm_device),
             ("audit.path", &self.audit.path),
             ("log.file", &self.log.file),
         ];
@@ -212,31 +201,6 @@ impl Settings {
             }),
             None => Ok(()),
         }
-    }
-
-    /// A bound of zero would lock everybody out, for ever in the case of the tries.
-    fn refuse_zero_limits(&self, path: &Path) -> Result<(), FileError> {
-        let limits = self.limits.limits();
-        let bounds = self.limits.bounds();
-        let zero = [
-            limits.sessions_per_application_max,
-            limits.sessions_max,
-            limits.session_objects_max,
-            limits.token_objects_max,
-            limits.open_keys_max,
-            bounds.connections_max,
-            bounds.connections_per_user_max,
-        ]
-        .contains(&0);
-        if zero || limits.user_tries_max == 0 || limits.so_tries_max == 0 {
-            let what = "a limit of 0 under [limits] would lock everybody out; leave the key away for the usual limit";
-            return Err(FileError {
-                path: path.into(),
-                place: None,
-                what: what.into(),
-            });
-        }
-        Ok(())
     }
 }
 

@@ -137,25 +137,38 @@ pub(super) fn left_behind(
     journal: &File,
     journal_end: u64,
 ) -> io::Result<Left> {
+    let (left, began) = what_is_left(file, boot, journal, journal_end)?;
+    if let Some(began) = began {
+        file.write_all_at(&began.to_le_bytes(), SAVE as u64)?;
+    }
+    Ok(left)
+}
+
+/// The same without a note: what was left behind, and where the save of its lines begins.
+pub(super) fn what_is_left(
+    file: &File,
+    boot: &[u8; BOOT_BYTES],
+    journal: &File,
+    journal_end: u64,
+) -> io::Result<(Left, Option<u64>)> {
     let mut head = [0; SAVE + size_of::<u64>()];
     if file.metadata()?.len() < (DATA + SPOOL_BYTES) as u64 {
-        return Ok(Left::Nothing);
+        return Ok((Left::Nothing, None));
     }
     file.read_exact_at(&mut head, 0)?;
     let [count, save] = [COUNT, SAVE].map(|at| number(&head, at));
     if head[..MAGIC.len()] != *MAGIC || count == 0 {
-        return Ok(Left::Nothing);
+        return Ok((Left::Nothing, None));
     }
     let bytes = usize::try_from(count).unwrap_or(usize::MAX);
     if head[BOOT..BOOT + BOOT_BYTES] != *boot || bytes > SPOOL_BYTES {
-        return Ok(Left::OtherBoot(count));
+        return Ok((Left::OtherBoot(count), None));
     }
     let mut lines = vec![0; bytes];
     file.read_exact_at(&mut lines, DATA as u64)?;
     let saved = saved_before_the_kill(&lines, journal, save..journal_end)?;
     let began = journal_end - saved as u64;
-    file.write_all_at(&began.to_le_bytes(), SAVE as u64)?;
-    Ok(Left::Lines(lines.split_off(saved)))
+    Ok((Left::Lines(lines.split_off(saved)), Some(began)))
 }
 
 /// How many of the bytes a save had brought into the journal when it was cut short: those that stand there since it began.

@@ -1,33 +1,69 @@
 //! Where the root key comes from.
 //!
-//! What lives here: the providers of the root key, and the files they keep.
+//! What lives here: the seal of a store: an envelope that holds the root key for one or two providers, or, in stores without one, the
+//! root key itself in a file or derived from a passphrase.
 //! What must never live here: what the root key opens; that is the vault of the token.
-//! Who calls it: start-up, once.
+//! Who calls it: start-up, rotation, and whoever restores a store.
 //!
-//! The providers are an enum: a trait comes with the second provider that is somebody else's.
+//! The providers are an enum: a trait comes with the first provider that is somebody else's.
 
+mod ask;
+mod envelope;
+mod error;
+mod files;
 mod key_file;
+mod make;
 mod passphrase;
+mod provider;
+mod rotate;
+mod sources;
 pub mod tpm;
+mod unsealing;
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use strongroom_crypto::password::Argon2Cost;
-use strongroom_keymem::{OutOfMemory, SecretBytes, SecretVec};
+use strongroom_crypto::random;
+use strongroom_crypto::shamir::ShareError;
+use strongroom_keymem::SecretBytes;
 
-use crate::store::sync_directory;
-use crate::system;
-
+pub(crate) use ask::Terminal;
+pub use envelope::{Envelope, Need};
+pub use error::SealError;
+pub use make::Target;
 pub use passphrase::COST as PASSPHRASE_COST;
+pub use provider::{Kind, Provider};
+pub use rotate::{Rotated, Step};
+pub use sources::Sources;
+pub use unsealing::{Opening, Unsealing};
 
 /// Length of the root key in bytes: AES-256 and HKDF-SHA256 hang from it.
 pub const ROOT_KEY_BYTES: usize = 32;
 
-/// Where the root key comes from.
+/// The seal of a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seal {
+    /// The envelope, `root.seal` beside the store. What stands in it comes before everything else.
+    pub envelope: PathBuf,
+    /// What opens a store without an envelope.
+    pub direct: SealProvider,
+    /// What a new store gets; none gives it what opens a store without an envelope.
+    pub wanted: Option<Wanted>,
+    /// Where secrets come from.
+    pub sources: Sources,
+}
+
+/// The providers of a new store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// One or two, of different kinds.
+    pub kinds: Vec<Kind>,
+    /// How many of them open it.
+    pub need: Need,
+}
+
+/// Where the root key comes from in a store without an envelope.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SealProvider {
     /// It stands in a file of its own, which is made at the first start.
@@ -79,165 +115,142 @@ impl fmt::Display for SealProvider {
     }
 }
 
-/// Why there is no root key.
-#[derive(Debug)]
-pub enum SealError {
-    /// The store is there and the file without which it cannot be opened is not.
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Others may read or write the file.
-    Exposed {
-        /// The file.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// The file belongs to another user.
-    Owner {
-        /// The file.
-        path: PathBuf,
-        /// That user.
-        uid: u32,
-    },
-    /// The file is not what it should be.
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// What it should be.
-        expected: &'static str,
-    },
-    /// Reading or writing failed.
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the file system says.
-        error: io::Error,
-    },
-    /// No locked memory is left.
-    Memory,
-    /// The key could not be made.
-    Crypto(strongroom_crypto::Error),
-}
-
-impl fmt::Display for SealError {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing { path } => write!(
-                out,
-                "the store exists but {} is missing; restore that file from a backup, nothing else opens the store",
-                path.display()
-            ),
-            Self::Exposed { path, mode } => write!(
-                out,
-                "{} has mode {mode:04o}, so others may read or change it; run: chmod 600 {}",
-                path.display(),
-                path.display()
-            ),
-            Self::Owner { path, uid } => write!(
-                out,
-                "{} belongs to user {uid}; it must belong to the daemon's user or to root",
-                path.display()
-            ),
-            Self::Malformed { path, expected } => {
-                write!(out, "{} is not {expected}", path.display())
+impl Seal {
+    /// Opens the seal, or makes it when there is no store yet.
+    ///
+    /// # Errors
+    /// [`SealError`] says which secret, what is wrong with it and what to do.
+    pub fn open(&self, store: StoreState) -> Result<Opening, SealError> {
+        if let Some(envelope) = Envelope::read(&self.envelope)? {
+            self.warn_of_other_wishes(&envelope);
+            return Unsealing::new(self.envelope.clone(), envelope, self.sources.clone()).start();
+        }
+        match (&self.wanted, store) {
+            (Some(wanted), StoreState::Absent) => {
+                let root = random_key()?;
+                self.install_for(&root, &wanted.kinds, wanted.need)?;
+                tracing::info!(seal = %self.envelope.display(), "a root key was made and sealed; back this file up with the store");
+                Ok(Opening::Open(root))
             }
-            Self::Io { path, error } => write!(out, "cannot use {}: {error}", path.display()),
-            Self::Memory => write!(
-                out,
-                "no locked memory is left for the root key; raise the limit of locked memory"
-            ),
-            Self::Crypto(error) => write!(out, "the root key could not be made: {error:?}"),
+            _ => self.direct.root_key(store).map(Opening::Open),
         }
     }
-}
 
-impl std::error::Error for SealError {}
-
-impl From<OutOfMemory> for SealError {
-    fn from(_: OutOfMemory) -> Self {
-        Self::Memory
-    }
-}
-
-impl From<strongroom_crypto::Error> for SealError {
-    fn from(error: strongroom_crypto::Error) -> Self {
-        Self::Crypto(error)
-    }
-}
-
-/// The content of a small file that only its owner may see, in locked memory; None when there is no file.
-fn read_private(path: &Path) -> Result<Option<SecretVec>, SealError> {
-    let failed = |error| SealError::Io {
-        path: path.into(),
-        error,
-    };
-    let mut file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    let state = file.metadata().map_err(failed)?;
-    if state.mode() & 0o077 != 0 {
-        return Err(SealError::Exposed {
-            path: path.into(),
-            mode: state.mode() & 0o7777,
-        });
-    }
-    if ![0, system::effective_user()].contains(&state.uid()) {
-        return Err(SealError::Owner {
-            path: path.into(),
-            uid: state.uid(),
-        });
-    }
-    let mut content = SecretVec::new();
-    let room = content.grow(FILE_BYTES_MAX + 1)?;
-    let mut filled = 0;
-    loop {
-        let (_, rest) = room.split_at_mut(filled);
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(failed(error)),
+    /// The root key of a store that is there, where no person has to wait for a socket.
+    ///
+    /// # Errors
+    /// As [`Seal::open`]; and when somebody must bring a secret.
+    pub fn root_key(&self, store: StoreState) -> Result<SecretBytes, SealError> {
+        match self.open(store)? {
+            Opening::Open(root) => Ok(root),
+            Opening::Sealed(unsealing) => Err(SealError::Absent(format!(
+                "the seal waits for {}; give a passphrase with --passphrase-fd or --passphrase-file, or start the daemon and unseal it",
+                unsealing.report().waits_for()
+            ))),
         }
     }
-    if filled > FILE_BYTES_MAX {
-        return Err(SealError::Malformed {
-            path: path.into(),
-            expected: "a small file",
-        });
+
+    /// The seal of a store is what its envelope says; a configuration that says otherwise is not obeyed in silence.
+    fn warn_of_other_wishes(&self, envelope: &Envelope) {
+        let Some(wanted) = &self.wanted else { return };
+        let are: Vec<Kind> = envelope.providers().map(Provider::of_kind).collect();
+        let same = wanted.kinds.len() == are.len()
+            && wanted.kinds.iter().all(|kind| are.contains(kind))
+            && (are.len() < 2 || wanted.need == envelope.need());
+        if !same {
+            tracing::warn!(
+                "seal.providers is for a new store; this one is sealed by {envelope}. Change it with: strongroom seal rotate, or change the configuration"
+            );
+        }
     }
-    content.truncate(filled);
-    Ok(Some(content))
+
+    /// What the seal is, in words.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        match Envelope::read(&self.envelope) {
+            Ok(Some(envelope)) => envelope.to_string(),
+            Ok(None) => self.direct.to_string(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    /// Makes this seal hold a root key that is given, for a store that is about to be put in place. What opened another store here
+    /// stays beside: an envelope as `root.seal.` and the first eight digits of its root key's id.
+    ///
+    /// # Errors
+    /// [`SealError`]; then the seal is as it was.
+    pub fn install(&self, root: &SecretBytes) -> Result<(), SealError> {
+        let old = Envelope::read(&self.envelope)?;
+        if let Some(old) = &old {
+            if old.holds(root)? {
+                return Ok(());
+            }
+            let id = old.root_key_id().get(..8).unwrap_or_default();
+            let name = format!("root.seal.{id}");
+            files::keep_as(&self.envelope, &self.envelope.with_file_name(name))?;
+        }
+        match (&self.wanted, &self.direct) {
+            // As a first start would have it: the root key itself, in its file.
+            (None, SealProvider::KeyFile { path }) if old.is_none() => {
+                match key_file::envelope_key(path)? {
+                    None => key_file::write_root_key(path, root),
+                    Some(own) if root.with(|root| own.equals_in_constant_time(root)) => Ok(()),
+                    Some(_) => self.install_for(root, &[Kind::KeyFile], Need::One),
+                }
+            }
+            (None, SealProvider::KeyFile { .. }) => {
+                self.install_for(root, &[Kind::KeyFile], Need::One)
+            }
+            (None, SealProvider::PassphraseFile { .. }) => {
+                self.install_for(root, &[Kind::Passphrase], Need::One)
+            }
+            (Some(wanted), _) => self.install_for(root, &wanted.kinds, wanted.need),
+        }
+    }
+
+    /// The key file of an envelope where the usual one holds the root key itself.
+    fn usual_envelope_key(&self) -> PathBuf {
+        self.envelope.with_file_name("root.seal.key")
+    }
+
+    fn install_for(&self, root: &SecretBytes, kinds: &[Kind], need: Need) -> Result<(), SealError> {
+        let mut targets = Vec::new();
+        for kind in kinds {
+            let mut target = Target::of_kind(*kind, &self.sources)?;
+            if let Target::KeyFile(path) = &mut target
+                && let Some(own) = key_file::envelope_key(path)?
+                && root.with(|root| own.equals_in_constant_time(root))
+            {
+                *path = self.usual_envelope_key();
+            }
+            targets.push(target);
+        }
+        let prepared = make::prepare(root, targets, need, &self.sources)?;
+        let draft = prepared.envelope.write_draft(&self.envelope)?;
+        prepared.verify(&draft, root, &self.sources)?;
+        files::put_in_place(&self.envelope)
+    }
 }
 
-/// Writes a new file for the owner alone: whole and durable, or not at all.
-fn write_private(path: &Path, content: &[u8]) -> Result<(), SealError> {
-    let failed = |error| SealError::Io {
-        path: path.into(),
-        error,
-    };
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    let draft = PathBuf::from(draft);
-    // A draft left by a crash was never in force.
-    match std::fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-        _ => {}
+/// What is wrong with a share, in its own words.
+fn wrong_share(error: ShareError) -> SealError {
+    match error {
+        ShareError::Crypto(error) => error.into(),
+        other @ (ShareError::NoShare
+        | ShareError::Version
+        | ShareError::Character { .. }
+        | ShareError::Mistyped { .. }
+        | ShareError::Damaged
+        | ShareError::TooFew { .. }
+        | ShareError::OtherGroup { .. }
+        | ShareError::Twice { .. }
+        | ShareError::Forged) => SealError::Wrong(other.to_string()),
     }
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&draft)
-        .map_err(failed)?;
-    file.write_all(content).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    std::fs::rename(&draft, path).map_err(failed)?;
-    sync_directory(path).map_err(failed)
 }
 
-/// Longest file read here, in bytes: a passphrase of a page.
-const FILE_BYTES_MAX: usize = 4096;
+/// A new key from the random generator.
+fn random_key() -> Result<SecretBytes, SealError> {
+    SecretBytes::filled_by(ROOT_KEY_BYTES, |bytes| {
+        random::fill(bytes).map_err(SealError::from)
+    })
+}

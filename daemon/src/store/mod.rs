@@ -13,16 +13,60 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
-use redb::{Builder, Database, ReadableDatabase, TableDefinition};
-use strongroom::ports::{Change, RecordKey, RecordKind, Store, StoreError, Visit};
+use parking_lot::{Mutex, RwLock};
+use redb::{
+    Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, TableDefinition, TableError,
+};
+use strongroom::ports::{Change, RecordKey, RecordKind, Snapshot, Store, StoreError, Visit};
+
+use self::overlay::Overlay;
+use self::snapshot::RedbSnapshot;
+
+mod overlay;
+mod snapshot;
 
 /// The store's file.
 pub struct RedbStore {
     path: PathBuf,
-    /// None after a failed write, until the file could be opened again.
-    database: RwLock<Option<Database>>,
+    /// Opens the database, or makes it.
+    medium: Box<Medium>,
+    state: RwLock<State>,
+    /// Held through a commit, so that at most one has failed and is not settled.
+    committing: Mutex<()>,
+}
+
+type Medium = dyn Fn() -> Result<Database, StoreError> + Send + Sync;
+
+struct State {
+    /// None after a failure, until the file could be opened again.
+    database: Option<Database>,
+    /// The disk failed under this database. redb refuses everything from then on.
+    failed: AtomicBool,
+    /// What stood at the places of a failed commit. Whether that commit reached the disk is not known: the sync may have failed after
+    /// everything was written. Its caller was told that nothing has changed, so nothing may.
+    unsettled: Option<Vec<Change>>,
+}
+
+impl State {
+    fn usable(&self) -> Option<&Database> {
+        let settled = self.unsettled.is_none() && !self.failed.load(Ordering::SeqCst);
+        self.database.as_ref().filter(|_| settled)
+    }
+
+    /// Runs `work`, and remembers a disk that failed.
+    fn run<T>(
+        &self,
+        database: &Database,
+        work: impl Fn(&Database) -> Result<T, redb::Error>,
+    ) -> Result<T, redb::Error> {
+        let outcome = work(database);
+        if matches!(outcome, Err(redb::Error::Io(_) | redb::Error::PreviousIo)) {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        outcome
+    }
 }
 
 impl fmt::Debug for RedbStore {
@@ -37,10 +81,57 @@ impl RedbStore {
     /// # Errors
     /// [`StoreError`] says which file and why.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let database = open_database(path)?;
+        let file = path.to_path_buf();
+        Self::on_medium(path, Box::new(move || open_file(&file)))
+    }
+
+    /// A store on something that is no file; `name` is what errors call it. `open` is called again after a failure.
+    ///
+    /// # Errors
+    /// [`StoreError`] as for a file.
+    pub fn over<B: StorageBackend>(
+        name: &Path,
+        open: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
+        let path = name.to_path_buf();
+        let medium = move || {
+            let backend = open().map_err(|error| io_failure("open the store", &error))?;
+            database(&path, || builder().create_with_backend(backend))
+        };
+        Self::on_medium(name, Box::new(medium))
+    }
+
+    /// Opens a store for looking only: the file is never written, and its pages are all checked. What redb must repair it repairs in a
+    /// copy in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`]: the file cannot be read, or is no store.
+    pub fn examine(path: &Path) -> Result<Self, StoreError> {
+        let name = path.to_path_buf();
+        let medium = move || {
+            let what = format!("read the store {}", name.display());
+            let file = File::open(&name).map_err(|error| io_failure(&what, &error))?;
+            let copy = Overlay::new(file).map_err(|error| io_failure(&what, &error))?;
+            database(&name, || {
+                let mut builder = builder();
+                builder.set_check_integrity_on_open(true);
+                builder.create_with_backend(copy)
+            })
+        };
+        Self::on_medium(path, Box::new(medium))
+    }
+
+    fn on_medium(path: &Path, medium: Box<Medium>) -> Result<Self, StoreError> {
+        let state = State {
+            database: Some(medium()?),
+            failed: AtomicBool::new(false),
+            unsettled: None,
+        };
         Ok(Self {
             path: path.into(),
-            database: RwLock::new(Some(database)),
+            medium,
+            state: RwLock::new(state),
+            committing: Mutex::new(()),
         })
     }
 
@@ -50,32 +141,43 @@ impl RedbStore {
         &self,
         work: impl Fn(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        if let Some(database) = &*self.database.read() {
-            match work(database) {
-                Err(redb::Error::PreviousIo) => {}
-                other => return other.map_err(|error| self.failure(error)),
+        {
+            let state = self.state.read();
+            if let Some(database) = state.usable() {
+                match state.run(database, &work) {
+                    // Another thread has met the failure; this one has done nothing yet, or what can be done again.
+                    Err(redb::Error::PreviousIo) => {}
+                    other => return other.map_err(|error| self.failure(error)),
+                }
             }
         }
         self.reopen()?;
-        match &*self.database.read() {
-            Some(database) => work(database).map_err(|error| self.failure(error)),
+        let state = self.state.read();
+        match state.usable() {
+            Some(database) => state
+                .run(database, &work)
+                .map_err(|error| self.failure(error)),
             None => Err(StoreError::Failed(format!(
-                "{} is closed",
+                "{} failed again",
                 self.path.display()
             ))),
         }
     }
 
     fn reopen(&self) -> Result<(), StoreError> {
-        let mut database = self.database.write();
+        let mut state = self.state.write();
         // Another thread may have been here first.
-        let healthy = database
-            .as_ref()
-            .is_some_and(|open| open.begin_read().is_ok());
-        if !healthy {
-            tracing::warn!(store = %self.path.display(), "the store is opened again after a failed write");
-            *database = None;
-            *database = Some(open_database(&self.path)?);
+        if state.database.is_none() || state.failed.load(Ordering::SeqCst) {
+            tracing::warn!(store = %self.path.display(), "the store is opened again after a failure");
+            state.database = None;
+            state.database = Some((self.medium)()?);
+            state.failed.store(false, Ordering::SeqCst);
+        }
+        if let (Some(database), Some(before)) = (&state.database, &state.unsettled) {
+            state
+                .run(database, |database| put_back(database, before))
+                .map_err(|error| self.failure(error))?;
+            state.unsettled = None;
         }
         Ok(())
     }
@@ -155,43 +257,122 @@ impl Store for RedbStore {
     }
 
     fn commit(&self, changes: &[Change]) -> Result<(), StoreError> {
-        self.on_database(|database| {
-            // Durability is redb's default, Immediate: fsync before commit returns.
-            let transaction = database.begin_write()?;
-            {
-                let mut table = transaction.open_table(RECORDS)?;
-                for change in changes {
-                    match change {
-                        Change::Put(key, sealed) => {
-                            table.insert(&bytes_of(*key), sealed.as_slice())?;
-                        }
-                        Change::Delete(key) => {
-                            table.remove(&bytes_of(*key))?;
-                        }
-                    }
-                }
+        let _one_at_a_time = self.committing.lock();
+        let before = self.on_database(|database| what_stands_at(database, changes))?;
+        let written = self.on_database(|database| write(database, changes));
+        if written.is_err() {
+            self.state.write().unsettled = Some(before);
+            if let Err(error) = self.reopen() {
+                tracing::error!(%error, "a failed change of the store is not undone yet; nothing is read before it is");
             }
-            transaction.commit()?;
-            Ok(())
-        })
+        }
+        written
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Snapshot>, StoreError> {
+        let snapshot = self.on_database(|database| RedbSnapshot::of(database, &self.path))?;
+        Ok(Box::new(snapshot))
     }
 }
 
-/// Opens or makes the file, with its table.
-fn open_database(path: &Path) -> Result<Database, StoreError> {
-    let file_made = make_file(path)
-        .map_err(|error| io_failure(&format!("make the store {}", path.display()), &error))?;
+fn write(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
+    // Durability is redb's default, Immediate: fsync before commit returns.
+    let transaction = database.begin_write()?;
+    {
+        let mut table = transaction.open_table(RECORDS)?;
+        for change in changes {
+            match change {
+                Change::Put(key, sealed) => {
+                    table.insert(&bytes_of(*key), sealed.as_slice())?;
+                }
+                Change::Delete(key) => {
+                    table.remove(&bytes_of(*key))?;
+                }
+            }
+        }
+    }
+    transaction.commit()?;
+    Ok(())
+}
+
+/// The changes that would bring back what stands now at the places that `changes` name.
+fn what_stands_at(database: &Database, changes: &[Change]) -> Result<Vec<Change>, redb::Error> {
+    let table = database.begin_read()?.open_table(RECORDS)?;
+    let stands = |change: &Change| {
+        let (Change::Put(key, _) | Change::Delete(key)) = change;
+        Ok(match table.get(&bytes_of(*key))? {
+            Some(sealed) => Change::Put(*key, sealed.value().to_vec()),
+            None => Change::Delete(*key),
+        })
+    };
+    changes.iter().map(stands).collect()
+}
+
+/// Undoes a commit that failed, unless it never happened: then nothing need be written, which a full disk would refuse.
+fn put_back(database: &Database, before: &[Change]) -> Result<(), redb::Error> {
+    if what_stands_at(database, before)? == before {
+        return Ok(());
+    }
+    write(database, before)
+}
+
+/// Opens or makes the file.
+fn open_file(path: &Path) -> Result<Database, StoreError> {
+    if matches!(std::fs::symlink_metadata(path), Err(error) if error.kind() == io::ErrorKind::NotFound)
+    {
+        make_file(path)?;
+    }
+    database(path, || builder().create(path))
+}
+
+/// Makes an empty store for the owner alone. It gets its name once it is whole, because a half one, left by a kill or a power cut,
+/// could never be opened again.
+fn make_file(path: &Path) -> Result<(), StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    let new = PathBuf::from(name);
+    let failed = |error| io_failure(&format!("make the store {}", path.display()), &error);
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)
+        .map_err(failed)?;
+    drop(database(&new, || builder().create(&new))?);
+    file.sync_all().map_err(failed)?;
+    std::fs::rename(&new, path).map_err(failed)?;
+    sync_directory(path).map_err(failed)
+}
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// Opens or makes a database with its table.
+fn database(
+    path: &Path,
+    open: impl FnOnce() -> Result<Database, DatabaseError>,
+) -> Result<Database, StoreError> {
     // redb may panic on a file that somebody has altered. That is a refusal to start, not a crash.
     let opened = catch_unwind(AssertUnwindSafe(|| -> Result<Database, redb::Error> {
-        let database = Builder::new().set_cache_size(CACHE_BYTES).create(path)?;
+        let database = open()?;
+        match database.begin_read()?.open_table(RECORDS) {
+            // A table that is there is not made again: a full disk must not keep the store closed.
+            Ok(_) => return Ok(database),
+            Err(TableError::TableDoesNotExist(_)) => {}
+            Err(other) => return Err(other.into()),
+        }
         let transaction = database.begin_write()?;
         transaction.open_table(RECORDS)?;
         transaction.commit()?;
         Ok(database)
     }));
-    if file_made {
-        sync_directory(path).map_err(|error| io_failure("make the store durable", &error))?;
-    }
     match opened {
         Ok(Ok(database)) => Ok(database),
         Ok(Err(error)) => Err(failure(path, error)),
@@ -199,20 +380,6 @@ fn open_database(path: &Path) -> Result<Database, StoreError> {
             "{} is damaged; restore it from a backup",
             path.display()
         ))),
-    }
-}
-
-/// Makes an empty file for the owner alone, unless there is a file.
-fn make_file(path: &Path) -> io::Result<bool> {
-    match OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -72,16 +72,21 @@ impl Running {
         Self::start_with(program(home), home)
     }
 
-    pub(crate) fn start_with(mut command: Command, home: &Path) -> Self {
+    pub(crate) fn start_with(command: Command, home: &Path) -> Self {
+        let mut running = Self::start_without_waiting(command, home);
+        running.log_until(" ready: ");
+        running
+    }
+
+    /// For those who want to read what it says before it is ready.
+    pub(crate) fn start_without_waiting(mut command: Command, home: &Path) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
-        let mut running = Self {
+        Self {
             child,
             log,
             home: home.into(),
-        };
-        running.log_until(" ready: ");
-        running
+        }
     }
 
     /// Reads the log up to a line with this text.
@@ -100,6 +105,10 @@ impl Running {
                 return line;
             }
         }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn signal(&self, name: &str) {

@@ -80,7 +80,7 @@ fn flags_come_before_environment_before_file_before_defaults() {
     assert_eq!(configuration.log_level, log::Level::Warn);
     assert_eq!(configuration.locking, MemoryLocking::Required);
     assert_eq!(
-        configuration.seal,
+        configuration.seal.direct,
         SealProvider::KeyFile { path: "/k".into() }
     );
 
@@ -94,7 +94,7 @@ fn flags_come_before_environment_before_file_before_defaults() {
     assert_eq!(configuration.socket, Path::new("/from/flag"));
     assert_eq!(configuration.log_level, log::Level::Error);
     assert!(
-        matches!(configuration.seal, SealProvider::PassphraseFile { salt, .. } if salt == home.join("root.salt"))
+        matches!(configuration.seal.direct, SealProvider::PassphraseFile { salt, .. } if salt == home.join("root.salt"))
     );
 }
 

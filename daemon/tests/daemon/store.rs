@@ -108,3 +108,41 @@ fn a_damaged_file_is_an_error_and_no_crash() {
     let path = home.write("store.redb", &"this is no store ".repeat(1000));
     assert!(matches!(RedbStore::open(&path), Err(StoreError::Failed(_))));
 }
+
+/// A backup reads for minutes. Whoever commits meanwhile waits for nothing, and is not in it.
+#[test]
+fn a_snapshot_is_of_one_moment_and_holds_nobody_up() {
+    let directory = Directory::new();
+    let store = RedbStore::open(&directory.join("store.redb")).unwrap();
+    let put = |object, byte| Change::Put(key(RecordKind::Metadata, 1, object), vec![byte; 10]);
+    let all: Vec<Change> = (1..=500).map(|object| put(object, 1)).collect();
+    store.commit(&all).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    assert_eq!(snapshot.records(), 500);
+    let (mut seen, mut last) = (Vec::new(), None);
+    loop {
+        let before = seen.len();
+        snapshot
+            .scan(last, &mut |key, sealed| {
+                assert_eq!(sealed, [1; 10]);
+                seen.push(key.object);
+                last = Some(key);
+                !seen.len().is_multiple_of(37)
+            })
+            .unwrap();
+        if seen.len() == before {
+            break;
+        }
+        let object = u64::try_from(seen.len()).unwrap();
+        store
+            .commit(&[
+                put(object + 1, 2),
+                put(1_000 + object, 2),
+                Change::Delete(key(RecordKind::Metadata, 1, object)),
+            ])
+            .unwrap();
+    }
+    assert!(seen.iter().copied().eq(1..=500));
+    drop(snapshot);
+    assert!(store.snapshot().unwrap().records() > 500);
+}

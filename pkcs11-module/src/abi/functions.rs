@@ -313,10 +313,8 @@ macro_rules! functions {
     legacy C_CancelFunction(session: CK_SESSION_HANDLE);
     served C_WaitForSlotEvent(flags: CK_FLAGS, slot: *mut CK_SLOT_ID, reserved: *mut c_void) => {
         arguments::refuse_reserved(reserved)?;
-        if slot.is_null() {
-            return Err(Rv::ARGUMENTS_BAD);
-        }
-        general::wait_for_slot_event(at, flags)
+        let place = slot.required()?;
+        tell(place, general::wait_for_slot_event(at, flags)?.0)
     };
 }
 "3.0" {

@@ -36,7 +36,9 @@ pub(crate) fn init(
     if begun {
         return Err(Rv::OPERATION_ACTIVE);
     }
-    let here = hash_of(mechanism.kind()).is_some() && mechanism.is_plain();
+    let here = hash_of(mechanism.kind()).is_some()
+        && mechanism.is_plain()
+        && !at.client.stamps.asks_always();
     if here && operations.digest == Digest::Nothing {
         operations.digest = Digest::Begun(mechanism.kind());
         at.sessions.count_begun(1);

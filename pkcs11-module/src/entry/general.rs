@@ -1,11 +1,15 @@
 //! Chapter general purpose: what the module says of itself, and waiting (PKCS#11 3.2, 5.4 and 5.5.4).
 //!
-//! What lives here: answers that need no daemon.
+//! What lives here: answers that need no daemon, and the wait for what only the daemon knows.
 //! What must never live here: C_GetFunctionList and its kin; they are tables.
 //! Who calls it: the table of functions.
 
-use strongroom_wire::ck::{Rv, flag};
+use std::time::Duration;
 
+use strongroom_wire::ck::{Rv, flag};
+use strongroom_wire::request::SlotId;
+
+use super::slots;
 use crate::process::Instance;
 
 /// `CK_INFO`, strings not padded.
@@ -31,12 +35,21 @@ pub(crate) fn information() -> Information {
     }
 }
 
-/// C_WaitForSlotEvent. Slots do not come and go behind an application's back, so there is never an event: the call that may block
-/// ends when another thread calls C_Finalize (PKCS#11 3.2, 5.5.4).
-pub(crate) fn wait_for_slot_event(at: &Instance, flags: u64) -> Result<(), Rv> {
-    if flags & flag::DONT_BLOCK != 0 {
-        return Err(Rv::NO_EVENT);
+/// C_WaitForSlotEvent. Tokens come and go behind an application's back in a rehearsal only. The call that may block ends also when another
+/// thread calls C_Finalize (PKCS#11 3.2, 5.5.4).
+pub(crate) fn wait_for_slot_event(at: &Instance, flags: u64) -> Result<SlotId, Rv> {
+    loop {
+        if let Some(slot) = slots::event(at) {
+            return Ok(slot);
+        }
+        if flags & flag::DONT_BLOCK != 0 {
+            return Err(Rv::NO_EVENT);
+        }
+        if at.ends_within(LOOK_AGAIN) {
+            return Err(Rv::CRYPTOKI_NOT_INITIALIZED);
+        }
     }
-    at.wait_for_the_end();
-    Err(Rv::CRYPTOKI_NOT_INITIALIZED)
 }
+
+/// How often the daemon's page is looked at while somebody waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);

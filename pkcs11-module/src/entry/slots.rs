@@ -21,13 +21,7 @@ const EMPTY_SLOT: SlotId = SlotId(0);
 
 /// C_GetSlotList.
 pub(crate) fn list(at: &Instance, with_token_only: bool) -> Result<Vec<SlotId>, Rv> {
-    let slots = ask(at, &Request::SlotList, Rv::TOKEN_NOT_PRESENT, |body| {
-        if let Body::Slots(slots) = body {
-            Some(slots.items().to_vec())
-        } else {
-            None
-        }
-    });
+    let slots = ask_list(at);
     let slots = match slots {
         Err(Rv::TOKEN_NOT_PRESENT) => vec![SlotEntry {
             slot: EMPTY_SLOT,
@@ -35,10 +29,71 @@ pub(crate) fn list(at: &Instance, with_token_only: bool) -> Result<Vec<SlotId>, 
         }],
         other => other?,
     };
+    at.slots_seen().begin(&slots);
     let shown = slots
         .iter()
         .filter(|entry| entry.token_present || !with_token_only);
     Ok(shown.map(|entry| entry.slot).collect())
+}
+
+fn ask_list(at: &Instance) -> Result<Vec<SlotEntry>, Rv> {
+    ask(at, &Request::SlotList, Rv::TOKEN_NOT_PRESENT, |body| {
+        if let Body::Slots(slots) = body {
+            Some(slots.items().to_vec())
+        } else {
+            None
+        }
+    })
+}
+
+/// A slot whose token came or went since the application last heard of it. The daemon is asked only when its page says that something
+/// changed.
+pub(crate) fn event(at: &Instance) -> Option<SlotId> {
+    let page = at.client.stamps.page()?;
+    if at.slots_seen().page == Some(page) {
+        return None;
+    }
+    let slots = ask_list(at).ok()?;
+    let mut seen = at.slots_seen();
+    seen.begin(&slots);
+    let event = seen.differing(&slots);
+    if event.is_none() {
+        seen.page = Some(page);
+    }
+    event
+}
+
+/// What the application knows of which slots hold a token.
+#[derive(Default)]
+pub(crate) struct SlotsSeen {
+    slots: Vec<(SlotId, bool)>,
+    /// What the daemon's page said when nothing differed.
+    page: Option<(u64, u64)>,
+}
+
+impl SlotsSeen {
+    /// Notes slots that were not known: they come without an event.
+    fn begin(&mut self, slots: &[SlotEntry]) {
+        for entry in slots {
+            if !self.slots.iter().any(|(slot, _)| *slot == entry.slot) {
+                self.slots.push((entry.slot, entry.token_present));
+            }
+        }
+    }
+
+    /// The first slot that is not as it was; it is known from then on.
+    fn differing(&mut self, slots: &[SlotEntry]) -> Option<SlotId> {
+        for (slot, present) in &mut self.slots {
+            let now = slots.iter().find(|entry| entry.slot == *slot);
+            if let Some(now) = now
+                && now.token_present != *present
+            {
+                *present = now.token_present;
+                return Some(*slot);
+            }
+        }
+        None
+    }
 }
 
 /// C_GetSlotInfo.
@@ -83,7 +138,9 @@ pub(crate) fn token(at: &Instance, slot: SlotId) -> Result<TokenInfo, Rv> {
 /// C_GetMechanismList. Applications follow it with C_GetMechanismInfo a hundred times, so it is asked once and answered here from
 /// then on.
 pub(crate) fn mechanisms(at: &Instance, slot: SlotId) -> Result<Arc<[MechanismEntry]>, Rv> {
-    if let Some(known) = at.known_mechanisms(slot) {
+    if let Some(known) = at.known_mechanisms(slot)
+        && !at.client.stamps.asks_always()
+    {
         return Ok(known);
     }
     let list = ask(at, &Request::Mechanisms { slot }, absent(slot), |body| {

@@ -540,7 +540,7 @@ fn what_an_authenticated_decryption_keeps_back_is_bounded() {
     let desk = &rig.desk();
     let with = mechanism(M::AES_GCM, cipher_parameter(CipherScheme::AesGcm));
     done(decrypt_init(desk, Some(&with), rig.aes().private));
-    let part = vec![0; limits::HELD_DATA_BYTES_MAX / 2];
+    let part = vec![0; crate::limits::Limits::default().held_data_bytes_max / 2];
     data(decrypt_update(desk, &part, room(0)));
     data(decrypt_update(desk, &part, room(0)));
     let refused = decrypt_update(desk, &[0], room(0));

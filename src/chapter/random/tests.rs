@@ -13,7 +13,10 @@ fn random_bytes_differ_and_are_bounded() {
     assert_ne!(one, other);
     assert!(data(generate(desk, 0)).is_empty());
     assert_eq!(data(generate(desk, 100_000)).len(), 100_000);
-    for bytes in [limits::RANDOM_BYTES_MAX + 1, u64::MAX] {
+    for bytes in [
+        crate::limits::Limits::default().random_bytes_max + 1,
+        u64::MAX,
+    ] {
         assert_eq!(generate(desk, bytes).unwrap_err(), Error::ArgumentsBad);
     }
 }

@@ -10,6 +10,7 @@ use strongroom_wire::secret::Secret;
 use super::*;
 use crate::attribute::Value;
 use crate::attribute::samples::p256;
+use crate::limits::PIN_BYTES_MIN;
 use crate::service::rig::*;
 
 const SO: UserType = UserType::SO;

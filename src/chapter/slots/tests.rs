@@ -6,6 +6,7 @@ use strongroom_wire::request::Request;
 use strongroom_wire::response::Body;
 
 use super::*;
+use crate::limits::PIN_BYTES_MIN;
 use crate::service::rig::*;
 
 #[test]

@@ -1,6 +1,7 @@
 //! *What lives here:* the tests of `admin.rs`: tokens and objects as the operator sees them. *What must never live here:* what several
 //! tests share (`rig.rs`). *Who calls it:* the test runner.
 
+use strongroom_wire::admin::VerifyPart;
 use strongroom_wire::ck::{AttributeType as A, MechanismType as M, UserType};
 use strongroom_wire::request::SlotId;
 use strongroom_wire::secret::Secret;
@@ -25,6 +26,13 @@ fn ask(house: &House, request: &AdminRequest<'_>) -> AdminAnswer {
         .service
         .administer(&operator(), request, None)
         .unwrap()
+}
+
+fn rehearse(act: Act) -> AdminRequest<'static> {
+    AdminRequest::Rehearse {
+        token: "a token",
+        act,
+    }
 }
 
 fn create(house: &House, label: &str, so_pin: &[u8], user_pin: Option<&[u8]>) -> AdminAnswer {
@@ -320,6 +328,15 @@ fn every_request_of_the_administration_is_recorded_once_without_its_pins() {
         (AdminRequest::AuditVerify, "admin.audit_verify"),
         (AdminRequest::Reload, "admin.reload"),
         (AdminRequest::Stop, "admin.stop"),
+        (
+            AdminRequest::Verify {
+                part: VerifyPart::Journal,
+            },
+            "admin.verify",
+        ),
+        (AdminRequest::Limits, "admin.limits"),
+        (rehearse(Act::Show), "admin.rehearsal"),
+        (rehearse(Act::Begin(Box::default())), "admin.rehearse"),
     ] {
         let before = house.audit_lines().len();
         let answer = ask(&house, &request);
@@ -339,7 +356,7 @@ fn every_request_of_the_administration_is_recorded_once_without_its_pins() {
         }
         let by_daemon = matches!(
             request,
-            AdminRequest::Status | AdminRequest::Reload | AdminRequest::Stop
+            AdminRequest::Status | AdminRequest::Reload | AdminRequest::Stop | AdminRequest::Limits
         );
         if by_daemon {
             assert_eq!(refusal(answer), Rv::GENERAL_ERROR);
@@ -380,4 +397,47 @@ fn the_journal_is_shown_and_its_chain_is_checked() {
         }
         other => panic!("no report but {other:?}"),
     }
+}
+
+#[test]
+fn a_check_goes_through_all_parts_and_says_what_it_could_not_open() {
+    let house = House::new();
+    talk_once(&house);
+    let mut private = class_and_type(Shape::Data);
+    private.push((A::PRIVATE, crate::attribute::Value::Flag(true)));
+    house.user().create(&private).unwrap();
+    let verified =
+        |house: &std::sync::Arc<House>, part| match ask(house, &AdminRequest::Verify { part }) {
+            AdminAnswer::Verified(verified) => verified,
+            other => panic!("no report but {other:?}"),
+        };
+    let whole = |house: &std::sync::Arc<House>| {
+        let mut all = verified(house, VerifyPart::Vault);
+        for token in all.tokens.clone() {
+            all.add(verified(house, VerifyPart::Token(token)));
+        }
+        assert_eq!(all.generation, house.service.vault.generation().get());
+        all.add(verified(house, VerifyPart::Journal));
+        all
+    };
+    let open = whole(&house);
+    assert_eq!((&open.findings, open.closed), (&Vec::new(), 0));
+    assert_eq!(open.opened, open.records);
+    assert!(
+        open.report().ends_with("nothing is wrong"),
+        "{}",
+        open.report()
+    );
+    // After a restart nobody has logged in: what is private stays closed, and that is said.
+    let closed = whole(&house.restarted());
+    assert_eq!(closed.findings, Vec::<String>::new());
+    assert!(closed.closed > 0);
+    assert!(
+        closed.report().contains("not opened"),
+        "{}",
+        closed.report()
+    );
+    // A journal that has seen more than the store has.
+    let ahead = crate::service::verify::of_journal(&*house.journal, Some(1));
+    assert!(ahead.findings[0].contains("earlier state"), "{ahead:?}");
 }

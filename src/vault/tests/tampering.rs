@@ -3,7 +3,7 @@
 use super::*;
 
 /// A store with two tokens, and an earlier state of it in which every record was different.
-fn two_states() -> (MemoryStore, Arc<MemoryStore>) {
+pub(super) fn two_states() -> (MemoryStore, Arc<MemoryStore>) {
     let store = Arc::new(MemoryStore::new());
     let vault = open(&store);
     let tokens = [new_token(&vault), new_token(&vault)];

@@ -20,10 +20,18 @@
 )]
 
 mod abi;
+mod backup;
+mod bounds;
+mod crash;
 mod cryptoki;
+mod disk_full;
+mod faults;
+mod formats;
 mod keys;
+mod ledger;
 mod load;
 mod mechanisms;
+mod rehearsal;
 mod robustness;
 mod scale;
 mod second;

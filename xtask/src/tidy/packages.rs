@@ -33,7 +33,7 @@ const LAWS: &[(&str, &[&str])] = &[
         "pkcs11-module/Cargo.toml",
         &["strongroom-wire", "strongroom-ring", "strongroom-crypto"],
     ),
-    ("cli/Cargo.toml", &["strongroom-wire"]),
+    ("cli/Cargo.toml", &["strongroom-wire", "strongroom-crypto"]),
     (
         "daemon/Cargo.toml",
         &[

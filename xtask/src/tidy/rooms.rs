@@ -90,6 +90,13 @@ const ROOMS: &[Room] = &[
         reason: "the module computes digests and nothing else: whatever needs a key is the daemon's",
     },
     Room {
+        words: &["strongroom_crypto"],
+        within: &["cli/"],
+        home: &["cli/src/command/backup/file.rs"],
+        tests_too: true,
+        reason: "the command line computes the digest of a file and nothing else: whatever needs a key is the daemon's program",
+    },
+    Room {
         words: &["AttributeType", "MechanismType"],
         within: &["daemon/src/"],
         home: &[],

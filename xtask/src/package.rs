@@ -1,0 +1,153 @@
+//! The Debian package.
+//!
+//! What lives here: gathering programs, manual pages and completions in one directory, from which `cargo deb` makes the package.
+//! What must never live here: what the package contains; that stands in `daemon/Cargo.toml`, and the files in `packaging/`.
+//! Who calls it: `cargo xtask package`, and `./test package`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use clap::CommandFactory;
+use strongroomd::command_line::Arguments;
+
+pub(crate) const USAGE: &str = "\
+usage: cargo xtask package [--programs DIR] [--output DIR]
+
+Makes the Debian package by cargo deb (cargo install cargo-deb --locked).
+
+  --programs DIR   take the programs from here (default: build them for release)
+  --output DIR     write the package into this directory (default: target/debian)";
+
+/// Makes the package; prints where it is.
+pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
+    let target = target(root);
+    let mut programs = None;
+    let mut output = target.join("debian");
+    let mut rest = options.iter();
+    while let Some(option) = rest.next() {
+        let value = rest.next().map(|value| absolute(value)).transpose()?;
+        match (*option, value) {
+            ("--programs", Some(directory)) => programs = Some(directory),
+            ("--output", Some(directory)) => output = directory,
+            _ => return Err(USAGE.into()),
+        }
+    }
+    let programs = match programs {
+        Some(directory) => directory,
+        None => built(root, &target)?,
+    };
+    // `cargo deb` takes programs from a target directory, and so gets one with nothing else in it.
+    let stage = target.join("package");
+    gather(&programs, &stage.join("release"))?;
+    run_command(
+        Command::new("cargo")
+            .current_dir(root)
+            .env("CARGO_TARGET_DIR", &stage)
+            .args([
+                "deb",
+                "--package",
+                "strongroomd",
+                "--no-build",
+                "--no-dbgsym",
+            ])
+            .arg("--output")
+            .arg(&output),
+    )
+}
+
+fn target(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+fn absolute(path: &str) -> Result<PathBuf, String> {
+    std::path::absolute(path).map_err(|error| format!("{path}: {error}"))
+}
+
+fn built(root: &Path, target: &Path) -> Result<PathBuf, String> {
+    let mut build = Command::new("cargo");
+    build
+        .current_dir(root)
+        .args(["build", "--release", "--locked"]);
+    build.args([
+        "-p",
+        "strongroomd",
+        "-p",
+        "strongroom-cli",
+        "-p",
+        "strongroom-pkcs11",
+    ]);
+    run_command(&mut build)?;
+    Ok(target.join("release"))
+}
+
+fn gather(programs: &Path, stage: &Path) -> Result<(), String> {
+    let manual = stage.join("man");
+    let completions = stage.join("completions");
+    for directory in [&manual, &completions] {
+        // What an older version left must not get into the package.
+        let _ = fs::remove_dir_all(directory);
+        fs::create_dir_all(directory).map_err(|error| at(directory, &error))?;
+    }
+    // Debian names the directory of libraries after the machine.
+    let library = format!("lib/{}/pkcs11/{MODULE}", machine()?);
+    for (name, place) in [
+        ("strongroomd", "strongroomd"),
+        ("strongroom", "strongroom"),
+        (MODULE, &library),
+    ] {
+        let (from, to) = (programs.join(name), stage.join(place));
+        let directory = to.parent().unwrap_or(stage);
+        fs::create_dir_all(directory).map_err(|error| at(directory, &error))?;
+        fs::copy(&from, &to).map_err(|error| at(&from, &error))?;
+    }
+    let strongroom = programs.join("strongroom");
+    run_command(Command::new(&strongroom).arg("man").arg(&manual))?;
+    let page = manual.join("strongroomd.8");
+    let mut text = Vec::new();
+    clap_mangen::Man::new(Arguments::command())
+        .section("8")
+        .render(&mut text)
+        .and_then(|()| fs::write(&page, text))
+        .map_err(|error| at(&page, &error))?;
+    // Policy wants them compressed, and `cargo deb` does that to single files only.
+    run_command(Command::new("gzip").args(["-9nrf"]).arg(&manual))?;
+    for (shell, file) in [
+        ("bash", "strongroom"),
+        ("zsh", "_strongroom"),
+        ("fish", "strongroom.fish"),
+    ] {
+        let output = Command::new(&strongroom)
+            .args(["completions", shell])
+            .output()
+            .map_err(|error| at(&strongroom, &error))?;
+        let file = completions.join(file);
+        fs::write(&file, output.stdout).map_err(|error| at(&file, &error))?;
+    }
+    Ok(())
+}
+
+fn machine() -> Result<String, String> {
+    let output = Command::new("dpkg-architecture")
+        .arg("-qDEB_HOST_MULTIARCH")
+        .output()
+        .map_err(|error| format!("dpkg-architecture, of the package dpkg-dev: {error}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn run_command(command: &mut Command) -> Result<(), String> {
+    let status = command
+        .status()
+        .map_err(|error| format!("{command:?}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{command:?} failed"))
+    }
+}
+
+fn at(path: &Path, error: &std::io::Error) -> String {
+    format!("{}: {error}", path.display())
+}
+
+const MODULE: &str = "libstrongroom_pkcs11.so";
