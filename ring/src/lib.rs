@@ -159,10 +159,15 @@ impl ServerEnd {
             .store(0, Ordering::SeqCst);
     }
 
-    /// Length of the request that is there, in bytes; none when the client alleges more than there is room for.
+    /// Length of the request that is there, in bytes; none when the client alleges more than there is room for, or more requests than one.
     #[must_use]
     pub fn request_bytes(&self) -> Option<usize> {
-        let alleged = self.mapping.control().request_bytes.load(Ordering::Relaxed);
+        let control = self.mapping.control();
+        // A count further ahead would keep this end at work for up to 2³² requests, long after the client is gone.
+        if control.asked.load(Ordering::Acquire) != self.taken.wrapping_add(1) {
+            return None;
+        }
+        let alleged = control.request_bytes.load(Ordering::Relaxed);
         usize::try_from(alleged)
             .ok()
             .filter(|bytes| *bytes <= REQUEST_BYTES_MAX)

@@ -173,6 +173,17 @@ fn memory_of_another_form_is_refused() {
     assert!(ClientEnd::open(file.as_fd()).is_err());
 }
 
+/// Whoever counts ahead would keep the daemon at work for as many requests, also when he is gone.
+#[test]
+fn a_client_that_counts_ahead_is_refused() {
+    let (mut server, mut client) = ends();
+    let _ = publish(&mut client, b"one");
+    assert_eq!(server.request_bytes(), Some(3));
+    let _ = publish(&mut client, b"one more");
+    assert_eq!(server.wait(), Waited::There);
+    assert_eq!(server.request_bytes(), None);
+}
+
 #[test]
 fn a_bell_that_comes_late_is_waited_past() {
     let (server, mut client) = ends();

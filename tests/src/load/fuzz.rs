@@ -35,6 +35,9 @@ use super::shared::{self, Shared};
 use super::soak::Progress;
 use crate::USER_PIN;
 
+/// The number of the request `SlotList`, which is all that it consists of.
+const SLOT_LIST: u8 = 2;
+
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan {
@@ -319,6 +322,14 @@ impl Dialogue<'_> {
             if !memory.is_answered() {
                 self.tally.ignored += 1;
             }
+        }
+        if self.noise.once_in(2) {
+            // Farewell: something harmless, and a count as if it had been asked very often.
+            memory.write(&[SLOT_LIST]);
+            memory.publish(1, u32::MAX - self.noise.below(1000) as u32);
+            let _ = (&*socket).write(&framed(&[]));
+            self.count(Spoiled::Shared);
+            self.tally.ended += 1;
         }
         Ok(())
     }
