@@ -293,6 +293,14 @@ fn another_user_of_the_machine_does_not_wait_for_a_guesser() {
     assert!(honest.into_inner(), "the other user was answered first");
 }
 
+/// What the daemon's status says of a bound: its value, what is in use, most so far.
+fn row(status: &str, name: &str) -> String {
+    let line = status.lines().find(|line| line.starts_with(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in\n{status}"));
+    let cells: Vec<&str> = line.split_whitespace().collect();
+    cells[1..].join(" ")
+}
+
 /// The median time of an honest operation.
 fn median(session: &Session<'_>, key: CK_OBJECT_HANDLE, count: usize) -> Duration {
     let mut times: Vec<Duration> = (0..count)
@@ -308,11 +316,12 @@ fn median(session: &Session<'_>, key: CK_OBJECT_HANDLE, count: usize) -> Duratio
     times[count / 2]
 }
 
-/// Runs `greedy` in sixteen threads of another application, and tells the honest one's median alone, beside it, and the rounds it did.
+/// Runs `greedy` in sixteen threads of another application, and tells the honest one's median alone and beside it, the rounds it did, and
+/// the daemon's status meanwhile.
 fn beside_greed(
     place: &Workplace,
     greedy: impl Fn(&Session<'_>, usize) + Sync,
-) -> (Duration, Duration, usize) {
+) -> (Duration, Duration, usize, String) {
     let session = place.user();
     let key = keys::import_secret(&session, CKK_GENERIC_SECRET, &[9; 32]);
     let alone = median(&session, key, 400);
@@ -333,11 +342,13 @@ fn beside_greed(
             thread::yield_now();
         }
         let beside = median(&session, key, 400);
+        let status = place.hsm.administer(&["status"]);
         stop.store(true, Ordering::Relaxed);
-        beside
+        (beside, status)
     });
     other.finalize().unwrap();
-    (alone, beside, rounds.into_inner())
+    let (beside, status) = beside;
+    (alone, beside, rounds.into_inner(), status)
 }
 
 #[test]
@@ -346,8 +357,11 @@ fn one_who_encrypts_sixteen_mebibytes_in_sixteen_threads_slows_himself() {
     if not_on_softhsm("it is a library") {
         return;
     }
+    place
+        .hsm
+        .configure("[limits]\nrequests_at_once_per_application_max = 3\n");
     let data = pattern(2, 16 << 20);
-    let (alone, beside, rounds) = beside_greed(&place, |session, _| {
+    let (alone, beside, rounds, status) = beside_greed(&place, |session, _| {
         // The first of its threads logs all of them in.
         let _ = session.login(CKU_USER, USER_PIN);
         let key = keys::import_aes(session, &pattern(1, 32));
@@ -355,8 +369,11 @@ fn one_who_encrypts_sixteen_mebibytes_in_sixteen_threads_slows_himself() {
         session.destroy(key).unwrap();
     });
     println!("an honest HMAC: {alone:?} alone, {beside:?} beside {rounds} rounds of greed");
-    let status = place.hsm.administer(&["status"]);
-    println!("{status}");
+    // Of sixteen threads no more than may were ever at work at once.
+    assert!(
+        row(&status, "requests_at_once_per_application_max").ends_with(" 3"),
+        "{status}"
+    );
     assert!(
         beside < alone * GREED_MAX + Duration::from_millis(10),
         "{alone:?} alone, {beside:?} beside a greedy application"
@@ -377,13 +394,15 @@ fn one_who_hammers_at_logins_slows_himself() {
     let _slot = place.module.make_token("greedy");
     after_a_kill(&mut place);
     let slot = place.module.slot_labelled("greedy").unwrap();
-    let (alone, beside, rounds) = beside_greed(&place, |session, number| {
+    let (alone, beside, rounds, status) = beside_greed(&place, |session, number| {
         let session = Session::open_rw(session.module, slot).unwrap();
         let wrong = format!("wrong-pin-{number}");
         let _ = session.login(CKU_SO, &wrong);
         session.close().unwrap();
     });
     println!("an honest HMAC: {alone:?} alone, {beside:?} beside {rounds} wrong logins");
+    // All threads are of one user, so no two PINs were ever stretched at once.
+    assert!(row(&status, "pins_at_once_max").ends_with(" 1"), "{status}");
     assert!(
         beside < alone * GREED_MAX + Duration::from_millis(10),
         "{alone:?} alone, {beside:?} beside a greedy application"
@@ -406,12 +425,7 @@ fn bounds_are_reported_with_what_is_in_use_and_absurd_ones_refused() {
         &[CKR_PIN_INCORRECT],
     );
     let text = place.hsm.administer(&["status"]);
-    let row = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name));
-        let line = line.unwrap_or_else(|| panic!("no {name} in\n{text}"));
-        let cells: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        cells[1..].join(" ")
-    };
+    let row = |name| row(&text, name);
     assert_eq!(row("user_tries_max"), "10 1 -");
     assert_eq!(row("wrong_pins_per_minute_max"), "120 1 -");
     assert_eq!(row("tokens_max"), "4096 1 -");
