@@ -91,12 +91,13 @@ fn a_daemon_killed_under_load_costs_each_thread_at_most_the_call_in_flight() {
     let (public, private) = token_pair(&handle);
     let expected = Aes::new(&value).ecb(&[7; 64]);
     let stop = AtomicBool::new(false);
-    let session = || Session::open_rw(module, slot).unwrap();
+    // Opened before the first kill, however late their threads begin.
+    let [one, two, three, four] = [(); 4].map(|()| Session::open_rw(module, slot).unwrap());
     let (mut made, hsm) = (Vec::new(), &mut place.hsm);
     let all = thread::scope(|scope| {
         let stop = &stop;
         let encrypting = scope.spawn(move || {
-            let session = session();
+            let session = one;
             work(stop, |_| {
                 let sealed = session.run(Way::Encrypt, CKM_AES_ECB, aes, &[7; 64])?;
                 assert_eq!(sealed, expected);
@@ -104,7 +105,7 @@ fn a_daemon_killed_under_load_costs_each_thread_at_most_the_call_in_flight() {
             })
         });
         let signing = scope.spawn(move || {
-            let session = session();
+            let session = two;
             work(stop, |round| {
                 let hash = pattern(round as u64, 32);
                 let signature = session.run(Way::Sign, CKM_ECDSA, private, &hash)?;
@@ -112,7 +113,7 @@ fn a_daemon_killed_under_load_costs_each_thread_at_most_the_call_in_flight() {
             })
         });
         let finding = scope.spawn(move || {
-            let session = session();
+            let session = three;
             work(stop, |_| {
                 let all = template! { CKA_CLASS => CKO_PRIVATE_KEY };
                 session.find_init(&all)?;
@@ -134,7 +135,7 @@ fn a_daemon_killed_under_load_costs_each_thread_at_most_the_call_in_flight() {
         });
         let made = &mut made;
         let creating = scope.spawn(move || {
-            let session = session();
+            let session = four;
             work(stop, |round| {
                 let label = format!("made {round}");
                 session.create(&keys::data(&label).with(CKA_TOKEN, true))?;
@@ -396,6 +397,8 @@ fn calls_wait_for_a_daemon_that_comes_back_and_not_for_ever() {
         handle,
     };
     hsm.kill_daemon();
+    // A call that follows the last one within a tick is as good as in flight.
+    thread::sleep(Duration::from_millis(20));
     thread::scope(|scope| {
         let waiting = scope.spawn(move || session.state());
         thread::sleep(Duration::from_millis(300));
@@ -405,7 +408,6 @@ fn calls_wait_for_a_daemon_that_comes_back_and_not_for_ever() {
     // As long as the file says, once for an outage.
     hsm.kill_daemon();
     std::fs::write(hsm.home.join("strongroom.toml"), "reconnect_seconds = 1\n").unwrap();
-    // A call that follows the last one within a tick is as good as in flight.
     thread::sleep(Duration::from_millis(20));
     let begin = Instant::now();
     assert_eq!(session.state(), Err(Rv(CKR_DEVICE_REMOVED)));
