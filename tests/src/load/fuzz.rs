@@ -35,6 +35,8 @@ use super::shared::{self, Shared};
 use super::soak::Progress;
 use crate::USER_PIN;
 
+/// Private memory may grow by so much: the daemon keeps 16 MiB of large buffers for the next large frames, which come at any time here.
+const PRIVATE_MARGIN: u64 = 28 << 20;
 /// The number of the request `SlotList`, which is all that it consists of.
 const SLOT_LIST: u8 = 2;
 
@@ -134,7 +136,9 @@ pub fn run(plan: &Plan, progress: Progress<'_>) -> Result<Report, String> {
     report.time = begin.elapsed();
     drop(worker);
     report.faults.extend(left_behind(&daemon));
-    report.faults.extend(daemon::growth(&report.samples));
+    report
+        .faults
+        .extend(daemon::growth(&report.samples, PRIVATE_MARGIN));
     if let Err(ended) = daemon.lives().and_then(|()| daemon.stop()) {
         report.faults.push(ended);
     }

@@ -94,7 +94,9 @@ pub fn run(plan: &Plan, progress: Progress<'_>) -> Result<Report, String> {
         let what = format!("{} pieces of work failed", report.failures);
         report.faults.push(what);
     }
-    report.faults.extend(daemon::growth(&report.samples));
+    report
+        .faults
+        .extend(daemon::growth(&report.samples, PRIVATE_MARGIN));
     Ok(report)
 }
 
@@ -335,6 +337,8 @@ impl Report {
     }
 }
 
+/// Private memory may grow by so much: allocators keep what was freed.
+const PRIVATE_MARGIN: u64 = 8 << 20;
 /// Workers that let the applications take turns: more than processors, so that requests meet.
 const WORKERS: usize = 16;
 /// Clients that make the objects at once.
