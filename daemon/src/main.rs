@@ -27,10 +27,10 @@ use strongroomd::harden::harden;
 use strongroomd::jail::witness::Witness;
 use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
-use strongroomd::listener::{Acceptor, ListenError, Listeners, wait_for_answer};
+use strongroomd::listener::{Acceptor, Listeners, wait_for_answer};
 use strongroomd::log;
 use strongroomd::notify::{Notifier, take_activated};
-use strongroomd::root::{self, Identity, RootError};
+use strongroomd::root::{self, Identity};
 use strongroomd::seal::{Opening, StoreState, Unsealing};
 use strongroomd::sealed::{SIGNAL_OPENED, SealedDaemon, Wait};
 use strongroomd::store::RedbStore;
@@ -243,7 +243,7 @@ fn opened(
     };
     let notifier = Notifier::new(place.environment.value("NOTIFY_SOCKET"));
     let configuration = place.configuration.clone();
-    let sealed = SealedDaemon::new(desk, *unsealing, configuration, notifier, place.started);
+    let sealed = SealedDaemon::new(*desk, *unsealing, configuration, notifier, place.started);
     match wait_for_unsealing(sealed, listeners, &place.signals, readiness)? {
         Wait::Opened(service, same) => {
             warn_of_age(&service, StoreState::Present);
@@ -424,7 +424,7 @@ fn start_memory_and_crypto(
 /// What a start has come to.
 enum Start {
     Open(Box<Service>),
-    Sealed(SealedDesk, Box<Unsealing>),
+    Sealed(Box<SealedDesk>, Box<Unsealing>),
 }
 
 /// Root key, store and journal; then the token over them, or the desk that waits for the root key.
@@ -467,7 +467,7 @@ fn open(
         }
         Opening::Sealed(unsealing) => {
             let desk = SealedDesk::new(ports, settings, older).map_err(Failure::other)?;
-            Start::Sealed(desk, unsealing)
+            Start::Sealed(Box::new(desk), unsealing)
         }
     };
     Ok((start, journal))
@@ -477,7 +477,12 @@ fn warn_of_age(service: &Service, state: StoreState) {
     match service.freshness() {
         Freshness::Current => {}
         Freshness::Unknown if state == StoreState::Absent => {}
-        other => tracing::warn!("the store is {other}"),
+        other @ (Freshness::Unknown
+        | Freshness::NotRecorded
+        | Freshness::Older(_)
+        | Freshness::Accepted(_)) => {
+            tracing::warn!("the store is {other}");
+        }
     }
 }
 

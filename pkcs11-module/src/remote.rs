@@ -4,6 +4,11 @@
 //! What must never live here: data; an operation that was given some cannot be begun again, and is over.
 //! Who calls it: the entries, after each answer and when they tell the daemon of a session again.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "tables of the few requests that begin, feed or end something; all others do not"
+)]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

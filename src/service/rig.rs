@@ -96,7 +96,8 @@ impl House {
     pub(crate) fn restarted(&self) -> Arc<Self> {
         let store = Arc::new(self.store.duplicate());
         let limits = self.service.settings.read().limits;
-        Self::over(store, self.journal.clone(), limits)
+        let journal = MemoryJournal::with_lines(self.journal.lines());
+        Self::over(store, Arc::new(journal), limits)
     }
 
     /// Initialises the token of a slot, and its user's PIN.

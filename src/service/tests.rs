@@ -121,6 +121,7 @@ pub(super) fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec
         (R::VerifyOnce { session, mechanism: aes(), key, data, signature }, "C_Verify"),
         (R::EncryptOnce { session, mechanism: aes(), key, data, output }, "C_Encrypt"),
         (R::DecryptOnce { session, mechanism: aes(), key, data, output }, "C_Decrypt"),
+        (R::RestoreLogin { session, ticket: data }, "login.restored"),
         // These end things, so they come last.
         (R::DestroyObject { session, object }, "C_DestroyObject"),
         (R::Logout { session }, "C_Logout"),

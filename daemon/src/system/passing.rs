@@ -44,7 +44,7 @@ pub fn receive_with_descriptors(
         if content.cmsg_level == libc::SOL_SOCKET && content.cmsg_type == libc::SCM_RIGHTS {
             // SAFETY: the header lies in the control buffer, and so does what follows it.
             let start = unsafe { libc::CMSG_DATA(header) };
-            let length = usize::try_from(content.cmsg_len).unwrap_or(0);
+            let length = content.cmsg_len;
             let numbers = length.saturating_sub(head_bytes) / size_of::<RawFd>();
             for index in 0..numbers {
                 // SAFETY: the kernel wrote as many numbers as the length of the message tells.

@@ -50,10 +50,9 @@ pub(crate) fn open(at: &Instance, slot: SlotId, flags: u64) -> Result<SessionHan
 
 /// A new session in a daemon that was started anew may be the first one at its slot: the login goes on in it as well.
 fn restored(at: &Instance, session: &Session, era: Era) -> Result<(), Rv> {
-    let restored = match restore_login(at, session, era) {
-        Ok(restored) => restored,
-        // Another daemon by now, which is told of it when it is used.
-        Err(_) => return Ok(()),
+    // Where it is another daemon by now, that is told of it when it is used.
+    let Ok(restored) = restore_login(at, session, era) else {
+        return Ok(());
     };
     if restored.is_err() {
         close(at, session.handle)?;

@@ -21,6 +21,8 @@ enum Untold {
     Failed(Failure),
     /// It said no.
     Refused,
+    /// It said that the token was taken out: what was open there is no more.
+    Removed,
 }
 
 impl From<Failure> for Untold {
@@ -66,6 +68,11 @@ fn tell_anew(at: &Instance, session: &Session) -> Result<Era, Rv> {
             Err(Untold::Refused) if before == Told::Nothing && session.born == era => {
                 return Err(Rv::SESSION_HANDLE_INVALID);
             }
+            Err(Untold::Removed) => {
+                // Its login was taken out with it.
+                at.logins.forget(session.slot);
+                return Err(Rv::SESSION_HANDLE_INVALID);
+            }
             // A daemon that was started anew refuses: it may be sealed, or full. Some day it will not.
             Err(Untold::Refused) => return Err(Rv::DEVICE_ERROR),
         }
@@ -88,6 +95,7 @@ fn tell_in(at: &Instance, session: &Session, era: Era, anew: &mut bool) -> Resul
         Rv::OK => *anew = true,
         // The handle is taken: the session is there.
         Rv::ARGUMENTS_BAD => {}
+        Rv::TOKEN_NOT_PRESENT => return Err(Untold::Removed),
         _ => return Err(Untold::Refused),
     }
     restore_login(at, session, era)?.map_err(|_| Untold::Refused)?;

@@ -429,7 +429,7 @@ fn bounds_are_reported_with_what_is_in_use_and_absurd_ones_refused() {
     assert_eq!(row("user_tries_max"), "10 1 -");
     assert_eq!(row("wrong_pins_per_minute_max"), "120 1 -");
     assert_eq!(row("tokens_max"), "4096 1 -");
-    assert_eq!(row("connections_max"), "1024 1 1");
+    assert!(row("connections_max").starts_with("1024 1 "), "{text}");
     assert!(!row("sessions_max").ends_with('-'), "{text}");
     let json = place.hsm.administer(&["--json", "status"]);
     assert!(

@@ -51,7 +51,7 @@ impl Ledger {
             0 => self.rename(session),
             1 | 3 => self.create(session),
             2 => self.generate(session),
-            _ if self.facts.len() > 12 || self.made % 2 == 0 => self.destroy(session),
+            _ if self.facts.len() > 12 || self.made.is_multiple_of(2) => self.destroy(session),
             _ => self.create(session),
         }?;
         self.answers += 1;
@@ -70,7 +70,7 @@ impl Ledger {
             &keys::data(&label)
                 .with(CKA_VALUE, value.as_slice())
                 .with(CKA_TOKEN, true)
-                .with(CKA_PRIVATE, self.made % 2 == 0),
+                .with(CKA_PRIVATE, self.made.is_multiple_of(2)),
         )?;
         self.facts.insert(label, Fact::Data(value));
         Ok(())

@@ -8,6 +8,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::wildcard_enum_match_arm,
     clippy::print_stdout,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
