@@ -474,15 +474,10 @@ fn open(
 }
 
 fn warn_of_age(service: &Service, state: StoreState) {
-    match service.freshness() {
-        Freshness::Current => {}
-        Freshness::Unknown if state == StoreState::Absent => {}
-        other @ (Freshness::Unknown
-        | Freshness::NotRecorded
-        | Freshness::Older(_)
-        | Freshness::Accepted(_)) => {
-            tracing::warn!("the store is {other}");
-        }
+    let age = service.freshness();
+    let new = age == Freshness::Unknown && state == StoreState::Absent;
+    if age != Freshness::Current && !new {
+        tracing::warn!("the store is {age}");
     }
 }
 
