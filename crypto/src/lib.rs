@@ -19,6 +19,7 @@ pub mod ec;
 pub mod edwards;
 mod error;
 pub mod gcm;
+pub mod hex;
 pub mod hpke;
 pub mod kdf;
 pub mod mac;

@@ -2,11 +2,11 @@
 //! live here:* what is in the backup. *Who calls it:* writing and reading.
 
 use serde::{Deserialize, Serialize};
-use strongroom_crypto::hpke;
+use strongroom_crypto::{hex, hpke};
 use strongroom_keymem::{SecretBytes, SecretVec};
 
 use super::key::{Identity, PublicKey, Split};
-use super::{BackupError, CHUNK_BYTES, FORMAT, KEY_BYTES, RECIPIENTS_MAX, hex};
+use super::{BackupError, CHUNK_BYTES, FORMAT, KEY_BYTES, RECIPIENTS_MAX};
 
 /// What anybody may know of a backup.
 #[derive(Clone, Debug, Serialize, Deserialize)]

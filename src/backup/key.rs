@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::edwards::X25519PrivateKey;
 use strongroom_crypto::gcm::GcmKey;
+use strongroom_crypto::hex;
 use strongroom_crypto::password::{Argon2Cost, argon2id};
 use strongroom_crypto::random;
 use strongroom_keymem::{SecretBytes, SecretVec};
 
-use super::{BackupError, KEY_BYTES, TAG_BYTES, hex};
+use super::{BackupError, KEY_BYTES, TAG_BYTES};
 
 /// The public half: whoever has it can make backups and read none.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,6 @@
 
 mod error;
 mod header;
-mod hex;
 mod key;
 mod read;
 mod stream;

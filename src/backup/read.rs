@@ -5,6 +5,7 @@
 //! them where they can be thrown away.
 
 use strongroom_crypto::digest::{Digest, Hash};
+use strongroom_crypto::hex;
 use strongroom_keymem::{SecretBytes, SecretVec};
 
 use super::header::Header;
@@ -12,7 +13,7 @@ use super::key::Identity;
 use super::stream::{Chunks, Place, header_mac};
 use super::{
     BackupError, CHUNK_BYTES, DIGEST_BYTES, HEADER_BYTES_MAX, KEY_BYTES, MAC_BYTES, MAGIC, Source,
-    TAG_BYTES, hex,
+    TAG_BYTES,
 };
 use crate::ports::{RecordKey, RecordKind};
 

@@ -2,15 +2,13 @@
 //! here:* where the parts go. *Who calls it:* the vault begins it, the daemon takes the parts.
 
 use strongroom_crypto::digest::{Digest, Hash};
-use strongroom_crypto::random;
+use strongroom_crypto::{hex, random};
 use strongroom_keymem::{SecretBytes, SecretVec};
 
 use super::header::{Header, Recipient};
 use super::key::PublicKey;
 use super::stream::{Chunks, PLAIN_BYTES, Place, header_mac};
-use super::{
-    BackupError, CHUNK_BYTES, DIGEST_BYTES, FORMAT, KEY_BYTES, MAGIC, RECIPIENTS_MAX, hex,
-};
+use super::{BackupError, CHUNK_BYTES, DIGEST_BYTES, FORMAT, KEY_BYTES, MAGIC, RECIPIENTS_MAX};
 use crate::ports::{RecordKey, Snapshot};
 
 /// What the header says beside what this room knows itself.

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use strongroom_crypto::hex;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Object as ObjectLine, Token as TokenLine};
 use strongroom_wire::ck::{
     AttributeType, CertificateType, KeyType, MechanismType, ObjectClass, Rv,
@@ -352,10 +353,6 @@ fn listed<T, const MAX: usize>(
     )
 }
 
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn text(object: &Object, kind: AttributeType) -> String {
     String::from_utf8_lossy(object.attributes.bytes(kind).unwrap_or_default()).into_owned()
 }
@@ -367,7 +364,7 @@ fn is_named(object: &Object, name: &str) -> bool {
         .unwrap_or_default();
     object.unique_id() == name
         || text(object, AttributeType::LABEL) == name
-        || (!id.is_empty() && hexadecimal(id) == name.to_ascii_lowercase())
+        || (!id.is_empty() && hex::shown(id) == name.to_ascii_lowercase())
 }
 
 fn object_line(object: &Object) -> ObjectLine {
@@ -390,7 +387,7 @@ fn object_line(object: &Object) -> ObjectLine {
         class: object.class().to_string(),
         key_type: object.key_type().map(|key_type| key_type.to_string()),
         label: text(object, AttributeType::LABEL),
-        id: hexadecimal(
+        id: hex::shown(
             object
                 .attributes
                 .bytes(AttributeType::ID)
@@ -446,7 +443,7 @@ fn readable(kind: AttributeType, value: &Value) -> String {
             | AttributeType::UNIQUE_ID
             | AttributeType::START_DATE
             | AttributeType::END_DATE => String::from_utf8_lossy(bytes).into_owned(),
-            _ => hexadecimal(bytes),
+            _ => hex::shown(bytes),
         },
         Value::Numbers(numbers) => numbers
             .iter()

@@ -11,6 +11,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use strongroom::backup::{BackupError, Header, Identity, IdentityFile};
+use strongroom_crypto::hex;
 use strongroom_crypto::shamir::{self, Share, ShareError};
 use strongroom_keymem::SecretVec;
 
@@ -161,12 +162,7 @@ fn lost(error: SealError) -> RestoreError {
 fn accepted(typed: &[u8], before: &[Share], group: &str) -> Result<Share, ShareError> {
     let share = Share::parse(typed)?;
     let index = share.index();
-    let own: String = share
-        .group()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    if own != group {
+    if hex::shown(&share.group()) != group {
         return Err(ShareError::OtherGroup { index });
     }
     if before.iter().any(|other| other.index() == index) {

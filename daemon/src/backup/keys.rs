@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use strongroom::backup::{Identity, PublicKey, Split};
+use strongroom_crypto::hex;
 use strongroom_crypto::shamir::{self, Share};
 use strongroom_keymem::SecretVec;
 
@@ -36,7 +37,7 @@ pub(super) fn make(
         .map_err(|error| RestoreError::Refused(format!("{shares} shares cannot be made: {error}; at least 2 of at most 32 open, at most 16 are needed")))?;
     let group = shares.first().map(Share::group).unwrap_or_default();
     let split = Split {
-        group: group.iter().map(|byte| format!("{byte:02x}")).collect(),
+        group: hex::shown(&group),
         threshold,
         count,
     };

@@ -18,12 +18,13 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use strongroom_crypto::digest::{Digest, Hash};
 use strongroom_crypto::gcm::GcmKey;
+use strongroom_crypto::hex;
 use strongroom_crypto::{kdf, random};
 use strongroom_keymem::{SecretBytes, SecretVec};
 use strongroom_wire::admin;
 use strongroom_wire::codec::List;
 
-use super::files::{bytes_of, hexadecimal, read_private, write_draft};
+use super::files::{read_private, write_draft};
 use super::provider::Provider;
 use super::{ROOT_KEY_BYTES, SealError};
 
@@ -123,7 +124,7 @@ impl Envelope {
         }
         let mut envelope = Self {
             format: FORMAT,
-            root_key: hexadecimal(&id),
+            root_key: hex::shown(&id),
             need,
             providers: entries,
             wrapped: Vec::new(),
@@ -196,7 +197,7 @@ impl Envelope {
         };
         let mut digest = Digest::new(Hash::Sha256)?;
         digest.update(&blank.to_bytes()?)?;
-        Ok(hexadecimal(digest.finish()?.as_ref()))
+        Ok(hex::shown(digest.finish()?.as_ref()))
     }
 
     /// Writes the draft of the file: durable, and not in force yet.
@@ -212,7 +213,7 @@ impl Envelope {
 
     /// Whether this is the root key inside.
     pub(super) fn holds(&self, root: &SecretBytes) -> Result<bool, SealError> {
-        Ok(hexadecimal(&root_key_id(root)?) == self.root_key)
+        Ok(hex::shown(&root_key_id(root)?) == self.root_key)
     }
 
     /// How many of the providers are needed.
@@ -293,9 +294,9 @@ impl Envelope {
             what: "a wrapped key is not one",
         };
         let wrapped = self.wrapped.get(place).ok_or_else(altered)?;
-        let nonce: [u8; NONCE_BYTES] = bytes_of(&wrapped.nonce).ok_or_else(altered)?;
+        let nonce: [u8; NONCE_BYTES] = hex::parsed(wrapped.nonce.as_bytes()).ok_or_else(altered)?;
         let sealed: [u8; ROOT_KEY_BYTES + TAG_BYTES] =
-            bytes_of(&wrapped.key).ok_or_else(altered)?;
+            hex::parsed(wrapped.key.as_bytes()).ok_or_else(altered)?;
         let cipher = key.with(GcmKey::new)?;
         let mut root = SecretVec::with_capacity(ROOT_KEY_BYTES)?;
         let bound = self.bound(place)?;
@@ -341,7 +342,7 @@ impl Envelope {
     }
 
     fn id(&self) -> Result<[u8; ID_BYTES], SealError> {
-        bytes_of(&self.root_key)
+        hex::parsed(self.root_key.as_bytes())
             .ok_or_else(|| SealError::Unfit("root.seal has no id of a root key".into()))
     }
 
@@ -393,8 +394,8 @@ fn wrap(key: &SecretBytes, bound: &[u8], root: &SecretBytes) -> Result<Wrapped, 
     let mut wrapped = SecretVec::with_capacity(ROOT_KEY_BYTES + TAG_BYTES)?;
     root.with(|root| cipher.seal(&nonce, bound, TAG_BYTES, root, &mut wrapped))?;
     Ok(Wrapped {
-        nonce: hexadecimal(&nonce),
-        key: hexadecimal(wrapped.expose()),
+        nonce: hex::shown(&nonce),
+        key: hex::shown(wrapped.expose()),
     })
 }
 
@@ -410,7 +411,7 @@ fn check_of(
 ) -> Result<String, SealError> {
     let info = format!("strongroom seal check v1 {}", provider.kind());
     let check = key.with(|key| derive(key, id, info.as_bytes(), ID_BYTES))?;
-    Ok(check.with(hexadecimal))
+    Ok(check.with(hex::shown))
 }
 
 fn derive(

@@ -128,23 +128,5 @@ pub(super) fn failed(path: &Path, error: io::Error) -> SealError {
     }
 }
 
-/// Bytes as lower-case hexadecimal digits. Of what is no secret: it lies in ordinary memory.
-pub(super) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of exactly `N` pairs of lower-case hexadecimal digits.
-pub(super) fn bytes_of<const N: usize>(digits: &str) -> Option<[u8; N]> {
-    let canonical = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-    if digits.len() != 2 * N || !digits.bytes().all(canonical) {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(bytes)
-}
-
 /// Longest file read here, in bytes: a passphrase of a page; an envelope with the blob of a TPM.
 const FILE_BYTES_MAX: usize = 16 << 10;

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use strongroom_crypto::hex;
 use strongroom_keymem::{SecretBytes, SecretVec};
 
 use super::files::{read_private, write_private};
@@ -36,11 +37,7 @@ pub(super) fn write_root_key(path: &Path, root: &SecretBytes) -> Result<(), Seal
 fn write(path: &Path, header: &[u8], key: &SecretBytes) -> Result<(), SealError> {
     let mut content = SecretVec::with_capacity(header.len() + 2 * ROOT_KEY_BYTES + 1)?;
     content.push_slice(header)?;
-    key.with(|bytes| {
-        bytes
-            .iter()
-            .try_for_each(|byte| content.push_slice(&hexadecimal(*byte)))
-    })?;
+    hex::push_secret(key, &mut content)?;
     content.push_slice(b"\n")?;
     write_private(path, content.expose())
 }
@@ -85,46 +82,16 @@ fn parse(path: &Path, content: &[u8]) -> Result<SecretBytes, SealError> {
     )
 }
 
+/// Digits of either case, as people and other tools write them.
 fn parse_digits(
     digits: &[u8],
-    malformed: impl Fn() -> SealError + Copy,
+    malformed: impl Fn() -> SealError,
 ) -> Result<SecretBytes, SealError> {
     let digits = digits.strip_suffix(b"\n").unwrap_or(digits);
-    if digits.len() != 2 * ROOT_KEY_BYTES {
-        return Err(malformed());
-    }
-    SecretBytes::filled_by(ROOT_KEY_BYTES, |key| {
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-            *byte = byte_of(pair).ok_or_else(malformed)?;
-        }
-        Ok(())
-    })
-}
-
-fn hexadecimal(byte: u8) -> [u8; 2] {
-    [digit(byte >> 4), digit(byte & 0xf)]
-}
-
-// No tables: which cache line is read would depend on the key.
-fn digit(value: u8) -> u8 {
-    let letter = u8::from(value > 9);
-    b'0' + value + letter * (b'a' - b'0' - 10)
-}
-
-fn byte_of(pair: &[u8]) -> Option<u8> {
-    match pair {
-        [high, low] => Some(value_of(*high)? << 4 | value_of(*low)?),
-        _ => None,
-    }
-}
-
-fn value_of(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    let mut lower = SecretVec::with_capacity(digits.len())?;
+    lower.push_slice(digits)?;
+    lower.expose_mut().make_ascii_lowercase();
+    hex::secret_parsed(lower.expose(), ROOT_KEY_BYTES)?.ok_or_else(malformed)
 }
 
 const HEADER: &[u8] = b"strongroom root key v1\n";

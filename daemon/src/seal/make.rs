@@ -6,11 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
+use strongroom_crypto::hex;
 use strongroom_crypto::shamir::{self, Share};
 use strongroom_keymem::{SecretBytes, SecretVec};
 
 use super::envelope::{Envelope, Need};
-use super::files::hexadecimal;
 use super::passphrase::{Stretch, is_long_enough};
 use super::provider::{Kind, Provider};
 use super::sources::{Sources, credential_key, is_key};
@@ -149,7 +149,7 @@ fn make_shares(threshold: u8, count: u8) -> Result<Made, SealError> {
         .collect::<Result<_, _>>()?;
     Ok(Made {
         provider: Provider::Shares {
-            group: hexadecimal(&group),
+            group: hex::shown(&group),
             threshold,
             count,
         },

@@ -7,11 +7,12 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use strongroom_crypto::hex;
 use strongroom_crypto::password::{Argon2Cost, argon2id};
 use strongroom_crypto::random;
 use strongroom_keymem::SecretBytes;
 
-use super::files::{bytes_of, hexadecimal, read_private, write_private};
+use super::files::{read_private, write_private};
 use super::{ROOT_KEY_BYTES, SealError, StoreState};
 
 /// The cost of a derivation: once a start, so it may be felt. The first choice of RFC 9106, 4, for machines with little memory.
@@ -72,7 +73,7 @@ impl Stretch {
             memory_kib: cost.memory_kib,
             passes: cost.passes,
             lanes: cost.lanes,
-            salt: hexadecimal(&salt),
+            salt: hex::shown(&salt),
         })
     }
 
@@ -84,7 +85,7 @@ impl Stretch {
         if self.memory_kib > MEMORY_KIB_MAX || self.passes > PASSES_MAX || self.lanes > LANES_MAX {
             return Err("a salt file with a cost that this machine can pay");
         }
-        if bytes_of::<SALT_BYTES>(&self.salt).is_none() {
+        if hex::parsed::<SALT_BYTES>(self.salt.as_bytes()).is_none() {
             return Err("a salt file with a salt of 32 hexadecimal digits");
         }
         Ok(())
@@ -94,7 +95,8 @@ impl Stretch {
     pub(super) fn key(&self, passphrase: &[u8]) -> Result<SecretBytes, SealError> {
         let unfit = |expected: &str| SealError::Unfit(format!("the salt is not {expected}"));
         self.accept().map_err(unfit)?;
-        let salt: [u8; SALT_BYTES] = bytes_of(&self.salt).ok_or_else(|| unfit("hexadecimal"))?;
+        let salt: [u8; SALT_BYTES] =
+            hex::parsed(self.salt.as_bytes()).ok_or_else(|| unfit("hexadecimal"))?;
         let cost = Argon2Cost {
             memory_kib: self.memory_kib,
             passes: self.passes,

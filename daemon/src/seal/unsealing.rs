@@ -6,13 +6,13 @@
 
 use std::path::PathBuf;
 
+use strongroom_crypto::hex;
 use strongroom_crypto::shamir::{self, Share, ShareError};
 use strongroom_keymem::SecretBytes;
 use strongroom_wire::admin;
 
 use super::ask::Terminal;
 use super::envelope::{Envelope, Need};
-use super::files::hexadecimal;
 use super::passphrase::without_line_end;
 use super::provider::Provider;
 use super::sources::{Found, Sources};
@@ -159,7 +159,7 @@ impl Unsealing {
             return Err(SealError::Unfit("this seal has no shares".into()));
         };
         let number = share.index();
-        if hexadecimal(&share.group()) != *group || share.threshold() != *threshold {
+        if hex::shown(&share.group()) != *group || share.threshold() != *threshold {
             return Err(SealError::Wrong(format!(
                 "share {number} is not one of this seal; it was made for another one, or before the seal was changed"
             )));

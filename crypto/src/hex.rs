@@ -1,15 +1,20 @@
-//! *What lives here:* hexadecimal digits, for what is no secret and for what is. *What must never live here:* a table that a secret
-//! indexes. *Who calls it:* the header and the keys of backups.
+//! What lives here: hexadecimal digits, of what is no secret and of what is.
+//!
+//! What must never live here: a table that a secret indexes.
+//!
+//! Who calls it: the backups and the administration of the token, the seal of the daemon.
 
 use strongroom_keymem::{OutOfMemory, SecretBytes, SecretVec};
 
-/// The digits of bytes that are no secret.
-pub(super) fn shown(bytes: &[u8]) -> String {
+/// The lower-case digits of bytes that are no secret: they lie in ordinary memory.
+#[must_use]
+pub fn shown(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of exactly `N` pairs of lower-case digits, which are no secret.
-pub(super) fn parsed<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
+#[must_use]
+pub fn parsed<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     if digits.len() != 2 * N {
         return None;
     }
@@ -20,8 +25,11 @@ pub(super) fn parsed<const N: usize>(digits: &[u8]) -> Option<[u8; N]> {
     Some(bytes)
 }
 
-/// Appends the digits of a secret.
-pub(super) fn push_secret(secret: &SecretBytes, out: &mut SecretVec) -> Result<(), OutOfMemory> {
+/// Appends the lower-case digits of a secret.
+///
+/// # Errors
+/// [`OutOfMemory`] of locked memory.
+pub fn push_secret(secret: &SecretBytes, out: &mut SecretVec) -> Result<(), OutOfMemory> {
     secret.with(|bytes| {
         bytes
             .iter()
@@ -29,11 +37,11 @@ pub(super) fn push_secret(secret: &SecretBytes, out: &mut SecretVec) -> Result<(
     })
 }
 
-/// The secret of exactly `length` pairs of digits.
-pub(super) fn secret_parsed(
-    digits: &[u8],
-    length: usize,
-) -> Result<Option<SecretBytes>, OutOfMemory> {
+/// The secret of exactly `length` pairs of lower-case digits; None where they are anything else.
+///
+/// # Errors
+/// [`OutOfMemory`] of locked memory.
+pub fn secret_parsed(digits: &[u8], length: usize) -> Result<Option<SecretBytes>, OutOfMemory> {
     if digits.len() != 2 * length {
         return Ok(None);
     }
