@@ -113,6 +113,16 @@ pub fn show_json(value: &impl Serialize) -> Result<(), Failure> {
     show(&format!("{text}\n"))
 }
 
+/// One line that is written over, on a terminal only.
+pub fn progress(text: &str) {
+    let mut terminal = io::stderr();
+    if terminal.is_terminal() {
+        // Whether it is seen changes nothing.
+        let _ = write!(terminal, "\r\x1b[K{}", printable(text));
+        let _ = terminal.flush();
+    }
+}
+
 /// Shows text as it is.
 ///
 /// # Errors

@@ -71,17 +71,7 @@ fn of_store(store: Arc<dyn Store>, root_key: SecretBytes) -> Verified {
 /// As `strongroom verify --json` has it.
 #[must_use]
 pub fn as_json(verified: &Verified) -> String {
-    serde_json::json!({
-        "sound": verified.findings.is_empty(),
-        "tokens": verified.tokens.len(),
-        "records": verified.records,
-        "opened": verified.opened,
-        "closed": verified.closed,
-        "generation": verified.generation,
-        "notes": verified.notes,
-        "findings": verified.findings,
-    })
-    .to_string()
+    serde_json::json!(verified.summary()).to_string()
 }
 
 /// One line that is written over, where somebody watches.

@@ -236,6 +236,21 @@ impl Verified {
         self.findings.extend(part.findings);
     }
 
+    /// The report for programs.
+    #[must_use]
+    pub fn summary(&self) -> VerifiedSummary<'_> {
+        VerifiedSummary {
+            sound: self.findings.is_empty(),
+            tokens: self.tokens.len(),
+            records: self.records,
+            opened: self.opened,
+            closed: self.closed,
+            generation: self.generation,
+            notes: &self.notes,
+            findings: &self.findings,
+        }
+    }
+
     /// The report for people.
     #[must_use]
     pub fn report(&self) -> String {
@@ -266,6 +281,27 @@ impl Verified {
         });
         lines.join("\n")
     }
+}
+
+/// A check as `--json` has it; it does not travel.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct VerifiedSummary<'v> {
+    /// Whether nothing is wrong.
+    pub sound: bool,
+    /// How many tokens there are.
+    pub tokens: usize,
+    /// Records seen.
+    pub records: u64,
+    /// Records whose seal was opened.
+    pub opened: u64,
+    /// Private records that were compared with their census only.
+    pub closed: u64,
+    /// How far the store is.
+    pub generation: u64,
+    /// What was not checked, and why.
+    pub notes: &'v [String],
+    /// What is wrong.
+    pub findings: &'v [String],
 }
 
 /// One bound.

@@ -7,7 +7,7 @@
 //! A process of its own for each module, because a module reads the environment when it is loaded, and because one that crashes must
 //! not take the report with it.
 
-use std::io::{self, BufRead as _, BufReader, IsTerminal as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -125,11 +125,11 @@ fn measured(
             let line = line.map_err(broken)?;
             let one: Measured = serde_json::from_str(&line)
                 .map_err(|error| Failure::Failed(format!("cannot measure: {error}")))?;
-            progress(&format!("{}: {}", module.display(), one.case));
+            output::progress(&format!("{}: {}", module.display(), one.case));
             all.push(one);
         }
     }
-    progress("");
+    output::progress("");
     let status = child.wait().map_err(broken)?;
     if status.success() {
         Ok(all)
@@ -138,16 +138,6 @@ fn measured(
             "{} could not be measured",
             module.display()
         )))
-    }
-}
-
-/// One line that is written over, on a terminal only.
-fn progress(text: &str) {
-    let mut out = io::stderr();
-    if out.is_terminal() {
-        // A terminal that is gone does not end the measurement.
-        let _ = write!(out, "\r\x1b[K{}", output::printable(text));
-        let _ = out.flush();
     }
 }
 

@@ -4,8 +4,6 @@
 //! What must never live here: the check itself; the token does it.
 //! Who calls it: the commands.
 
-use std::io::{self, IsTerminal, Write as _};
-
 use strongroom_wire::admin::{AdminAnswer, AdminRequest, Verified, VerifyPart};
 
 use super::Bench;
@@ -24,7 +22,7 @@ pub(super) fn run(bench: Bench<'_>) -> Result<(), Failure> {
     let mut all = ask(VerifyPart::Vault)?;
     let tokens = all.tokens.clone();
     for (done, token) in tokens.iter().enumerate() {
-        progress(&format!(
+        output::progress(&format!(
             "token {} of {}, {} records so far",
             done + 1,
             tokens.len(),
@@ -32,24 +30,15 @@ pub(super) fn run(bench: Bench<'_>) -> Result<(), Failure> {
         ));
         all.add(ask(VerifyPart::Token(*token))?);
     }
-    progress("the journal");
+    output::progress("the journal");
     all.add(ask(VerifyPart::Journal)?);
-    progress("");
+    output::progress("");
     show(bench.format, &all)
 }
 
 fn show(format: Format, verified: &Verified) -> Result<(), Failure> {
     match format {
-        Format::Json => output::show_json(&serde_json::json!({
-            "sound": verified.findings.is_empty(),
-            "tokens": verified.tokens.len(),
-            "records": verified.records,
-            "opened": verified.opened,
-            "closed": verified.closed,
-            "generation": verified.generation,
-            "notes": verified.notes,
-            "findings": verified.findings,
-        }))?,
+        Format::Json => output::show_json(&verified.summary())?,
         Format::Text => {
             for line in verified.report().lines() {
                 output::show(&format!("{}\n", output::printable(line)))?;
@@ -60,15 +49,5 @@ fn show(format: Format, verified: &Verified) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(Failure::Failed("the store is not as it was left".into()))
-    }
-}
-
-/// One line that is written over, where somebody watches.
-fn progress(what: &str) {
-    let mut terminal = io::stderr();
-    if terminal.is_terminal() {
-        // Whether it is seen changes nothing.
-        let _ = write!(terminal, "\r\x1b[K{what}");
-        let _ = terminal.flush();
     }
 }
