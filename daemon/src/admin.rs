@@ -6,6 +6,8 @@
 
 mod seal;
 
+use std::time::Duration;
+
 use strongroom::audit::Principal;
 use strongroom::service::Malformed;
 use strongroom::sink::Locked;
@@ -15,6 +17,7 @@ use strongroom_wire::ck::Rv;
 use strongroom_wire::codec;
 use strongroom_wire::frame::{HEADER_BYTES, PAYLOAD_BYTES_MAX};
 
+use crate::config::Configuration;
 use crate::daemon::Daemon;
 
 /// What follows an answer.
@@ -101,8 +104,28 @@ pub(crate) fn encode(message: &AdminAnswer, answer: &mut SecretVec) -> Result<()
 }
 
 fn status(daemon: &Daemon) -> Status {
-    let configuration = daemon.configuration();
     let counts = daemon.service.counts();
+    Status {
+        applications: counts.applications,
+        sessions: counts.sessions,
+        tokens: counts.tokens,
+        objects: counts.objects,
+        requests: counts.requests,
+        rehearsing: counts.rehearsing,
+        ..status_of_process(
+            &daemon.configuration(),
+            daemon.uptime(),
+            daemon.connections.count(),
+        )
+    }
+}
+
+/// How the process is, whether or not it is sealed.
+pub(crate) fn status_of_process(
+    configuration: &Configuration,
+    uptime: Duration,
+    connections: usize,
+) -> Status {
     let memory = strongroom_keymem::status();
     let bytes = |of: fn(&strongroom_keymem::Status) -> usize| {
         memory.as_ref().map_or(0, |memory| of(memory) as u64)
@@ -111,7 +134,7 @@ fn status(daemon: &Daemon) -> Status {
     Status {
         version: crate::daemon::VERSION.into(),
         pid: std::process::id(),
-        uptime_seconds: daemon.uptime().as_secs(),
+        uptime_seconds: uptime.as_secs(),
         socket: shown(&configuration.socket),
         admin_socket: shown(&configuration.admin_socket),
         store: shown(&configuration.store),
@@ -125,15 +148,8 @@ fn status(daemon: &Daemon) -> Status {
         memory_bytes_total: bytes(|memory| memory.bytes_total),
         memory_bytes_used: bytes(|memory| memory.bytes_used),
         memory_bytes_peak: bytes(|memory| memory.bytes_peak),
-        applications: counts.applications,
-        connections: daemon.connections.count() as u64,
-        sessions: counts.sessions,
-        tokens: counts.tokens,
-        objects: counts.objects,
-        requests: counts.requests,
+        connections: connections as u64,
         jail: crate::jail::standing(),
-        rehearsing: counts.rehearsing,
-        sealed: false,
-        sealed_until: None,
+        ..Status::default()
     }
 }

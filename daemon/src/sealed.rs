@@ -19,7 +19,7 @@ use strongroom_wire::ck::Rv;
 use strongroom_wire::codec;
 use strongroom_wire::frame::Door;
 
-use crate::admin::encode;
+use crate::admin::{encode, status_of_process};
 use crate::config::{Bounds, Configuration};
 use crate::connection::terms;
 use crate::connections::{Admitted, Connections};
@@ -194,34 +194,14 @@ impl SealedDaemon {
     }
 
     fn status(&self) -> Status {
-        let memory = strongroom_keymem::status();
-        let bytes = |of: fn(&strongroom_keymem::Status) -> usize| {
-            memory.as_ref().map_or(0, |memory| of(memory) as u64)
-        };
-        let configuration = &self.configuration;
-        let shown = |path: &std::path::Path| path.display().to_string();
         Status {
-            version: crate::daemon::VERSION.into(),
-            pid: std::process::id(),
-            uptime_seconds: self.started.elapsed().as_secs(),
-            socket: shown(&configuration.socket),
-            admin_socket: shown(&configuration.admin_socket),
-            store: shown(&configuration.store),
-            journal: shown(&configuration.journal),
-            config: configuration.file.as_deref().map(shown),
-            seal: configuration.seal.describe(),
-            audit_level: configuration.audit_level.to_string(),
-            memory_locking: memory
-                .as_ref()
-                .map_or_else(String::new, |memory| memory.backing.to_string()),
-            memory_bytes_total: bytes(|memory| memory.bytes_total),
-            memory_bytes_used: bytes(|memory| memory.bytes_used),
-            memory_bytes_peak: bytes(|memory| memory.bytes_peak),
-            connections: self.connections.count() as u64,
-            jail: crate::jail::standing(),
             sealed: true,
             sealed_until: Some(self.waits_for()),
-            ..Status::default()
+            ..status_of_process(
+                &self.configuration,
+                self.started.elapsed(),
+                self.connections.count(),
+            )
         }
     }
 
