@@ -14,7 +14,7 @@ mod seccomp;
 mod split;
 mod terminal;
 
-use std::ffi::{CString, c_int};
+use std::ffi::{CString, c_char, c_int};
 use std::fs::File;
 use std::io;
 use std::mem::MaybeUninit;
@@ -131,15 +131,29 @@ pub fn effective_group() -> u32 {
 /// # Errors
 /// What the kernel or the name service says; [`io::ErrorKind::NotFound`] when there is no such group.
 pub fn group_number(name: &str) -> io::Result<u32> {
+    // SAFETY: getgrnam_r is a look-up of the name service.
+    let group = unsafe { looked_up(name, libc::getgrnam_r) }?;
+    Ok(group.gr_gid)
+}
+
+/// A look-up of the name service: name, entry, room for its texts, length of that, and where to tell whether there is one.
+type LookUp<T> =
+    unsafe extern "C" fn(*const c_char, *mut T, *mut c_char, usize, *mut *mut T) -> c_int;
+
+/// Asks the name service. The texts that the entry points to are gone when this returns; its numbers stay.
+///
+/// # Safety
+/// `look_up` fills the entry whenever it answers 0 and tells that there is one, as getgrnam_r(3) and getpwnam_r(3) do.
+unsafe fn looked_up<T>(name: &str, look_up: LookUp<T>) -> io::Result<T> {
     let name = CString::new(name)?;
-    let mut group = MaybeUninit::<libc::group>::uninit();
-    let mut text = vec![0; GROUP_BYTES_MAX];
+    let mut entry = MaybeUninit::<T>::uninit();
+    let mut text = vec![0; ENTRY_BYTES_MAX];
     let mut found = std::ptr::null_mut();
     // SAFETY: all four buffers live until the call returns, and `text` is as long as said.
     let result = unsafe {
-        libc::getgrnam_r(
+        look_up(
             name.as_ptr(),
-            group.as_mut_ptr(),
+            entry.as_mut_ptr(),
             text.as_mut_ptr(),
             text.len(),
             &raw mut found,
@@ -151,8 +165,8 @@ pub fn group_number(name: &str) -> io::Result<u32> {
     if found.is_null() {
         return Err(io::ErrorKind::NotFound.into());
     }
-    // SAFETY: `found` is not null, so getgrnam_r has filled `group`.
-    Ok(unsafe { group.assume_init() }.gr_gid)
+    // SAFETY: `found` is not null, so the entry was filled, which the caller has promised.
+    Ok(unsafe { entry.assume_init() })
 }
 
 /// Who is at the other end of a connection.
@@ -491,5 +505,5 @@ const SO_PEERPIDFD: c_int = 77;
 /// Allocations from here on are mappings of their own. Fixed, so that it does not grow with use.
 #[cfg(target_env = "gnu")]
 const MAPPED_BYTES_MIN: c_int = 256 << 10;
-/// Room for the members of one group, which getgrnam_r(3) insists on reading.
-const GROUP_BYTES_MAX: usize = 1 << 20;
+/// Room for the texts of one entry, such as the members of a group, which getgrnam_r(3) insists on reading.
+const ENTRY_BYTES_MAX: usize = 1 << 20;

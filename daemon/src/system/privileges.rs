@@ -4,12 +4,10 @@
 //! What must never live here: which of them are given up when.
 //! Who calls it: the jail, and the rule about root.
 
-use std::ffi::{CString, c_int, c_ulong};
+use std::ffi::{c_int, c_ulong};
 use std::io;
-use std::mem::MaybeUninit;
-use std::ptr;
 
-use super::{GROUP_BYTES_MAX, outcome};
+use super::{looked_up, outcome};
 
 /// A set of capabilities (capabilities(7)), one bit each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -173,28 +171,8 @@ pub struct User {
 /// # Errors
 /// What the name service says; [`io::ErrorKind::NotFound`] when there is no such user.
 pub fn user(name: &str) -> io::Result<User> {
-    let name = CString::new(name)?;
-    let mut entry = MaybeUninit::<libc::passwd>::uninit();
-    let mut text = vec![0; GROUP_BYTES_MAX];
-    let mut found = ptr::null_mut();
-    // SAFETY: all four buffers live until the call returns, and `text` is as long as said.
-    let result = unsafe {
-        libc::getpwnam_r(
-            name.as_ptr(),
-            entry.as_mut_ptr(),
-            text.as_mut_ptr(),
-            text.len(),
-            &raw mut found,
-        )
-    };
-    if result != 0 {
-        return Err(io::Error::from_raw_os_error(result));
-    }
-    if found.is_null() {
-        return Err(io::ErrorKind::NotFound.into());
-    }
-    // SAFETY: `found` is not null, so getpwnam_r has filled `entry`.
-    let entry = unsafe { entry.assume_init() };
+    // SAFETY: getpwnam_r is a look-up of the name service.
+    let entry = unsafe { looked_up(name, libc::getpwnam_r) }?;
     Ok(User {
         uid: entry.pw_uid,
         gid: entry.pw_gid,
