@@ -171,16 +171,7 @@ impl FileJournal {
             position: 0,
         }
         .take(length);
-        let mut reader = BufReader::with_capacity(BLOCK_BYTES, reader);
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            reader.read_until(b'\n', &mut line)?;
-            match line.split_last() {
-                Some((b'\n', content)) if visit(content) => {}
-                _ => return Ok(()),
-            }
-        }
+        each_line(BufReader::with_capacity(BLOCK_BYTES, reader), visit)
     }
 
     fn last_lines(&self, lines: usize) -> io::Result<Vec<Vec<u8>>> {
@@ -392,6 +383,19 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
+}
+
+/// Shows each whole line, without its end, until `visit` has seen enough.
+fn each_line(mut reader: impl BufRead, visit: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        reader.read_until(b'\n', &mut line)?;
+        match line.split_last() {
+            Some((b'\n', content)) if visit(content) => {}
+            _ => return Ok(()),
+        }
+    }
 }
 
 /// Where the last whole line ends.

@@ -5,13 +5,13 @@
 //! Who calls it: the check of the store while no daemon runs.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
 use strongroom::ports::{Journal, StoreError};
 
 use super::spool::{self, Left};
-use super::{beside, end_of_last_line};
+use super::{beside, each_line, end_of_last_line};
 use crate::store::io_failure;
 
 /// The lines that the next start of a daemon would find.
@@ -64,16 +64,7 @@ impl FrozenJournal {
     fn read_lines(&self, visit: &mut dyn FnMut(&[u8]) -> bool) -> io::Result<()> {
         use io::Read as _;
         let file = File::open(&self.path)?.take(self.end);
-        let mut reader = BufReader::new(file.chain(self.spooled.as_slice()));
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            reader.read_until(b'\n', &mut line)?;
-            match line.split_last() {
-                Some((b'\n', content)) if visit(content) => {}
-                _ => return Ok(()),
-            }
-        }
+        each_line(BufReader::new(file.chain(self.spooled.as_slice())), visit)
     }
 }
 
