@@ -281,6 +281,23 @@ impl Configuration {
         Ok(configuration)
     }
 
+    /// That it is right, and its places, for a person.
+    #[must_use]
+    pub fn told(&self) -> String {
+        let file = self.file.as_deref().map_or_else(
+            || "no configuration file".into(),
+            |file: &Path| file.display().to_string(),
+        );
+        format!(
+            "{file}: right; socket {}, admin socket {}, store {}, journal {}, {}",
+            self.socket.display(),
+            self.admin_socket.display(),
+            self.store.display(),
+            self.journal.display(),
+            self.seal.describe(),
+        )
+    }
+
     /// The directory that must not serve two daemons at once.
     #[must_use]
     pub fn data_directory(&self) -> &Path {

@@ -4,7 +4,6 @@
 //! What must never live here: how any of these is done.
 //! Who calls it: the service manager, the module (autostart), a person.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -47,7 +46,7 @@ fn main() -> ExitCode {
     if arguments.check_config {
         return tell(Outcome {
             code: 0,
-            message: checked(&configuration),
+            message: configuration.told(),
         });
     }
     if arguments.verify {
@@ -118,14 +117,14 @@ fn run(
     };
     start_memory_and_crypto(&arguments, &configuration)?;
     // Whatever may fail is tried before the running daemon steps down.
-    let mut predecessor = predecessor(&arguments, &configuration)?;
+    let (mut predecessor, opening) = predecessor(&arguments, &configuration)?;
     let lock = match lock {
         Some(lock) => lock,
         None => take_lock(&arguments, &configuration)?,
     };
     jail::enter(&configuration, Notify::of(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
-    let (start, journal) = open(&arguments, &configuration, changes.as_ref())?;
+    let (start, journal) = open(&arguments, &configuration, changes.as_ref(), opening)?;
 
     let listeners = match &mut predecessor {
         Some(old) => taken_over(old, &configuration, witness)?,
@@ -219,7 +218,7 @@ fn serve_on(
         tracing::error!("the new daemon did not come up; this one goes on");
         let lock = take_lock_again(configuration)?;
         let changes = ChangesPage::create();
-        let (start, journal) = open(&place.arguments, configuration, changes.as_ref())?;
+        let (start, journal) = open(&place.arguments, configuration, changes.as_ref(), None)?;
         held = Held {
             lock,
             changes,
@@ -267,27 +266,29 @@ fn announce(daemon: &Daemon, started: Instant, readiness: &mut Readiness) {
     });
 }
 
-/// The running daemon, if this one is to take its place and there is one; it goes on serving. That the root key is at hand is seen here.
+/// The running daemon, if this one is to take its place and there is one, and the root key: that it is at hand is seen before anything
+/// changes.
 fn predecessor(
     arguments: &Arguments,
     configuration: &Configuration,
-) -> Result<Option<Predecessor>, Failure> {
+) -> Result<(Option<Predecessor>, Option<Opening>), Failure> {
     if !arguments.replace {
-        return Ok(None);
+        return Ok((None, None));
     }
     let goes_on = |what: String| Failure::other(format!("{what}; nothing has changed"));
     let found = Predecessor::ask(&configuration.admin_socket, &configuration.socket);
     let Some(mut old) = found.map_err(goes_on)? else {
-        return Ok(None);
+        return Ok((None, None));
     };
     let opening = configuration.seal.open(StoreState::Present);
-    if let Opening::Sealed(_) = opening.map_err(|error| goes_on(error.to_string()))? {
+    let opening = opening.map_err(|error| goes_on(error.to_string()))?;
+    if let Opening::Sealed(_) = opening {
         let what = "the seal waits for a person; stop the running daemon, start the new one, and unseal it";
         return Err(goes_on(what.into()));
     }
     tracing::info!("taking over from the running daemon");
     old.step_down().map_err(Failure::other)?;
-    Ok(Some(old))
+    Ok((Some(old), Some(opening)))
 }
 
 fn taken_over(
@@ -427,17 +428,21 @@ enum Start {
     Sealed(Box<SealedDesk>, Box<Unsealing>),
 }
 
-/// Root key, store and journal; then the token over them, or the desk that waits for the root key.
+/// Root key, unless it is there already, store and journal; then the token over them, or the desk that waits for the root key.
 fn open(
     arguments: &Arguments,
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
+    opening: Option<Opening>,
 ) -> Result<(Start, Arc<FileJournal>), Failure> {
     let state = match std::fs::metadata(&configuration.store) {
         Ok(state) if state.len() > 0 => StoreState::Present,
         _ => StoreState::Absent,
     };
-    let opening = configuration.seal.open(state).map_err(Failure::other)?;
+    let opening = match opening {
+        Some(opening) => opening,
+        None => configuration.seal.open(state).map_err(Failure::other)?,
+    };
     let restored = backup::finish_interrupted(configuration, &opening).map_err(Failure::other)?;
     let store = RedbStore::open(&configuration.store).map_err(Failure::other)?;
     let journal = Arc::new(FileJournal::open(&configuration.journal).map_err(|error| {
@@ -569,21 +574,6 @@ fn lost_race(
         let _answers = wait_for_answer(&configuration.socket, OTHER_READY_WITHIN);
     }
     error.into()
-}
-
-fn checked(configuration: &Configuration) -> String {
-    let file = configuration.file.as_deref().map_or_else(
-        || "no configuration file".into(),
-        |file: &Path| file.display().to_string(),
-    );
-    format!(
-        "{file}: right; socket {}, admin socket {}, store {}, journal {}, {}",
-        configuration.socket.display(),
-        configuration.admin_socket.display(),
-        configuration.store.display(),
-        configuration.journal.display(),
-        configuration.seal.describe(),
-    )
 }
 
 /// How long running requests may take after a stop was asked for.
