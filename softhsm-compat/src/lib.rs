@@ -1,0 +1,8 @@
+//! Everything that exists only because keys are elsewhere now: in SoftHSM, in other modules, in files. Deleting this folder, its line in
+//! the workspace and the part of the tests that names it leaves a complete HSM.
+//!
+//! What lives here: readers of foreign stores, the report of an import, and the look-alike of `softhsm2-util`.
+//! What must never live here: a rule of the token; what may come in is decided by the daemon.
+//! Who calls it: the programs of this package.
+
+#![forbid(unsafe_code)]

@@ -1,0 +1,5 @@
+//! The suite of this package: real SoftHSM, real daemon, real module.
+//!
+//! What lives here: the list of its modules.
+//! What must never live here: a test that asks SoftHSM nothing.
+//! Who calls it: `./test`.
