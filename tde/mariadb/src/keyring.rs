@@ -210,7 +210,9 @@ impl Keyring {
         version: u32,
         out: Option<&mut [u8; KEY_BYTES]>,
     ) -> bool {
-        let known = unpoisoned(self.data.read()).places.contains_key(&(id, version));
+        let known = unpoisoned(self.data.read())
+            .places
+            .contains_key(&(id, version));
         if !known {
             let opened = self.open(id, version).and_then(|there| {
                 if there {
@@ -244,7 +246,10 @@ impl Keyring {
 
     /// Unwraps a data key; false when there is a master key without one.
     fn open(&self, id: u32, version: u32) -> Result<bool, Trouble> {
-        if unpoisoned(self.data.read()).places.contains_key(&(id, version)) {
+        if unpoisoned(self.data.read())
+            .places
+            .contains_key(&(id, version))
+        {
             return Ok(true);
         }
         let label = self.settings.label(id, version);
@@ -256,7 +261,9 @@ impl Keyring {
             Stored::Key(key) => key,
             Stored::NoData => return Ok(false),
             Stored::NoMaster => {
-                return Err(Trouble::Wrong(format!("there is no AES key labelled {label}")));
+                return Err(Trouble::Wrong(format!(
+                    "there is no AES key labelled {label}"
+                )));
             }
             Stored::Several => return wrong("is there more than once"),
             Stored::Strange(what) => return wrong(&format!("cannot be unwrapped: {what}")),
@@ -300,7 +307,9 @@ impl Keyring {
                 log::note(&format!("the data key {label} is in the token"));
                 return Ok(());
             }
-            std::thread::sleep(Duration::from_millis(u64::from(std::process::id() % 50 * round)));
+            std::thread::sleep(Duration::from_millis(u64::from(
+                std::process::id() % 50 * round,
+            )));
         }
         Err(Trouble::Wrong(format!(
             "several servers make the data key {label} at once"
@@ -406,7 +415,10 @@ impl PageKey<'_> {
     /// Whether there is such a key.
     pub(crate) fn exists(&self) -> bool {
         let label = &self.label;
-        let found = self.ring.token.insist(Reach::Read, &mut |visit| visit.key(label));
+        let found = self
+            .ring
+            .token
+            .insist(Reach::Read, &mut |visit| visit.key(label));
         match found {
             Ok(Some(_)) => true,
             Ok(None) => {

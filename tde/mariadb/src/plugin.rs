@@ -105,7 +105,11 @@ pub(crate) fn key(id: u32, version: u32, out: Option<&mut [u8]>) -> Given {
 }
 
 const fn given(there: bool, length: usize) -> Given {
-    if there { Given::Key(length) } else { Given::None }
+    if there {
+        Given::Key(length)
+    } else {
+        Given::None
+    }
 }
 
 /// A stream of the pages way and its key.

@@ -192,7 +192,9 @@ mod tests {
         assert!(wrong(&|said| said.token.clear()).contains("strongroom_token"));
         assert!(wrong(&|said| said.mode = "both".to_owned()).contains("strongroom_mode"));
         assert!(wrong(&|said| said.prefix = "a b".to_owned()).contains("strongroom_key_prefix"));
-        assert!(wrong(&|said| said.prefix = "a-pages".to_owned()).contains("strongroom_key_prefix"));
+        assert!(
+            wrong(&|said| said.prefix = "a-pages".to_owned()).contains("strongroom_key_prefix")
+        );
     }
 
     #[test]
@@ -208,7 +210,14 @@ mod tests {
         assert_eq!(keys.parse_label("mariadb-1-2"), Some((1, 2)));
         assert_eq!(keys.parse_label("mariadb-pages-1-2"), None);
         assert_eq!(pages.parse_label("mariadb-1-2"), None);
-        for strange in ["mariadb-01-2", "mariadb-1-", "mariadb-1-2-3", "mariadb-1-4294967295", "mariadb-0-1", "x-1-2"] {
+        for strange in [
+            "mariadb-01-2",
+            "mariadb-1-",
+            "mariadb-1-2-3",
+            "mariadb-1-4294967295",
+            "mariadb-0-1",
+            "x-1-2",
+        ] {
             assert_eq!(keys.parse_label(strange), None, "{strange}");
         }
     }

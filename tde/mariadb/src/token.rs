@@ -241,7 +241,9 @@ impl Token {
                     file.display()
                 ),
                 Err(refused) if refused.meaning() == Meaning::Lost => {
-                    return Err(Trouble::Away(format!("the token does not answer: {refused}")));
+                    return Err(Trouble::Away(format!(
+                        "the token does not answer: {refused}"
+                    )));
                 }
                 Err(refused) => return Err(Trouble::Refused(refused)),
             },
@@ -266,7 +268,10 @@ impl Token {
         if state.told_away {
             state.told_away = false;
             drop(state);
-            log::note(&format!("the token \"{}\" answers again", self.settings.token));
+            log::note(&format!(
+                "the token \"{}\" answers again",
+                self.settings.token
+            ));
         }
     }
 

@@ -32,6 +32,7 @@ mod formats;
 mod keys;
 mod ledger;
 mod load;
+mod mariadb;
 mod mechanisms;
 mod rehearsal;
 mod replace;

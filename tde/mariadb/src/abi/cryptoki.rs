@@ -54,8 +54,12 @@ impl Refused {
             | CKR_TOKEN_NOT_PRESENT
             | CKR_TOKEN_NOT_RECOGNIZED
             | CKR_USER_NOT_LOGGED_IN => Meaning::Lost,
-            CKR_PIN_EXPIRED | CKR_PIN_INCORRECT | CKR_PIN_INVALID | CKR_PIN_LEN_RANGE
-            | CKR_PIN_LOCKED | CKR_USER_PIN_NOT_INITIALIZED => Meaning::Pin,
+            CKR_PIN_EXPIRED
+            | CKR_PIN_INCORRECT
+            | CKR_PIN_INVALID
+            | CKR_PIN_LEN_RANGE
+            | CKR_PIN_LOCKED
+            | CKR_USER_PIN_NOT_INITIALIZED => Meaning::Pin,
             CKR_KEY_HANDLE_INVALID | CKR_OBJECT_HANDLE_INVALID => Meaning::Gone,
             _ => Meaning::Final,
         }

@@ -102,6 +102,7 @@ impl Drop for KeyMemory {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, reason = "small numbers of a test")]
 mod tests {
     use super::*;
 
@@ -126,7 +127,10 @@ mod tests {
         let start = format!("{:x}-", memory.base.as_ptr().addr());
         let maps = std::fs::read_to_string("/proc/self/smaps").unwrap();
         let mine = maps.lines().skip_while(|line| !line.starts_with(&start));
-        let flags = mine.into_iter().find(|line| line.starts_with("VmFlags:")).unwrap();
+        let flags = mine
+            .into_iter()
+            .find(|line| line.starts_with("VmFlags:"))
+            .unwrap();
         assert!(flags.contains(" dd"), "{flags}");
         assert!(!memory.is_locked() || flags.contains(" lo"), "{flags}");
     }

@@ -219,7 +219,10 @@ unsafe extern "C" fn init(_: *mut c_void) -> c_int {
                 (&encryption.context_init, context_init as *const c_void),
                 (&encryption.context_update, context_update as *const c_void),
                 (&encryption.context_finish, context_finish as *const c_void),
-                (&encryption.encrypted_length, encrypted_length as *const c_void),
+                (
+                    &encryption.encrypted_length,
+                    encrypted_length as *const c_void,
+                ),
             ];
             for (place, function) in functions {
                 place.store(function.cast_mut(), Ordering::Release);
@@ -242,12 +245,7 @@ unsafe extern "C" fn latest_version(id: c_uint) -> c_uint {
     })
 }
 
-unsafe extern "C" fn key(
-    id: c_uint,
-    version: c_uint,
-    out: *mut u8,
-    length: *mut c_uint,
-) -> c_uint {
+unsafe extern "C" fn key(id: c_uint, version: c_uint, out: *mut u8, length: *mut c_uint) -> c_uint {
     guarded(VERSION_INVALID, || {
         let room = if out.is_null() || length.is_null() {
             None
@@ -279,7 +277,7 @@ unsafe fn write_length(place: *mut c_uint, length: usize) {
 
 /// The server's memory for a context holds a pointer to ours.
 unsafe extern "C" fn context_size(_: c_uint, _: c_uint) -> c_uint {
-    size_of::<*mut Context>() as c_uint
+    POINTER_BYTES
 }
 
 /// # Safety
@@ -382,3 +380,6 @@ unsafe extern "C" fn encrypted_length(length: c_uint, _: c_uint, _: c_uint) -> c
 
 /// What a function of a context answers instead of 0.
 const FAILED: c_int = 1;
+/// Bytes of a pointer; the interface counts in 32 bits.
+const POINTER_BYTES: c_uint = 8;
+const _: () = assert!(size_of::<*mut Context>() == 8 && POINTER_BYTES == 8);
