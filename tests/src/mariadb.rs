@@ -61,7 +61,9 @@ impl Server {
         }
         let server = Self::at(directory);
         let mut command = Command::new("mariadb-install-db");
+        // Servers that share a temporary directory delete each other's tables when they start.
         command
+            .env("TMPDIR", server.directory.join("tmp"))
             .arg("--no-defaults")
             .arg(format!("--datadir={}", server.data().display()))
             .args(["--auth-root-authentication-method=normal", "--skip-test-db"])
@@ -152,7 +154,7 @@ impl Server {
     /// Its error log.
     #[must_use]
     pub fn log(&self) -> String {
-        let bytes = fs::read(self.directory.join("log")).unwrap_or_default();
+        let bytes = fs::read(self.directory.join("error.log")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
@@ -169,7 +171,7 @@ impl Server {
             place("tmp"),
             place("plugins"),
             place("s"),
-            place("log"),
+            place("error.log"),
             place("process"),
             place("data"),
         );
@@ -386,7 +388,7 @@ pub struct Writers {
 }
 
 /// Rows of one client: so many, unless it is stopped.
-const ROWS: usize = 3000;
+const ROWS: usize = 1500;
 
 impl Writers {
     /// Waits until so many more rows are acknowledged.
