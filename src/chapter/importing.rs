@@ -412,3 +412,6 @@ const fn unfit_values(shape: Shape) -> &'static str {
         _ => "a value is not one that such an object can have",
     }
 }
+
+#[cfg(test)]
+mod tests;
