@@ -29,8 +29,21 @@ impl Importer {
     /// When nobody listens.
     #[must_use]
     pub fn connect(hsm: &Hsm) -> Self {
+        Self::try_connect(hsm).expect("the administration socket")
+    }
+
+    /// Connects, unless the daemon has ended.
+    #[must_use]
+    pub fn try_connect(hsm: &Hsm) -> Option<Self> {
         let path = hsm.home.join("admin.sock");
-        Self(Client::connect(&path, Door::Admin).expect("the administration socket"))
+        // A daemon that has just begun to listen opens this door last.
+        for _ in 0..100 {
+            match Client::connect(&path, Door::Admin) {
+                Ok(client) => return Some(Self(client)),
+                Err(_) => std::thread::sleep(std::time::Duration::from_millis(5)),
+            }
+        }
+        None
     }
 
     fn ask(&mut self, request: &AdminRequest<'_>) -> Result<AdminAnswer, Refusal> {

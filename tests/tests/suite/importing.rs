@@ -12,6 +12,7 @@ use strongroom_tests::{
 };
 use strongroom_wire::ck::{self, AttributeType};
 
+use crate::backup::{back_up, elsewhere, restore};
 use crate::disk_full::SmallDisk;
 use crate::faults::{Original, arm};
 use crate::keys;
@@ -214,7 +215,7 @@ fn brought(module: &Module, label: &str) -> Option<usize> {
 
 /// An import from its beginning to its end; whether it was answered that it happened, or that it did not, or nothing.
 fn import(hsm: &Hsm, to_new: bool, objects: &[Template]) -> Option<Result<u64, (ck::Rv, String)>> {
-    let mut importer = Importer::connect(hsm);
+    let mut importer = Importer::try_connect(hsm)?;
     let destination = if to_new {
         new_token("arriving", Some("SERIAL-1"))
     } else {
@@ -364,9 +365,9 @@ fn a_full_disk_refuses_an_import_whole() {
         assert_eq!(rv, ck::Rv::DEVICE_MEMORY, "{reason}");
         assert!(reason.contains("disk"), "{reason}");
     }
+    disk.free();
     assert_eq!(brought(&module, "arriving"), None);
     assert_eq!(brought(&module, "load"), Some(0));
-    disk.free();
     assert!(import(&hsm, true, &some_objects()).unwrap().is_ok());
     assert_eq!(brought(&module, "arriving"), Some(some_objects().len()));
     verified(&hsm, "after a full disk");
@@ -450,6 +451,27 @@ fn an_import_is_refused_or_abandoned_in_words_and_the_journal_has_it() {
         "the chain"
     );
     verified(&hsm, "after refusals");
+    module.finalize().unwrap();
+}
+
+#[test]
+fn a_backup_carries_what_was_brought_in() {
+    if not_on_softhsm("no daemon") {
+        return;
+    }
+    let hsm = Hsm::start();
+    assert!(import(&hsm, true, &some_objects()).unwrap().is_ok());
+    let (key, file) = back_up(&hsm);
+    let mut other = elsewhere();
+    let restored = restore(&other, &file, &key);
+    assert!(restored.good, "{}", restored.said);
+    other.start_daemon();
+    let module = other.module();
+    let slot = module.slot_labelled("arriving").unwrap();
+    let serial = module.token_info(slot).unwrap().serialNumber;
+    assert_eq!(&serial, b"SERIAL-1        ");
+    assert_eq!(brought(&module, "arriving"), Some(some_objects().len()));
+    verified(&other, "restored");
     module.finalize().unwrap();
 }
 
