@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
 use strongroom_wire::codec;
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
-use strongroom_wire::paths;
+use strongroom_wire::socket;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -29,14 +29,7 @@ impl Client {
     /// # Errors
     /// [`Failure::Unreachable`] says why, and what to do.
     pub fn connect(path: &Path) -> Result<Self, Failure> {
-        if !paths::fits_socket_address(path) {
-            return Err(Failure::Usage(format!(
-                "the socket path {} is longer than the {} bytes that the kernel takes",
-                path.display(),
-                paths::SOCKET_PATH_BYTES_MAX
-            )));
-        }
-        let socket = UnixStream::connect(path).map_err(|error| {
+        let socket = socket::connect(path).map_err(|error| {
             Failure::Unreachable(format!(
                 "cannot reach the daemon on {}: {}",
                 path.display(),
