@@ -6,3 +6,7 @@
 //! Who calls it: the programs of this package.
 
 #![forbid(unsafe_code)]
+
+pub mod opened;
+pub mod source;
+pub mod unlock;
