@@ -7,6 +7,12 @@
 
 #![forbid(unsafe_code)]
 
-pub mod opened;
+pub mod arguments;
+pub mod softhsm;
+
 pub mod source;
 pub mod unlock;
+
+pub mod opened;
+pub mod report;
+pub mod send;

@@ -8,7 +8,7 @@ use std::fmt;
 
 use strongroom_crypto::aes::{AesKey, Cipher, Direction, Mode};
 use strongroom_crypto::digest::{Hash, digest};
-use strongroom_keymem::{OutOfMemory, SecretVec};
+use strongroom_keymem::{Config, Locking, OutOfMemory, SecretVec};
 
 /// Why a PIN or a value did not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +47,20 @@ impl From<strongroom_crypto::Error> for UnlockError {
             Self::Wrong
         }
     }
+}
+
+/// Takes the locked memory of this process, as much as it may have; where nothing can be locked it goes on in memory that is kept from
+/// dumps, because the keys come from a disk and this process lives for a moment.
+///
+/// # Errors
+/// In words, when there is no memory at all.
+pub fn prepare() -> Result<(), String> {
+    strongroom_keymem::start(&Config {
+        bytes: None,
+        locking: Locking::DangerUnlockedAllowed,
+    })
+    .map_err(|error| error.to_string())?;
+    strongroom_crypto::start().map_err(|error| error.to_string())
 }
 
 /// The key under which the values of a token's private objects are encrypted.
