@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
-use strongroom_wire::codec;
+use strongroom_wire::codec::{self, CodecError, Sink};
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
 use strongroom_wire::socket;
 use zeroize::Zeroizing;
@@ -56,14 +56,14 @@ impl Client {
     /// # Errors
     /// [`Failure::Unreachable`] when the daemon is gone.
     pub fn send(&mut self, request: &AdminRequest<'_>) -> Result<(), Failure> {
-        // The request may hold PINs.
-        let mut payload = Zeroizing::new(Vec::with_capacity(REQUEST_BYTES));
-        codec::encode(request, &mut *payload).map_err(|error| self.broken(&error.to_string()))?;
-        let header = frame::header(Door::Admin, payload.len())
+        // The request may hold PINs and keys: it is measured first, because a buffer that grows leaves copies behind.
+        let mut measure = Measure(0);
+        codec::encode(request, &mut measure).map_err(|error| self.broken(&error.to_string()))?;
+        let header = frame::header(Door::Admin, measure.0)
             .map_err(|error| self.broken(&error.to_string()))?;
-        let mut whole = Zeroizing::new(Vec::with_capacity(HEADER_BYTES + payload.len()));
+        let mut whole = Zeroizing::new(Vec::with_capacity(HEADER_BYTES + measure.0));
         whole.extend_from_slice(&header);
-        whole.extend_from_slice(&payload);
+        codec::encode(request, &mut *whole).map_err(|error| self.broken(&error.to_string()))?;
         self.socket
             .write_all(&whole)
             .map_err(|error| self.broken(&error.to_string()))
@@ -133,5 +133,12 @@ fn advice(error: &io::Error) -> String {
     }
 }
 
-/// Room for a request, so that a growing buffer leaves no copies of a PIN behind.
-const REQUEST_BYTES: usize = 4096;
+/// Counts the bytes of a message and keeps none.
+struct Measure(usize);
+
+impl Sink for Measure {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.0 += bytes.len();
+        Ok(())
+    }
+}

@@ -11,6 +11,7 @@ pub mod admin;
 pub mod ck;
 pub mod codec;
 pub mod frame;
+pub mod import;
 pub mod paths;
 pub mod rehearsal;
 pub mod request;

@@ -187,7 +187,8 @@ pub(super) fn module(named: Option<&Path>) -> Vec<Check> {
 }
 
 /// The module that is named, or the first one in the usual directories.
-pub(in crate::command) fn find_module(named: Option<&Path>) -> Option<PathBuf> {
+#[must_use]
+pub fn find_module(named: Option<&Path>) -> Option<PathBuf> {
     named
         .map(Path::to_path_buf)
         .or_else(|| usual_modules().into_iter().find(|path| path.is_file()))
