@@ -28,5 +28,6 @@ mod prefetched;
 mod process;
 mod remote;
 mod sessions;
+pub mod softhsm;
 mod stamp;
 mod start;

@@ -85,6 +85,10 @@ impl Service {
             | AdminRequest::SealRotate { .. }
             | AdminRequest::Backup { .. }
             | AdminRequest::Limits
+            | AdminRequest::ImportBegin { .. }
+            | AdminRequest::ImportObjects { .. }
+            | AdminRequest::ImportCommit
+            | AdminRequest::ImportAbandon
             | AdminRequest::Replace => refused(
                 Rv::GENERAL_ERROR,
                 "the daemon answers this itself".to_owned(),
@@ -336,6 +340,10 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::Rehearse { act: Act::Show, .. } => ("admin.rehearsal", false),
         AdminRequest::Rehearse { .. } => ("admin.rehearse", true),
         AdminRequest::Replace => ("admin.replace", true),
+        AdminRequest::ImportBegin { .. } => ("admin.import_begin", true),
+        AdminRequest::ImportObjects { .. } => ("admin.import_objects", true),
+        AdminRequest::ImportCommit => ("admin.import_commit", true),
+        AdminRequest::ImportAbandon => ("admin.import_abandon", true),
     }
 }
 
