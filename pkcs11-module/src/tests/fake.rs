@@ -4,6 +4,7 @@
 //! What must never live here: rules of a token.
 //! Who calls it: the unit tests, and `tests/host.rs`, which includes this file.
 
+use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -61,6 +62,21 @@ pub(crate) struct Fake {
     socket: PathBuf,
 }
 
+/// Directories of one test, removed with its thread: the sockets in them are gone by then.
+struct Directories(RefCell<Vec<PathBuf>>);
+
+impl Drop for Directories {
+    fn drop(&mut self) {
+        for directory in self.0.get_mut() {
+            let _ = std::fs::remove_dir_all(directory);
+        }
+    }
+}
+
+thread_local! {
+    static DIRECTORIES: Directories = const { Directories(RefCell::new(Vec::new())) };
+}
+
 /// A new empty directory.
 pub(crate) fn directory() -> PathBuf {
     static NUMBER: AtomicUsize = AtomicUsize::new(0);
@@ -69,6 +85,7 @@ pub(crate) fn directory() -> PathBuf {
     let directory = std::env::temp_dir().join(name);
     let _ = std::fs::remove_dir_all(&directory);
     std::fs::create_dir_all(&directory).unwrap();
+    DIRECTORIES.with(|all| all.0.borrow_mut().push(directory.clone()));
     directory
 }
 
