@@ -288,6 +288,39 @@ fn a_table_whose_key_is_gone_is_refused_until_it_is_back_the_pages_way() {
     key_gone_and_back("pages");
 }
 
+#[test]
+fn a_data_key_under_the_label_of_another_is_refused() {
+    let place = Workplace::open();
+    let mut server = encrypted(&place, "keys");
+    make_key(&module_path(), &place.hsm.environment(), "mariadb-7-1");
+    server
+        .tell("CREATE TABLE d.apart (id INT) ENCRYPTION_KEY_ID=7; INSERT INTO d.apart VALUES (1);");
+    server.stop();
+    let session = place.user();
+    let object = |label: &str| {
+        let wanted: Template =
+            template! { CKA_CLASS => CKO_DATA, CKA_TOKEN => true, CKA_LABEL => label };
+        let found = session.find(&wanted).unwrap();
+        assert_eq!(found.len(), 1, "{label}");
+        found[0]
+    };
+    let of_another = session.attribute(object("mariadb-1-1"), CKA_VALUE).unwrap();
+    session.destroy(object("mariadb-7-1")).unwrap();
+    session
+        .create(&template! {
+            CKA_CLASS => CKO_DATA, CKA_TOKEN => true, CKA_PRIVATE => true, CKA_LABEL => "mariadb-7-1",
+            CKA_APPLICATION => "strongroom-mariadb", CKA_VALUE => of_another
+        })
+        .unwrap();
+    server.start();
+    assert!(!server.ask("SELECT * FROM d.apart").good);
+    let log = server.log();
+    assert!(
+        log.contains("the data key mariadb-7-1 cannot be unwrapped"),
+        "{log}"
+    );
+}
+
 /// A server that is told the other way finds no key, and does not touch what is there.
 #[test]
 fn the_ways_do_not_mix() {
