@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use zeroize::{Zeroize as _, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::abi::cryptoki::{Cipher, Handle, Library, Meaning, Reach, Refused, Template};
 use crate::abi::log;
@@ -24,6 +24,8 @@ const APPLICATION: &str = "strongroom-mariadb";
 const FORMAT: u8 = 1;
 /// A new version is seen after at most this; the server asks for the latest version with every page.
 const FRESH: Duration = Duration::from_secs(1);
+/// How much longer it takes when the token did not answer.
+const PAUSE: Duration = Duration::from_secs(9);
 
 /// The keys of this server.
 pub(crate) struct Keyring {
@@ -104,35 +106,62 @@ impl Keyring {
 
     /// The latest version of a key.
     pub(crate) fn latest(&self, id: u32) -> Option<u32> {
-        let known = unpoisoned(self.latest.read()).get(&id).copied();
-        if let Some(known) = known
-            && known.asked.elapsed() < FRESH
-        {
-            return known.version;
-        }
-        let version = known.and_then(|known| known.version);
-        let _asking = match version {
+        let known = match self.known(id) {
+            Ok(version) => return version,
+            Err(known) => known,
+        };
+        let asking = match known {
             // Somebody asks already; nobody waits for a rotation.
-            Some(_) => match self.asking.try_lock() {
-                Ok(guard) => guard,
-                Err(_) => return version,
+            Some(_) => self.asking.try_lock().ok(),
+            None => Some(unpoisoned(self.asking.lock())),
+        };
+        if asking.is_none() {
+            return known;
+        }
+        // Somebody may have asked while this thread waited for its turn.
+        let known = match self.known(id) {
+            Ok(version) => return version,
+            Err(known) => known,
+        };
+        let latest = match known {
+            Some(version) => self.newer_or_same(id, version),
+            None => Latest {
+                version: self.newest(id).unwrap_or_else(|trouble| {
+                    self.complain(id, 0, &trouble);
+                    None
+                }),
+                asked: Instant::now(),
             },
-            None => unpoisoned(self.asking.lock()),
-        };
-        let answer = match version {
-            Some(version) => self.newer(id, version).map(Some),
-            None => self.newest(id),
-        };
-        let version = answer.unwrap_or_else(|trouble| {
-            self.complain(id, version.unwrap_or(0), &trouble);
-            version
-        });
-        let latest = Latest {
-            version,
-            asked: Instant::now(),
         };
         unpoisoned(self.latest.write()).insert(id, latest);
-        version
+        latest.version
+    }
+
+    /// What is known of the latest version: freshly, or from before.
+    fn known(&self, id: u32) -> Result<Option<u32>, Option<u32>> {
+        match unpoisoned(self.latest.read()).get(&id) {
+            Some(known) if known.asked.elapsed() < FRESH => Ok(known.version),
+            known => Err(known.and_then(|known| known.version)),
+        }
+    }
+
+    fn newer_or_same(&self, id: u32, known: u32) -> Latest {
+        match self.newer(id, known) {
+            Ok(version) => Latest {
+                version: Some(version),
+                asked: Instant::now(),
+            },
+            Err(trouble) => {
+                log::warning(&format!(
+                    "new versions of key {id} are not seen at the moment: {trouble}"
+                ));
+                // A module may take its time before it says that its device is away, and the caller is in the middle of a page.
+                Latest {
+                    version: Some(known),
+                    asked: Instant::now() + PAUSE,
+                }
+            }
+        }
     }
 
     /// Versions above one that is known. One question, no waiting: the caller is in the middle of a page.
@@ -399,7 +428,6 @@ fn wrap(visit: &Visit<'_>, master: Handle, label: &str) -> Result<Vec<u8>, Refus
     visit.session.random(&mut nonce)?;
     let cipher = Cipher::Gcm(&nonce, label.as_bytes());
     let sealed = visit.session.encrypt(master, cipher, key.as_slice())?;
-    key.zeroize();
     Ok([&[FORMAT], nonce.as_slice(), &sealed].concat())
 }
 

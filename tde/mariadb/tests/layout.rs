@@ -4,6 +4,9 @@
 //! is missing, this test says so and compares nothing; `MARIADB_HEADERS` names another directory that has `mysql/plugin_encryption.h`. What it
 //! found stands as assertions in `src/abi/layout.rs` in any case, and every other test loads the plug-in into a real server.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot begin fails")]
+#![allow(clippy::print_stdout, reason = "a test that compares nothing says so")]
+
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::process::Command;
@@ -33,7 +36,8 @@ fn expected() -> Vec<(String, usize)> {
     structure!(NumberVariable, "number_variable": flags = "flags", name = "name", comment = "comment", check = "check",
         update = "update", value = "value", default = "def_val", least = "min_val", most = "max_val", step = "blk_sz");
     structure!(Status, "struct st_mysql_show_var": name = "name", value = "value", kind = "type");
-    structure!(PrintError, "print_error": error = "my_error_func", printf = "my_printf_error_func");
+    structure!(PrintError, "print_error": error = "my_error_func", printf = "my_printf_error_func",
+        printv = "my_printv_error_func");
     let numbers: [(&str, i64); 15] = [
         ("MARIA_PLUGIN_INTERFACE_VERSION", PLUGIN_INTERFACE.into()),
         (

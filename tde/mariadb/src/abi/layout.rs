@@ -150,7 +150,7 @@ pub struct Status {
     pub kind: c_int,
 }
 
-/// `struct my_print_error_service_st`, up to the function that is used.
+/// `struct my_print_error_service_st`.
 #[repr(C)]
 #[derive(Debug)]
 pub struct PrintError {
@@ -158,6 +158,8 @@ pub struct PrintError {
     pub error: *const c_void,
     /// `my_printf_error`.
     pub printf: unsafe extern "C" fn(c_uint, *const c_char, core::ffi::c_ulong, ...),
+    /// `my_printv_error`.
+    pub printv: *const c_void,
 }
 
 const _: () = {
