@@ -21,6 +21,7 @@ fn takes_parts(scheme: SignScheme) -> bool {
             | SignScheme::RsaRaw
             | SignScheme::RsaPss(None)
             | SignScheme::Ecdsa(None)
+            | SignScheme::Dsa(None)
     )
 }
 
