@@ -4,6 +4,7 @@
 //! What must never live here: what a command does.
 //! Who calls it: `main.rs`; the completions and man pages are made from it.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
@@ -102,6 +103,17 @@ pub enum Command {
     Restore(RestoreArguments),
     /// Let a token imitate hardware, so that applications meet latency, failures and removal in a test
     Rehearse(RehearseArguments),
+    /// Bring tokens and keys in from elsewhere; see strongroom import --help
+    #[command(disable_help_flag = true)]
+    Import {
+        /// For the program strongroom-import, which comes with the tools for those who change over
+        #[arg(
+            trailing_var_arg = true,
+            allow_hyphen_values = true,
+            value_name = "ARGUMENT"
+        )]
+        arguments: Vec<OsString>,
+    },
     /// Let the daemon read its configuration again
     Reload,
     /// Stop the daemon

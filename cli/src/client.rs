@@ -9,9 +9,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
-use strongroom_wire::codec;
+use strongroom_wire::codec::{self, CodecError, Sink};
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
-use strongroom_wire::paths;
+use strongroom_wire::socket;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
@@ -29,14 +29,7 @@ impl Client {
     /// # Errors
     /// [`Failure::Unreachable`] says why, and what to do.
     pub fn connect(path: &Path) -> Result<Self, Failure> {
-        if !paths::fits_socket_address(path) {
-            return Err(Failure::Usage(format!(
-                "the socket path {} is longer than the {} bytes that the kernel takes",
-                path.display(),
-                paths::SOCKET_PATH_BYTES_MAX
-            )));
-        }
-        let socket = UnixStream::connect(path).map_err(|error| {
+        let socket = socket::connect(path).map_err(|error| {
             Failure::Unreachable(format!(
                 "cannot reach the daemon on {}: {}",
                 path.display(),
@@ -63,14 +56,14 @@ impl Client {
     /// # Errors
     /// [`Failure::Unreachable`] when the daemon is gone.
     pub fn send(&mut self, request: &AdminRequest<'_>) -> Result<(), Failure> {
-        // The request may hold PINs.
-        let mut payload = Zeroizing::new(Vec::with_capacity(REQUEST_BYTES));
-        codec::encode(request, &mut *payload).map_err(|error| self.broken(&error.to_string()))?;
-        let header = frame::header(Door::Admin, payload.len())
+        // The request may hold PINs and keys: it is measured first, because a buffer that grows leaves copies behind.
+        let mut measure = Measure(0);
+        codec::encode(request, &mut measure).map_err(|error| self.broken(&error.to_string()))?;
+        let header = frame::header(Door::Admin, measure.0)
             .map_err(|error| self.broken(&error.to_string()))?;
-        let mut whole = Zeroizing::new(Vec::with_capacity(HEADER_BYTES + payload.len()));
+        let mut whole = Zeroizing::new(Vec::with_capacity(HEADER_BYTES + measure.0));
         whole.extend_from_slice(&header);
-        whole.extend_from_slice(&payload);
+        codec::encode(request, &mut *whole).map_err(|error| self.broken(&error.to_string()))?;
         self.socket
             .write_all(&whole)
             .map_err(|error| self.broken(&error.to_string()))
@@ -140,5 +133,12 @@ fn advice(error: &io::Error) -> String {
     }
 }
 
-/// Room for a request, so that a growing buffer leaves no copies of a PIN behind.
-const REQUEST_BYTES: usize = 4096;
+/// Counts the bytes of a message and keeps none.
+struct Measure(usize);
+
+impl Sink for Measure {
+    fn append(&mut self, bytes: &[u8]) -> Result<(), CodecError> {
+        self.0 += bytes.len();
+        Ok(())
+    }
+}

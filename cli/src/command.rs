@@ -8,6 +8,7 @@ mod audit;
 mod backup;
 mod bench;
 mod doctor;
+mod import;
 mod init;
 mod measure;
 mod object;
@@ -32,6 +33,7 @@ use crate::failure::Failure;
 use crate::output::{self, Format};
 use crate::place::{Environment, Place};
 
+pub use doctor::installation::find_module;
 pub use doctor::{Check, Verdict};
 pub use init::configuration_text;
 
@@ -85,6 +87,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Measure(arguments) => measure::run(&arguments),
         Command::Backup(arguments) => backup::run(bench, &arguments),
         Command::Restore(arguments) => backup::restore(bench, &arguments),
+        Command::Import { arguments } => import::run(bench, &arguments),
         Command::Reload => done(bench, &AdminRequest::Reload, "configuration reloaded"),
         Command::Rehearse(arguments) => rehearse::run(bench, &arguments),
         Command::Stop => done(bench, &AdminRequest::Stop, "the daemon is stopping"),

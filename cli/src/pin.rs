@@ -76,9 +76,16 @@ pub fn collect(arguments: &PinArguments) -> Result<Pins, Failure> {
 /// # Errors
 /// As [`collect`].
 pub fn existing(file: Option<&Path>) -> Result<Pin, Failure> {
+    known("PIN of the user", "--pin-file", file)
+}
+
+/// A PIN that is set already: from a file, or asked for once; `instead` names the options of the file.
+///
+/// # Errors
+/// As [`collect`].
+pub fn known(what: &str, instead: &str, file: Option<&Path>) -> Result<Pin, Failure> {
     file.map_or_else(
         || {
-            let (what, instead) = ("PIN of the user", "--pin-file");
             let pin = ask(&terminal(what, instead)?, &format!("{what}: "))?;
             if pin.expose().is_empty() {
                 return Err(Failure::Failed(format!("no {what} was given")));
@@ -87,6 +94,14 @@ pub fn existing(file: Option<&Path>) -> Result<Pin, Failure> {
         },
         from_file,
     )
+}
+
+/// A PIN that is to be set: from a file, or asked for twice; `instead` names the options of the file.
+///
+/// # Errors
+/// As [`collect`].
+pub fn new(what: &str, instead: &str, file: Option<&Path>) -> Result<Pin, Failure> {
+    file.map_or_else(|| ask_twice(what, instead), from_file)
 }
 
 /// A secret of the seal: from a file, a descriptor, or asked for.
@@ -104,13 +119,7 @@ pub fn secret(
     match file.or(descriptor.as_deref()) {
         Some(path) => from_file(path),
         None if twice => ask_twice(what, instead),
-        None => {
-            let secret = ask(&terminal(what, instead)?, &format!("{what}: "))?;
-            if secret.expose().is_empty() {
-                return Err(Failure::Failed(format!("no {what} was given")));
-            }
-            Ok(secret)
-        }
+        None => known(what, instead, None),
     }
 }
 

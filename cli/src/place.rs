@@ -117,7 +117,7 @@ impl Place {
             &keys.admin_socket,
             paths.admin_socket(),
         );
-        let daemon_flags = daemon_flags(arguments);
+        let daemon_flags = flags(arguments);
         Ok(Self {
             paths,
             config,
@@ -178,7 +178,9 @@ fn installation(arguments: &PlaceArguments, environment: &Environment) -> Result
     Ok(if only_system { Paths::system() } else { user })
 }
 
-fn daemon_flags(arguments: &PlaceArguments) -> Vec<OsString> {
+/// The arguments that name an installation, for another program that takes the same ones.
+#[must_use]
+pub fn flags(arguments: &PlaceArguments) -> Vec<OsString> {
     let mut flags: Vec<OsString> = Vec::new();
     if arguments.system {
         flags.push("--system".into());

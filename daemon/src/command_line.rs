@@ -66,6 +66,14 @@ pub struct Arguments {
     /// Started by the module on behalf of an application: when another daemon was faster, wait until it answers
     #[arg(long)]
     pub autostarted: bool,
+    /// End when nobody has been connected for so long, and at once when the directory of the socket has gone: for a daemon that belongs to
+    /// a directory that comes and goes, as those of test runs do
+    #[arg(long, value_name = "SECONDS", conflicts_with = "system")]
+    pub ends_when_unused: Option<u64>,
+    /// A line of the configuration file, before what the file says: KEY=VALUE with the names and values of the file, as in
+    /// limits.user_tries_max=20
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
     /// Take the place of the running daemon without a connection refused: its listening sockets are taken over once it has finished the
     /// requests under way. Where none runs, start as usual
     #[arg(long)]

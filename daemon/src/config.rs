@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use strongroom::audit;
 use strongroom::limits::Limits;
@@ -124,6 +125,8 @@ pub struct Configuration {
     pub bounds: Bounds,
     /// What a PIN costs.
     pub pin_cost: PinCost,
+    /// After how long without a client the daemon ends; none is never.
+    pub ends_when_unused: Option<Duration>,
 }
 
 /// Whether memory must be locked.
@@ -176,8 +179,6 @@ pub enum ConfigError {
         /// What is wrong and what would be right.
         what: String,
     },
-    /// The path of a socket is too long.
-    SocketPath(PathBuf),
 }
 
 impl fmt::Display for ConfigError {
@@ -197,13 +198,6 @@ impl fmt::Display for ConfigError {
             }
             Self::File(error) => write!(out, "{error}"),
             Self::Value { place, what } => write!(out, "{place}: {what}"),
-            Self::SocketPath(path) => write!(
-                out,
-                "the socket path {} has {} bytes; the kernel takes at most {} (unix(7)); choose a shorter one with --socket or --home",
-                path.display(),
-                path.as_os_str().len(),
-                paths::SOCKET_PATH_BYTES_MAX
-            ),
         }
     }
 }
@@ -227,7 +221,7 @@ impl Configuration {
             .clone()
             .or_else(|| variable(paths::ENV_CONFIG));
         let file_place = named.clone().unwrap_or_else(|| paths.config.clone());
-        let (file, settings) = read_file(named, &paths.config)?;
+        let (file, settings) = read_file(named, &paths.config, &arguments.set)?;
         let combined = Combined {
             arguments,
             settings: &settings,
@@ -245,7 +239,7 @@ impl Configuration {
             settings.admin_socket.clone(),
         ]);
         let store = combined.store();
-        let configuration = Self {
+        Ok(Self {
             socket: socket.unwrap_or_else(|| paths.socket()),
             admin_socket: admin_socket.unwrap_or_else(|| paths.admin_socket()),
             socket_mode: combined.socket_mode()?,
@@ -270,19 +264,14 @@ impl Configuration {
             after_fork: settings.after_fork.unwrap_or_default(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
+            ends_when_unused: arguments.ends_when_unused.map(Duration::from_secs),
             system: arguments.system,
             user: arguments.user.clone().or_else(|| settings.user.clone()),
             allow_root: arguments.allow_root || settings.allow_root,
             walls: combined.walls(),
             file,
             file_place,
-        };
-        for path in [&configuration.socket, &configuration.admin_socket] {
-            if !paths::fits_socket_address(path) {
-                return Err(ConfigError::SocketPath(path.clone()));
-            }
-        }
-        Ok(configuration)
+        })
     }
 
     /// That it is right, and its places, for a person.
@@ -324,19 +313,26 @@ fn installation(arguments: &Arguments, environment: &Environment) -> Result<Path
 fn read_file(
     named: Option<PathBuf>,
     usual: &Path,
+    set: &[String],
 ) -> Result<(Option<PathBuf>, FileSettings), ConfigError> {
     let must_exist = named.is_some();
     let path = named.unwrap_or_else(|| usual.into());
-    match std::fs::read_to_string(&path) {
-        Ok(text) => {
-            let settings = FileSettings::parse(&path, &text).map_err(ConfigError::File)?;
-            Ok((Some(path), settings))
-        }
+    let (text, there) = match std::fs::read_to_string(&path) {
+        Ok(text) => (text, true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must_exist => {
-            Ok((None, FileSettings::default()))
+            (String::new(), false)
         }
-        Err(error) => Err(ConfigError::Unreadable { path, error }),
-    }
+        Err(error) => return Err(ConfigError::Unreadable { path, error }),
+    };
+    let settings = FileSettings::parse(&path, &text).map_err(ConfigError::File)?;
+    let settings = match set {
+        [] => settings,
+        set => FileSettings::with(&path, &text, set).map_err(|what| ConfigError::Value {
+            place: "--set".into(),
+            what,
+        })?,
+    };
+    Ok((there.then_some(path), settings))
 }
 
 fn first<const N: usize>(choices: [Option<PathBuf>; N]) -> Option<PathBuf> {

@@ -160,6 +160,14 @@ impl Host for Daemon {
         self.log_lines.lock().take(Instant::now())
     }
 
+    fn ends_when_unused(&self) -> Option<Duration> {
+        self.configuration().ends_when_unused
+    }
+
+    fn ask_to_stop(&self) {
+        Self::ask_to_stop(self);
+    }
+
     fn begin(self: &Arc<Self>, door: Door, admitted: Admitted, who: Principal) -> io::Result<()> {
         connection::start(self, door, admitted, who)
     }

@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
 use strongroom_wire::codec;
 use strongroom_wire::frame::{self, Door, HEADER_BYTES};
+use strongroom_wire::socket;
 
 use crate::system;
 
@@ -174,7 +175,7 @@ impl Predecessor {
         reason = "every other answer, also one that is added later, answers another question"
     )]
     pub fn ask(admin_socket: &Path, socket: &Path) -> Result<Option<Self>, String> {
-        let stream = match UnixStream::connect(admin_socket) {
+        let stream = match socket::connect(admin_socket) {
             Ok(stream) => stream,
             Err(error)
                 if matches!(

@@ -19,6 +19,7 @@ pub mod handover;
 pub mod harden;
 pub mod jail;
 pub mod log;
+mod need;
 pub mod notify;
 pub mod root;
 

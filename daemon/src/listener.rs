@@ -16,11 +16,13 @@ use std::time::{Duration, Instant};
 
 use strongroom::audit::Principal;
 use strongroom_wire::frame::Door;
+use strongroom_wire::socket;
 
 use crate::config::{Bounds, Configuration};
 use crate::connections::{Admitted, Connections};
 use crate::directories::may_administer;
 use crate::jail::witness::Witness;
+use crate::need::Need;
 use crate::notify::Activated;
 use crate::system::{self, Peer};
 
@@ -62,7 +64,11 @@ impl std::error::Error for ListenError {}
 
 /// A socket file that is ours: it goes when this is dropped, unless somebody put another one in its place.
 #[derive(Debug)]
-struct SocketFile {
+pub(crate) struct SocketFile(Spot);
+
+/// Which file that is.
+#[derive(Clone, Debug)]
+pub(crate) struct Spot {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -71,21 +77,27 @@ struct SocketFile {
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
         let state = std::fs::symlink_metadata(path)?;
-        Ok(Self {
+        Ok(Self(Spot {
             path: path.into(),
             device: state.dev(),
             inode: state.ino(),
-        })
+        }))
+    }
+}
+
+impl Spot {
+    /// Whether the file is still at its path.
+    pub(crate) fn stands(&self) -> bool {
+        std::fs::symlink_metadata(&self.path)
+            .is_ok_and(|state| (state.dev(), state.ino()) == (self.device, self.inode))
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let same = std::fs::symlink_metadata(&self.path)
-            .is_ok_and(|state| (state.dev(), state.ino()) == (self.device, self.inode));
-        if same {
+        if self.0.stands() {
             // A file that cannot be removed is stale, and the next start removes it.
-            let _ = std::fs::remove_file(&self.path);
+            let _ = std::fs::remove_file(&self.0.path);
         }
     }
 }
@@ -203,7 +215,7 @@ fn listen(path: &Path, files: &mut Vec<SocketFile>) -> Result<UnixListener, List
         error,
     };
     remove_stale(path)?;
-    let listener = UnixListener::bind(path).map_err(failed)?;
+    let listener = socket::bind(path).map_err(failed)?;
     files.push(SocketFile::of(path).map_err(failed)?);
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
@@ -223,7 +235,7 @@ fn remove_stale(path: &Path) -> Result<(), ListenError> {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    match socket::connect(path) {
         Ok(_) => Err(ListenError::InUse(path.into())),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             std::fs::remove_file(path).map_err(failed)
@@ -257,6 +269,12 @@ pub trait Host: Send + Sync + 'static {
     /// Whether a line that a stranger can provoke may be logged now.
     fn allow_log_line(&self) -> bool;
 
+    /// After how long without a client it ends; none is never.
+    fn ends_when_unused(&self) -> Option<Duration>;
+
+    /// Stops as SIGTERM does.
+    fn ask_to_stop(&self);
+
     /// Starts the conversation.
     ///
     /// # Errors
@@ -287,10 +305,18 @@ impl Acceptor {
             mut witness,
         } = listeners;
         let host = Arc::clone(host);
+        let spots = files.iter().map(|file| file.0.clone()).collect();
+        let mut need = Need::new(host.ends_when_unused(), spots);
         let thread = thread::Builder::new()
             .name("listener".into())
             .spawn(move || {
-                accept_until(&woken, &host, &application, &admin, &mut witness);
+                accept_until(
+                    &woken,
+                    &host,
+                    &application,
+                    &admin,
+                    (&mut witness, &mut need),
+                );
                 (application, admin, witness)
             })?;
         Ok(Self {
@@ -333,16 +359,22 @@ fn accept_until(
     host: &Arc<impl Host>,
     application: &UnixListener,
     admin: &UnixListener,
-    witness: &mut Witness,
+    (witness, need): (&mut Witness, &mut Need),
 ) {
     loop {
+        if let Some(why) = need.gone(host.connections().count(), Instant::now()) {
+            tracing::info!("{why}; ending");
+            // Whoever is in the queue finds nobody, and begins anew.
+            host.ask_to_stop();
+            return;
+        }
         let processes = host.connections().processes();
         let fixed = [woken.as_fd(), application.as_fd(), admin.as_fd()];
         let watched: Vec<BorrowedFd<'_>> = fixed
             .into_iter()
             .chain(processes.iter().map(|(_, process)| process.as_fd()))
             .collect();
-        let ready = match system::wait_readable(&watched, None) {
+        let ready = match system::wait_readable(&watched, need.look()) {
             Ok(ready) => ready,
             Err(error) => {
                 tracing::error!(%error, "cannot wait for connections");
@@ -472,19 +504,10 @@ fn start_in(state: &str) -> Option<u64> {
         .ok()
 }
 
-/// Waits until somebody answers on a socket, at most `bound`. Answers whether somebody does.
+/// Whether somebody answers on a socket.
 #[must_use]
-pub fn wait_for_answer(path: &Path, bound: Duration) -> bool {
-    let deadline = Instant::now() + bound;
-    loop {
-        if UnixStream::connect(path).is_ok() {
-            return true;
-        }
-        if Instant::now() >= deadline {
-            return false;
-        }
-        thread::sleep(PAUSE);
-    }
+pub fn answers(path: &Path) -> bool {
+    socket::connect(path).is_ok()
 }
 
 /// How long to wait before trying again what only time can mend.

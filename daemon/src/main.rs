@@ -26,7 +26,7 @@ use strongroomd::harden::harden;
 use strongroomd::jail::witness::Witness;
 use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
-use strongroomd::listener::{Acceptor, Listeners, wait_for_answer};
+use strongroomd::listener::{Acceptor, Listeners, answers};
 use strongroomd::log;
 use strongroomd::notify::{Notifier, take_activated};
 use strongroomd::root::{self, Identity};
@@ -304,10 +304,19 @@ fn taken_over(
     Ok(listeners?)
 }
 
-/// The right to be the only daemon on the store. One that steps down has let go of it before it said so.
+/// The right to be the only daemon on the store. One that steps down has let go of it before it said so. Where an application waits for the
+/// start, a daemon that was faster is waited for, until it answers; and one that is on its way out, until it has let go.
 fn take_lock(arguments: &Arguments, configuration: &Configuration) -> Result<StoreLock, Failure> {
-    StoreLock::take(configuration.data_directory())
-        .map_err(|error| lost_race(arguments, configuration, error))
+    let deadline = Instant::now() + OTHER_READY_WITHIN;
+    loop {
+        let lock = StoreLock::take(configuration.data_directory());
+        let in_use = matches!(lock, Err(DirectoryError::InUse { .. }));
+        let waits = in_use && arguments.autostarted && Instant::now() < deadline;
+        if !waits || answers(&configuration.socket) {
+            return Ok(lock?);
+        }
+        std::thread::sleep(LOCK_LOOK);
+    }
 }
 
 /// The same right for a daemon that goes on: the new one, which has failed, may be on its way out still.
@@ -564,23 +573,11 @@ fn ready_line(configuration: &Configuration) -> String {
     )
 }
 
-/// Another daemon was faster. An application that waits for this start wants to connect afterwards, so wait for the other one.
-fn lost_race(
-    arguments: &Arguments,
-    configuration: &Configuration,
-    error: DirectoryError,
-) -> Failure {
-    if arguments.autostarted && matches!(error, DirectoryError::InUse { .. }) {
-        let _answers = wait_for_answer(&configuration.socket, OTHER_READY_WITHIN);
-    }
-    error.into()
-}
-
 /// How long running requests may take after a stop was asked for.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// How long the lock of the store may be held on after its daemon has let go.
 const LOCK_WITHIN: Duration = Duration::from_secs(10);
 /// Time between two looks at it.
 const LOCK_LOOK: Duration = Duration::from_millis(2);
-/// How long an autostarted daemon waits for the faster one.
+/// How long an autostarted daemon waits for another one.
 const OTHER_READY_WITHIN: Duration = Duration::from_secs(8);

@@ -314,6 +314,14 @@ impl Host for SealedDaemon {
         self.log_lines.lock().take(Instant::now())
     }
 
+    fn ends_when_unused(&self) -> Option<Duration> {
+        self.configuration.ends_when_unused
+    }
+
+    fn ask_to_stop(&self) {
+        system::signal_myself(libc::SIGTERM);
+    }
+
     fn begin(self: &Arc<Self>, door: Door, admitted: Admitted, who: Principal) -> io::Result<()> {
         let daemon = Arc::clone(self);
         thread::Builder::new()

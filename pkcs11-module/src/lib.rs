@@ -19,6 +19,7 @@ mod entry;
 #[cfg(test)]
 #[path = "tests/fake.rs"]
 mod fake;
+mod guise;
 mod heritage;
 mod kept;
 mod locate;
@@ -28,5 +29,6 @@ mod prefetched;
 mod process;
 mod remote;
 mod sessions;
+pub mod softhsm;
 mod stamp;
 mod start;

@@ -6,3 +6,14 @@
 //! Who calls it: the programs of this package.
 
 #![forbid(unsafe_code)]
+
+pub mod arguments;
+pub mod softhsm;
+
+pub mod source;
+pub mod unlock;
+
+pub mod keyfile;
+pub mod opened;
+pub mod report;
+pub mod send;

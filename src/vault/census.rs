@@ -42,6 +42,14 @@ impl Census {
         }
     }
 
+    /// How many objects a realm has.
+    pub(super) fn counted(&mut self, realm: Realm) -> &mut u64 {
+        match realm {
+            Realm::Public => &mut self.public,
+            Realm::Private => &mut self.private,
+        }
+    }
+
     /// Compares it with what was found, and names what is wrong.
     pub(super) fn compare(
         &self,
@@ -102,6 +110,12 @@ impl Sums {
     pub(super) fn add(&mut self, key: RecordKey, term: Term) {
         self.plain = self.plain.plus(term);
         self.weighted = self.weighted.plus(term.times(weight(key)));
+    }
+
+    /// The records of another sum are there too.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.plain = self.plain.plus(other.plain);
+        self.weighted = self.weighted.plus(other.weighted);
     }
 
     /// A record is there no more.

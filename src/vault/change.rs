@@ -2,11 +2,13 @@
 //! means. *Who calls it:* the chapters of objects and keys.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use strongroom_keymem::SecretBytes;
 
-use super::census::{Census, Versions};
+use super::batch::{Batch, OpenRealm, SealedBatch};
+use super::census::Versions;
 use super::draft::Draft;
 use super::seal::Stamp;
 use super::token::{TokenVault, Writer};
@@ -96,6 +98,45 @@ impl TokenVault {
         Ok(())
     }
 
+    /// The private realm as it is open now, for objects that will come later.
+    ///
+    /// # Errors
+    /// [`VaultError::RealmClosed`] before any login.
+    pub fn opened_realm(&self) -> Result<OpenRealm, VaultError> {
+        self.realm_key().map(OpenRealm)
+    }
+
+    /// New objects that are sealed ahead of their commit.
+    pub fn batch(&self, realm: &OpenRealm) -> Batch<'_> {
+        Batch::new(&self.keys, Arc::clone(&realm.0), &self.next)
+    }
+
+    /// Commits a batch: all its objects, or none.
+    ///
+    /// # Errors
+    /// [`VaultError::RealmClosed`] when the token was initialised anew since the realm was opened; else as [`Self::commit`].
+    pub fn add(&self, batch: SealedBatch) -> Result<(), VaultError> {
+        let mut writer = self.writing()?;
+        let same = self
+            .realm_key()?
+            .with(|now| batch.realm.equals_in_constant_time(now));
+        if !same {
+            return Err(VaultError::RealmClosed);
+        }
+        let mut draft = Draft::new(&self.keys, &writer.census);
+        draft.absorb(&batch.census, batch.changes);
+        draft.census.next_object = draft
+            .census
+            .next_object
+            .max(self.next.load(Ordering::Relaxed));
+        self.write(&mut writer, draft)?;
+        let mut books = self.books.write();
+        for (object, realm, versions) in batch.entries {
+            books.entries.put(object, realm, versions);
+        }
+        Ok(())
+    }
+
     fn draft_put(
         &self,
         writer: &Writer,
@@ -112,10 +153,10 @@ impl TokenVault {
         let realm_key = self.opened(realm)?;
         let old = self.books.read().entries.find(object);
         let key = self.object_key(RecordKind::Metadata, object);
-        *counted(&mut draft.census, realm) += 1;
+        *draft.census.counted(realm) += 1;
         let old_stamp = match old {
             Some((old_realm, versions)) => {
-                *counted(&mut draft.census, old_realm) -= 1;
+                *draft.census.counted(old_realm) -= 1;
                 Some(self.stored(key, old_realm, versions.metadata)?)
             }
             None => None,
@@ -162,7 +203,7 @@ impl TokenVault {
         let key = self.object_key(RecordKind::Metadata, object);
         draft.delete(key, &self.stored(key, realm, versions.metadata)?)?;
         self.draft_material(draft, object, realm, found, None)?;
-        *counted(&mut draft.census, realm) -= 1;
+        *draft.census.counted(realm) -= 1;
         Ok(())
     }
 
@@ -203,12 +244,5 @@ impl TokenVault {
         } else {
             Err(tampered(key))
         }
-    }
-}
-
-fn counted(census: &mut Census, realm: Realm) -> &mut u64 {
-    match realm {
-        Realm::Public => &mut census.public,
-        Realm::Private => &mut census.private,
     }
 }

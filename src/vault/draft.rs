@@ -102,6 +102,19 @@ impl<'t> Draft<'t> {
         Ok(())
     }
 
+    /// Takes in another draft of the same token, of records that are not in this one.
+    pub(super) fn absorb(&mut self, census: &Census, changes: Vec<Change>) {
+        self.census.public += census.public;
+        self.census.private += census.private;
+        self.census.sums.merge(&census.sums);
+        self.changes.extend(changes);
+    }
+
+    /// Counts and sums, and the changes, of a draft that another one will absorb.
+    pub(super) fn into_parts(self) -> (Census, Vec<Change>) {
+        (self.census, self.changes)
+    }
+
     /// The census that will stand, and all changes with the census itself among them.
     pub(super) fn finish(
         mut self,

@@ -12,11 +12,14 @@ mod seal;
 mod census;
 mod draft;
 mod generation;
+mod serial;
 
 mod backup;
+mod batch;
 mod change;
 mod inspect;
 mod migrate;
+mod newcomer;
 mod pin;
 mod ticket;
 mod token;
@@ -27,17 +30,20 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
-use strongroom_crypto::random;
 use strongroom_keymem::{OutOfMemory, SecretBytes, SecretVec};
 
+pub use self::batch::{Batch, OpenRealm, SealedBatch, Stash, Stashed};
 pub use self::change::{MaterialChange, ObjectChange};
 pub use self::generation::Generation;
 pub use self::hierarchy::PinCost;
 pub use self::inspect::{ClosedVault, Inspected};
+pub use self::newcomer::{DraftToken, NewToken};
 pub use self::pin::{LoginError, PinTries};
+pub use self::serial::{NoSerialNumber, SerialNumber};
 pub use self::ticket::{Holder, Reach, TicketError, claimed_user};
 pub use self::token::{TokenState, TokenVault};
 
@@ -73,6 +79,8 @@ pub struct Vault {
     cost: PinCost,
     register: Mutex<Register>,
     tokens: RwLock<BTreeMap<u64, Arc<TokenVault>>>,
+    /// As the register has it. Beside it, so that nobody who only looks waits for a commit.
+    next_token: AtomicU64,
     generation: Generation,
 }
 
@@ -101,6 +109,7 @@ impl Vault {
             let token = TokenVault::open(Arc::clone(&store), keys, *serial, cost, &generation)?;
             tokens.insert(*number, Arc::new(token));
         }
+        let next_token = AtomicU64::new(register.body.next_token);
         let (register, tokens) = (Mutex::new(register), RwLock::new(tokens));
         Ok(Self {
             store,
@@ -108,6 +117,7 @@ impl Vault {
             cost,
             register,
             tokens,
+            next_token,
             generation,
         })
     }
@@ -137,49 +147,9 @@ impl Vault {
         self.tokens.read().values().cloned().collect()
     }
 
-    /// Initialises a new token. Its number was never used before.
-    ///
-    /// # Errors
-    /// [`VaultError`]; then there is no new token.
-    pub fn create_token(
-        &self,
-        label: [u8; 32],
-        so_pin: &[u8],
-    ) -> Result<Arc<TokenVault>, VaultError> {
-        let mut serial = [0; 8];
-        random::fill(&mut serial)?;
-        let mut register = self.register.lock();
-        let mut body = register.body.clone();
-        let number = body.next_token;
-        body.next_token += 1;
-        body.tokens.push((number, serial));
-        let keys = TokenKeys::new(&self.root, number, &serial)?;
-        let (token, changes) = TokenVault::create(
-            Arc::clone(&self.store),
-            keys,
-            serial,
-            self.cost,
-            label,
-            so_pin,
-            &self.generation,
-        )?;
-        register.write(&self.store, &self.root, body, changes, 0)?;
-        // The vault record and a first census.
-        self.generation.grow(2);
-        let token = Arc::new(token);
-        self.tokens.write().insert(number, Arc::clone(&token));
-        Ok(token)
-    }
-
     /// What all other keys come from.
     pub(crate) fn root_key(&self) -> &SecretBytes {
         &self.root
-    }
-
-    /// The number that the next token will have.
-    #[must_use]
-    pub fn next_token(&self) -> u64 {
-        self.register.lock().body.next_token
     }
 
     /// Destroys a token and all its records, in one commit. Whoever still holds it gets [`VaultError::NoSuchToken`].
@@ -222,7 +192,7 @@ struct Register {
 struct RegisterBody {
     /// Only grows, so no number comes back.
     next_token: u64,
-    /// Number and serial number of each token.
+    /// Number of each token, and the random bytes by which its keys differ from all others; its serial number where nobody chose one.
     tokens: Vec<(u64, [u8; 8])>,
 }
 
@@ -340,6 +310,8 @@ pub enum VaultError {
     NoSuchToken(u64),
     /// The private realm was not opened by a PIN yet.
     RealmClosed,
+    /// Another token has this serial number.
+    SerialNumberTaken(String),
     /// The store failed.
     Store(StoreError),
     /// A record is not as it was left.
@@ -366,6 +338,9 @@ impl fmt::Display for VaultError {
             Self::NoSuchObject(object) => write!(out, "there is no object {object}, or it has no material"),
             Self::NoSuchToken(token) => write!(out, "there is no token {token}"),
             Self::RealmClosed => out.write_str("the private objects are closed until a user logs in"),
+            Self::SerialNumberTaken(serial) => {
+                write!(out, "another token has the serial number {serial}")
+            }
             Self::Store(error) => fmt::Display::fmt(error, out),
             Self::Tampered { what } => {
                 write!(out, "{what}; restore the store from a backup, and find out who wrote to it")
@@ -384,6 +359,7 @@ impl From<VaultError> for Error {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Crypto | VaultError::Twice(_) => Self::GeneralError,
+            VaultError::SerialNumberTaken(_) => Self::ArgumentsBad,
             VaultError::FormatNewer(_) | VaultError::Tampered { .. } | VaultError::WrongRootKey => {
                 Self::DeviceError
             }

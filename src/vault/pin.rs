@@ -291,10 +291,12 @@ impl TokenVault {
         self.compare(&mut gate, User::So, so_pin, limits)?;
         let realm = hierarchy::new_realm_key()?;
         let so = KeySlot::wrap(&self.keys, User::So, so_pin, self.cost, &realm)?;
+        let (before, _) = self.own_records();
         let token = TokenBody {
             label,
             so,
             user: None,
+            serial: before.serial,
         };
         let mut writer = self.writing()?;
         let (_, tries) = self.own_records();

@@ -1,5 +1,6 @@
 //! *What lives here:* what the tests of the vault share. *What must never live here:* a test. *Who calls it:* the files beside it.
 
+mod arriving;
 mod inspecting;
 mod migration;
 mod objects;

@@ -9,12 +9,15 @@ use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use strongroom_keymem::{SecretBytes, SecretVec};
 
+use super::batch::SealedBatch;
 use super::census::{Census, Entries, Sums, Versions};
 use super::draft::{Draft, read_own};
 use super::generation::Generation;
 use super::hierarchy::{self, KeySlot, PinCost, TokenKeys};
+use super::newcomer::DraftToken;
 use super::pin::{Gate, PinTries, Tries};
 use super::seal::{self, Stamp};
+use super::serial::SerialNumber;
 use super::{Realm, User, VaultError, misfit, removed, tampered};
 use crate::limits::Limits;
 use crate::ports::{Change, RecordKey, RecordKind, Store};
@@ -24,7 +27,8 @@ pub struct TokenVault {
     pub(super) store: Arc<dyn Store>,
     pub(super) keys: TokenKeys,
     pub(super) cost: PinCost,
-    serial: [u8; 8],
+    /// Bound into its keys, and its serial number where nobody chose one.
+    salt: [u8; 8],
     pub(super) next: AtomicU64,
     /// One PIN is compared at a time, or two could use the same try.
     pub(super) gate: Mutex<Gate>,
@@ -54,10 +58,63 @@ pub(super) struct Books {
 
 /// What the token record holds.
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(from = "StoredBody", into = "StoredBody")]
 pub(super) struct TokenBody {
     pub(super) label: [u8; 32],
     pub(super) so: KeySlot,
     pub(super) user: Option<KeySlot>,
+    /// Where somebody chose one.
+    pub(super) serial: Option<SerialNumber>,
+}
+
+impl TokenBody {
+    /// The serial number that is shown.
+    pub(super) fn serial_number(&self, salt: [u8; 8]) -> SerialNumber {
+        let chosen = self.serial.clone();
+        chosen.unwrap_or_else(|| SerialNumber::of_salt(salt))
+    }
+}
+
+/// A token record as it is stored. One without a chosen serial number has the bytes it had before there were any.
+#[derive(Serialize, Deserialize)]
+struct StoredBody([u8; 32], KeySlot, StoredRest);
+
+/// The user's slot, and the serial number.
+#[derive(Serialize, Deserialize)]
+enum StoredRest {
+    Neither,
+    User(KeySlot),
+    Serial(SerialNumber),
+    Both(KeySlot, SerialNumber),
+}
+
+impl From<StoredBody> for TokenBody {
+    fn from(StoredBody(label, so, rest): StoredBody) -> Self {
+        let (user, serial) = match rest {
+            StoredRest::Neither => (None, None),
+            StoredRest::User(user) => (Some(user), None),
+            StoredRest::Serial(serial) => (None, Some(serial)),
+            StoredRest::Both(user, serial) => (Some(user), Some(serial)),
+        };
+        Self {
+            label,
+            so,
+            user,
+            serial,
+        }
+    }
+}
+
+impl From<TokenBody> for StoredBody {
+    fn from(body: TokenBody) -> Self {
+        let rest = match (body.user, body.serial) {
+            (None, None) => StoredRest::Neither,
+            (Some(user), None) => StoredRest::User(user),
+            (None, Some(serial)) => StoredRest::Serial(serial),
+            (Some(user), Some(serial)) => StoredRest::Both(user, serial),
+        };
+        Self(body.label, body.so, rest)
+    }
 }
 
 /// How a token stands.
@@ -67,7 +124,7 @@ pub struct TokenState {
     pub number: u64,
     /// Its label, padded with spaces.
     pub label: [u8; 32],
-    /// Its serial number: 16 hexadecimal digits.
+    /// Its serial number: 16 hexadecimal digits, or what somebody chose.
     pub serial_number: String,
     /// Whether the user's PIN was set.
     pub user_pin_initialized: bool,
@@ -84,11 +141,16 @@ impl TokenVault {
         TokenState {
             number: self.keys.token,
             label: books.token.label,
-            serial_number: format!("{:016x}", u64::from_be_bytes(self.serial)),
+            serial_number: books.token.serial_number(self.salt).to_string(),
             user_pin_initialized: books.token.user.is_some(),
             user_tries: books.tries.shown(User::User, limits),
             so_tries: books.tries.shown(User::So, limits),
         }
+    }
+
+    /// Its serial number.
+    pub(super) fn serial_number(&self) -> SerialNumber {
+        self.books.read().token.serial_number(self.salt)
     }
 
     /// Its number.
@@ -301,27 +363,29 @@ impl TokenVault {
         Ok(())
     }
 
-    /// A new token, and the changes that make it durable.
+    /// A new token with its objects, and the changes that make it durable.
     pub(super) fn create(
         store: Arc<dyn Store>,
-        keys: TokenKeys,
-        serial: [u8; 8],
+        new: DraftToken,
+        objects: Option<SealedBatch>,
         cost: PinCost,
-        label: [u8; 32],
-        so_pin: &[u8],
         generation: &Generation,
     ) -> Result<(Self, Vec<Change>), VaultError> {
-        let realm = hierarchy::new_realm_key()?;
-        let so = KeySlot::wrap(&keys, User::So, so_pin, cost, &realm)?;
-        let token = TokenBody {
-            label,
-            so,
-            user: None,
-        };
+        let DraftToken {
+            keys, salt, body, ..
+        } = new;
         let tries = Tries::default();
         let mut draft = Draft::new(&keys, &Census::new());
-        let token_stamp = draft.put_own(RecordKind::Token, &token, None)?;
+        let token_stamp = draft.put_own(RecordKind::Token, &body, None)?;
         let tries_stamp = draft.put_own(RecordKind::Tries, &tries, None)?;
+        let mut entries = Entries::default();
+        if let Some(batch) = objects {
+            draft.absorb(&batch.census, batch.changes);
+            for (object, realm, versions) in batch.entries {
+                entries.put(object, realm, versions);
+            }
+        }
+        draft.census.next_object = new.next.load(Ordering::Relaxed);
         let (census, changes) = draft.finish(1)?;
         let writer = Writer {
             census,
@@ -331,12 +395,12 @@ impl TokenVault {
             ended: false,
         };
         let books = Books {
-            entries: Entries::default(),
-            token,
+            entries,
+            token: body,
             tries,
         };
         Ok((
-            Self::assemble(store, keys, serial, cost, (writer, books), generation)?,
+            Self::assemble(store, keys, salt, cost, (writer, books), generation)?,
             changes,
         ))
     }
@@ -345,7 +409,7 @@ impl TokenVault {
     pub(super) fn open(
         store: Arc<dyn Store>,
         keys: TokenKeys,
-        serial: [u8; 8],
+        salt: [u8; 8],
         cost: PinCost,
         generation: &Generation,
     ) -> Result<Self, VaultError> {
@@ -380,13 +444,13 @@ impl TokenVault {
             token,
             tries,
         };
-        Self::assemble(store, keys, serial, cost, (writer, books), generation)
+        Self::assemble(store, keys, salt, cost, (writer, books), generation)
     }
 
     fn assemble(
         store: Arc<dyn Store>,
         keys: TokenKeys,
-        serial: [u8; 8],
+        salt: [u8; 8],
         cost: PinCost,
         (writer, books): (Writer, Books),
         generation: &Generation,
@@ -398,7 +462,7 @@ impl TokenVault {
             store,
             keys,
             cost,
-            serial,
+            salt,
             next,
             gate,
             writer,

@@ -13,7 +13,9 @@ pub use self::seal::{
 };
 use crate::ck::Rv;
 use crate::codec::List;
+use crate::import::{Destination, IMPORT_OBJECTS_MAX, Judgement};
 use crate::rehearsal::{Act, State};
+use crate::request::Template;
 use crate::response::ANSWER_ITEMS_MAX;
 use crate::secret::Secret;
 
@@ -102,6 +104,26 @@ pub enum AdminRequest<'a> {
     },
     /// A new daemon asks for the listening sockets, to take over. The old one serves on until it is told on the line that comes with them.
     Replace,
+    /// Begins to bring objects in. Until the commit nobody sees anything of it, and nothing is stored; the end of the connection abandons it. A
+    /// connection has one import at a time.
+    ImportBegin {
+        /// Where they come from, in words, for the audit: at most 256 bytes of one line.
+        source: &'a str,
+        /// Where they go.
+        destination: Destination<'a>,
+        /// Whether `CKA_LOCAL`, `CKA_ALWAYS_SENSITIVE`, `CKA_NEVER_EXTRACTABLE` and `CKA_KEY_GEN_MECHANISM` stand as the templates say. Otherwise they say
+        /// the truth of a key that came from outside.
+        keep_history: bool,
+    },
+    /// Some of the objects, each with all its attributes, the secret ones in clear. Answered by a judgement of each.
+    ImportObjects {
+        /// The next ones.
+        objects: List<Template<'a>, IMPORT_OBJECTS_MAX>,
+    },
+    /// Everything that was judged good comes into being in one commit, or nothing does. Refused or not, the import is over.
+    ImportCommit,
+    /// Ends the import; nothing has happened.
+    ImportAbandon,
 }
 
 /// A part of a check. The parts follow each other, so that none takes long and somebody can watch.
@@ -197,6 +219,15 @@ pub enum AdminAnswer {
     Handover {
         /// Whether the daemon has made the files of the sockets, and not a service manager: then the new one removes them some day.
         owns_files: bool,
+    },
+    /// Answers `ImportObjects`: one for each object, in order.
+    ImportJudged(List<Judgement, IMPORT_OBJECTS_MAX>),
+    /// Answers `ImportCommit`.
+    Imported {
+        /// The token, as it stands now.
+        token: Token,
+        /// How many objects were brought in.
+        objects: u64,
     },
 }
 

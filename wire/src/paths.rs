@@ -5,7 +5,7 @@
 //! Who calls it: the module to find the socket, the daemon and the command line to find everything.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Names the application socket; comes before everything else.
 pub const ENV_SOCKET: &str = "STRONGROOM_SOCKET";
@@ -105,17 +105,10 @@ impl Paths {
     }
 }
 
-/// Longest path of a Unix socket in bytes (`sun_path` less its final zero).
-pub const SOCKET_PATH_BYTES_MAX: usize = 107;
-
-/// Whether a path fits the address of a Unix socket.
-#[must_use]
-pub fn fits_socket_address(path: &Path) -> bool {
-    path.as_os_str().len() <= SOCKET_PATH_BYTES_MAX
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     fn user(pairs: &[(&str, &str)]) -> Option<Paths> {

@@ -215,6 +215,31 @@ impl Settings {
         Ok(settings)
     }
 
+    /// The text of a file that is right, with lines that come before its own: `KEY=VALUE` each.
+    ///
+    /// # Errors
+    /// Which line is wrong, and why.
+    pub fn with(path: &Path, text: &str, lines: &[String]) -> Result<Self, String> {
+        let mut all = text
+            .parse::<toml::Table>()
+            .map_err(|error| error.message().to_owned())?;
+        for line in lines {
+            let table = line
+                .parse::<toml::Table>()
+                .map_err(|error| format!("{line}: {}; write KEY=VALUE", error.message()))?;
+            overlay(&mut all, table);
+            // Judged line by line, so that the one that is wrong is named.
+            let settings = Self::deserialize(all.clone())
+                .map_err(|error| format!("{line}: {}", with_near_key(error.message())))?;
+            settings
+                .refuse_relative_paths(path)
+                .map_err(|error| format!("{line}: {}", error.what))?;
+            let judged = settings.limits.check();
+            judged.map_err(|what| format!("{line}: {what}"))?;
+        }
+        Self::deserialize(all).map_err(|error| error.message().to_owned())
+    }
+
     /// A relative path would mean a different file for the daemon and for each application.
     fn refuse_relative_paths(&self, path: &Path) -> Result<(), FileError> {
         let all = [
@@ -241,6 +266,18 @@ impl Settings {
                 ),
             }),
             None => Ok(()),
+        }
+    }
+}
+
+/// Puts the values of a table over those of another, key by key down to what is no table.
+fn overlay(under: &mut toml::Table, over: toml::Table) {
+    for (key, value) in over {
+        match (under.get_mut(&key), value) {
+            (Some(toml::Value::Table(under)), toml::Value::Table(over)) => overlay(under, over),
+            (_, value) => {
+                under.insert(key, value);
+            }
         }
     }
 }
@@ -294,6 +331,38 @@ fn distance(left: &str, right: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn with(text: &str, lines: &[&str]) -> Result<Settings, String> {
+        let lines: Vec<_> = lines.iter().map(|line| (*line).to_owned()).collect();
+        Settings::with(Path::new("/etc/strongroom.toml"), text, &lines)
+    }
+
+    #[test]
+    fn a_line_of_the_command_comes_before_the_file_and_leaves_the_rest() {
+        let text = "after-fork = \"inherit\"\n[limits]\nuser_tries_max = 5\nso_tries_max = 6\n";
+        let read = with(text, &["limits.user_tries_max=20", "log.level = \"debug\""]).unwrap();
+        assert_eq!(read.limits.user_tries_max, Some(20));
+        assert_eq!(read.limits.so_tries_max, Some(6));
+        assert_eq!(read.log.level.as_deref(), Some("debug"));
+        assert_eq!(read.after_fork, Some(AfterFork::Inherit));
+    }
+
+    #[test]
+    fn a_wrong_line_is_named_with_what_is_wrong() {
+        for (line, named) in [
+            (
+                "limits.user_tries_max=0",
+                "limits.user_tries_max=0: limits.user_tries_max = 0 is out of its range",
+            ),
+            ("limits.user_trys_max=3", "did you mean \"user_tries_max\"?"),
+            ("socket=\"relative\"", "is relative"),
+            ("no value", "no value: "),
+            ("limits=3", "limits=3: "),
+        ] {
+            let refused = with("", &["log.level=\"info\"", line]).unwrap_err();
+            assert!(refused.contains(named), "{refused}");
+        }
+    }
 
     #[test]
     fn distances_are_those_of_levenshtein() {

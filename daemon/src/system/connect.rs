@@ -11,14 +11,17 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use strongroom_wire::socket::{ADDRESS_BYTES_MAX, Reach};
+
 use super::{outcome, socket_length};
 
 /// Connects, waiting at most `limit` for a listener whose queue is full: std has no limit for that.
 ///
 /// # Errors
-/// What the kernel says; [`io::ErrorKind::WouldBlock`] when the time is over; [`io::ErrorKind::InvalidInput`] for a path that is too long.
+/// What the kernel says; [`io::ErrorKind::WouldBlock`] when the time is over; [`io::ErrorKind::InvalidInput`] for a name that is too long.
 pub fn connect_within(path: &Path, limit: Duration) -> io::Result<UnixStream> {
-    let address = address_of(path)?;
+    let reach = Reach::of(path)?;
+    let address = address_of(reach.path())?;
     // SAFETY: socket takes three numbers.
     let number =
         outcome(unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })?;
@@ -40,11 +43,11 @@ pub fn connect_within(path: &Path, limit: Duration) -> io::Result<UnixStream> {
 fn address_of(path: &Path) -> io::Result<libc::sockaddr_un> {
     let mut address = libc::sockaddr_un {
         sun_family: libc::sa_family_t::try_from(libc::AF_UNIX).unwrap_or(0),
-        sun_path: [0; SOCKET_PATH_BYTES],
+        sun_path: [0; ADDRESS_BYTES_MAX + 1],
     };
     let bytes = path.as_os_str().as_bytes();
     // The last byte stays zero.
-    if bytes.len() >= SOCKET_PATH_BYTES || bytes.contains(&0) {
+    if bytes.len() > ADDRESS_BYTES_MAX || bytes.contains(&0) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     for (place, byte) in address.sun_path.iter_mut().zip(bytes) {
@@ -52,6 +55,3 @@ fn address_of(path: &Path) -> io::Result<libc::sockaddr_un> {
     }
     Ok(address)
 }
-
-/// Room for a path in a sockaddr_un: unix(7).
-const SOCKET_PATH_BYTES: usize = 108;

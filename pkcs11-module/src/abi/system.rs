@@ -16,7 +16,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
-use strongroom_wire::paths::SOCKET_PATH_BYTES_MAX;
+use strongroom_wire::socket::{ADDRESS_BYTES_MAX, Reach};
 
 /// Overwrites bytes with zeros; the compiler may not leave it out.
 pub(crate) fn wipe(bytes: &mut [u8]) {
@@ -60,11 +60,22 @@ pub(crate) fn module_file() -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
 }
 
+/// Whether files can be made in a directory.
+pub(crate) fn may_write(directory: &Path) -> bool {
+    let Ok(path) = std::ffi::CString::new(directory.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let (wanted, effective) = (libc::W_OK | libc::X_OK, libc::AT_EACCESS);
+    // SAFETY: the path ends with a zero and outlives the call.
+    unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), wanted, effective) == 0 }
+}
+
 /// Connects to a Unix socket, closed on exec, waiting at most `limit` for a listener with a full queue.
 ///
 /// The limit stays on for sending; the caller lifts it.
 pub(crate) fn connect(path: &Path, limit: Duration) -> io::Result<OwnedFd> {
-    let address = address_of(path)?;
+    let reach = Reach::of(path)?;
+    let address = address_of(reach.path())?;
     // SAFETY: socket has no preconditions.
     let number = unsafe { libc::socket(libc::AF_UNIX, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
     let socket = above_standard_streams(owned(number)?)?;
@@ -339,12 +350,12 @@ fn limit_sending(socket: &OwnedFd, limit: Duration) -> io::Result<()> {
 
 fn address_of(path: &Path) -> io::Result<libc::sockaddr_un> {
     let bytes = path.as_os_str().as_bytes();
-    if bytes.is_empty() || bytes.len() > SOCKET_PATH_BYTES_MAX || bytes.contains(&0) {
+    if bytes.is_empty() || bytes.len() > ADDRESS_BYTES_MAX || bytes.contains(&0) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
     let mut address = libc::sockaddr_un {
         sun_family: 0,
-        sun_path: [0; SOCKET_PATH_BYTES_MAX + 1],
+        sun_path: [0; ADDRESS_BYTES_MAX + 1],
     };
     address.sun_family = libc::sa_family_t::try_from(libc::AF_UNIX).unwrap_or_default();
     for (place, byte) in address.sun_path.iter_mut().zip(bytes) {

@@ -4,7 +4,7 @@
 use super::tampering::two_states;
 use super::*;
 
-fn inspected(store: &Arc<MemoryStore>) -> Vec<String> {
+pub(super) fn inspected(store: &Arc<MemoryStore>) -> Vec<String> {
     let closed = ClosedVault::new(
         Arc::clone(store) as Arc<dyn Store>,
         SecretBytes::copy_from(&[7; 32]).unwrap(),

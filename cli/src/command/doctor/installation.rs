@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -130,13 +129,6 @@ pub(super) fn sockets(place: &Place) -> Vec<Check> {
 
 fn socket(name: &'static str, path: &Path) -> Check {
     let shown = path.display();
-    if !paths::fits_socket_address(path) {
-        return Check::fail(
-            name,
-            format!("{shown} is too long"),
-            "choose a path of at most 107 bytes",
-        );
-    }
     match fs::symlink_metadata(path) {
         Err(error) => {
             return Check::fail(
@@ -154,7 +146,7 @@ fn socket(name: &'static str, path: &Path) -> Check {
         }
         Ok(_) => {}
     }
-    match UnixStream::connect(path) {
+    match strongroom_wire::socket::connect(path) {
         Ok(_) => Check::ok(name, format!("{shown} answers")),
         Err(error) => Check::fail(
             name,
@@ -195,7 +187,8 @@ pub(super) fn module(named: Option<&Path>) -> Vec<Check> {
 }
 
 /// The module that is named, or the first one in the usual directories.
-pub(in crate::command) fn find_module(named: Option<&Path>) -> Option<PathBuf> {
+#[must_use]
+pub fn find_module(named: Option<&Path>) -> Option<PathBuf> {
     named
         .map(Path::to_path_buf)
         .or_else(|| usual_modules().into_iter().find(|path| path.is_file()))

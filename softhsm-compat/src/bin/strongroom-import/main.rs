@@ -2,6 +2,53 @@
 //!
 //! What lives here: `main`.
 //! What must never live here: how anything is read or written.
-//! Who calls it: people and scripts.
+//! Who calls it: `strongroom import`, people and scripts.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use strongroom_cli::client::Client;
+use strongroom_cli::failure::{CODE_OK, Failure, report};
+use strongroom_cli::output::{self, Format};
+use strongroom_cli::place::{Environment, Place};
+use strongroom_softhsm::arguments::{Arguments, Door};
+use strongroom_softhsm::report::Report;
+use strongroom_softhsm::{softhsm, unlock};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let format = arguments.format();
+    match run(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            report(&failure, format);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<u8, Failure> {
+    unlock::prepare().map_err(Failure::Failed)?;
+    let environment = Environment::of_this_process();
+    let place = Place::find(&arguments.place, &environment)?;
+    // Connected first: nobody should be asked for PINs for a daemon that is not there.
+    let mut client = Client::connect(&place.admin_socket)?;
+    let Door::Softhsm(softhsm) = &arguments.door;
+    let mut told = Report {
+        dry_run: softhsm.import.dry_run,
+        parts: Vec::new(),
+    };
+    let done = softhsm::run(softhsm, &mut client, &environment, &mut told);
+    if done.is_ok() || !told.parts.is_empty() {
+        match arguments.format() {
+            Format::Json => output::show_json(&told)?,
+            Format::Text => output::show(&told.text())?,
+        }
+    }
+    done?;
+    Ok(match told.code() {
+        // What was asked for was all or nothing.
+        code if code != CODE_OK && softhsm.import.strict => 1,
+        code => code,
+    })
+}
