@@ -122,6 +122,9 @@ fn des_encrypts_as_openssl_does() {
                 }
             }
         }
+        if not_on_softhsm("it calls a wrong vector a bad argument") {
+            continue;
+        }
         for iv in [&[][..], &[0; 7], &[0; 16]] {
             let answer = session.begin(Way::Encrypt, Mechanism::bytes(cbc, iv), key);
             assert_eq!(answer, code(CKR_MECHANISM_PARAM_INVALID));
@@ -233,7 +236,7 @@ fn keys_leave_and_come_under_triple_des() {
     let back = session.unwrap(CKM_AES_ECB, aes, &wrapped, &keys::open_secret(CKK_DES3));
     assert_eq!(session.attribute(back.unwrap(), CKA_VALUE), Ok(inner));
     // With wrong parity it is none.
-    let broken = Aes::new(&pattern(4, 32)).ecb(&[[2; 24].as_slice(), &[0; 8]].concat());
+    let broken = Aes::new(&pattern(4, 32)).ecb(&[[3; 24].as_slice(), &[0; 8]].concat());
     let answer = session.unwrap(CKM_AES_ECB, aes, &broken, &keys::open_secret(CKK_DES3));
     assert_eq!(answer, code(CKR_WRAPPED_KEY_INVALID));
 }
@@ -347,7 +350,7 @@ const DH_OID: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 3, 1];
 
 /// The two numbers of a signature, each as long as q.
 fn bare_signature(encoded: &[u8], half: usize) -> Vec<u8> {
-    let numbers = der::sequence(der::element(encoded).1);
+    let numbers = der::sequence(encoded);
     let fixed = |content: &[u8]| {
         let number = der::magnitude(content);
         [vec![0; half - number.len()], number].concat()
