@@ -100,8 +100,8 @@ impl Opened {
     #[must_use]
     pub fn value(&self, kind: AttributeType) -> Option<&[u8]> {
         self.attributes.iter().find_map(|(one, place)| match place {
-            Place::Bytes(range) if *one == kind => Some(self.bytes(range)),
-            _ => None,
+            Place::Bytes(range) => (*one == kind).then(|| self.bytes(range)),
+            Place::Array(_) => None,
         })
     }
 

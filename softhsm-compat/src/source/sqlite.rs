@@ -105,12 +105,11 @@ fn rows(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, Parsed>> {
 fn add(object: &mut Parsed, kind: u64, value: Result<StoredValue, &'static str>) {
     let Ok(attributes) = object else { return };
     // A set of mechanisms lies among the byte strings; only its attribute tells.
-    let value = value.and_then(|value| match value {
-        StoredValue::Bytes(bytes) if kind == AttributeType::ALLOWED_MECHANISMS.0 => {
-            mechanisms(&bytes)
-        }
-        other => Ok(other),
-    });
+    let is_set = kind == AttributeType::ALLOWED_MECHANISMS.0;
+    let value = match value {
+        Ok(StoredValue::Bytes(bytes)) if is_set => mechanisms(&bytes),
+        other => other,
+    };
     match value {
         // SoftHSM writes some attributes of a new key twice, and reads the first row that it meets.
         Ok(value) => {

@@ -93,9 +93,10 @@ fn load(options: &Options) -> Result<Pkcs11, Refused> {
     };
     let module = Pkcs11::new(&path).map_err(|error| {
         // The words of the loader, without those around them.
-        let why = match error {
-            Error::LibraryLoading(why) => why.to_string(),
-            other => other.to_string(),
+        let why = if let Error::LibraryLoading(why) = error {
+            why.to_string()
+        } else {
+            error.to_string()
         };
         Refused::error(format!("Could not load the PKCS#11 library/module: {why}")).and(logs)
     })?;
