@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 pub mod arguments;
+pub mod files;
 pub mod softhsm;
 
 pub mod source;
