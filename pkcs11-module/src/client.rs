@@ -21,6 +21,7 @@ use strongroom_wire::response::{Answer, Body, NOT_CARRIED_OUT};
 use self::connection::Connection;
 pub(crate) use self::descriptors::Descriptors;
 use crate::abi::system;
+use crate::guise::Guise;
 use crate::locate::Locator;
 use crate::stamp::{Stamp, Stamps};
 use crate::start::Starter;
@@ -34,6 +35,9 @@ const GREETING: Duration = Duration::from_secs(5);
 
 /// Shortest time between two tries to reach a daemon that is gone.
 const RETRY: Duration = Duration::from_millis(10);
+
+/// How often a private daemon is greeted that does not answer.
+const GREETINGS_MAX: usize = 5;
 
 /// So long after a lost answer each idle connection is waited for a moment, in ticks (nanoseconds), and so long looked at.
 const LOSS_FRESH: u64 = 20_000_000;
@@ -144,6 +148,11 @@ impl Client {
             }),
             freed: Condvar::new(),
         }
+    }
+
+    /// What the module stands in for, if anything.
+    pub(crate) const fn guise(&self) -> Option<&Guise> {
+        self.locator.guise()
     }
 
     /// Most sessions that the daemon grants an application.
@@ -374,21 +383,34 @@ impl Client {
     }
 
     fn open(&self) -> Result<Box<Connection>, Failure> {
-        let stream = self
-            .starter
-            .connect(&self.locator, GREETING)
-            .ok_or(Failure::Absent)?;
-        let mut connection = Box::new(Connection::new(stream, self.descriptors)?);
-        // A daemon that refuses the greeting, or does not answer in time, is none for us.
-        let welcome = greet(&mut connection, self.instance);
-        let Ok(Some(sessions_max)) = welcome else {
-            return Err(Failure::Refused);
-        };
+        let (mut connection, sessions_max) = self.greeted()?;
         self.sessions_max.store(sessions_max, Ordering::Relaxed);
         let page = connection.take_shared();
         connection.era = self.enter(page.as_ref().map(AsFd::as_fd));
         *self.outage() = None;
         Ok(connection)
+    }
+
+    /// A new connection, and how many sessions are granted.
+    fn greeted(&self) -> Result<(Box<Connection>, u64), Failure> {
+        let mut tries = if self.guise().is_some() {
+            GREETINGS_MAX
+        } else {
+            1
+        };
+        loop {
+            let stream = self.starter.connect(&self.locator, GREETING);
+            let stream = stream.ok_or(Failure::Absent)?;
+            let mut connection = Box::new(Connection::new(stream, self.descriptors)?);
+            tries -= 1;
+            match greet(&mut connection, self.instance) {
+                Ok(Some(sessions_max)) => return Ok((connection, sessions_max)),
+                // A private daemon that ends because nobody came may have been met in the queue; the next one is started then.
+                Err(Failure::Lost) if tries > 0 => thread::sleep(RETRY),
+                // A daemon that refuses the greeting, or does not answer in time, is none for us.
+                _ => return Err(Failure::Refused),
+            }
+        }
     }
 
     /// A connection has been greeted and brought this page; answers into which era it leads.

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use strongroom_wire::request::{SessionHandle, SlotId};
 
 use crate::abi::system::Latest;
-use crate::locate::Environment;
+use crate::locate::Locator;
 
 /// Longest ticket that is handed down, in words of 8 bytes. The daemon's have less.
 const TICKET_WORDS_MAX: usize = 32;
@@ -23,8 +23,8 @@ const LOGINS_MAX: usize = 16;
 pub(crate) struct Heritage {
     /// Between C_Initialize and C_Finalize.
     active: AtomicBool,
-    /// Where the daemon is. Never changes: a child's environment may have been emptied.
-    pub(crate) environment: Environment,
+    /// Where the daemon is. Never changes: a child's environment may have been emptied, and its directory be another.
+    pub(crate) locator: Locator,
     sessions: Latest<Entry>,
     logins: [Place; LOGINS_MAX],
 }
@@ -53,7 +53,7 @@ const TAKEN: u64 = u64::MAX;
 
 impl Heritage {
     /// Nothing yet.
-    pub(crate) fn new(environment: Environment) -> &'static Self {
+    pub(crate) fn new(locator: Locator) -> &'static Self {
         let place = || Place {
             version: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
@@ -62,7 +62,7 @@ impl Heritage {
         };
         Box::leak(Box::new(Self {
             active: AtomicBool::new(true),
-            environment,
+            locator,
             sessions: Latest::new(),
             logins: std::array::from_fn(|_| place()),
         }))
@@ -220,9 +220,10 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::locate::Environment;
 
     fn heritage() -> &'static Heritage {
-        Heritage::new(Environment::of(&|_| None))
+        Heritage::new(Locator::new(Environment::of(&|_| None), None))
     }
 
     #[test]

@@ -19,6 +19,7 @@ mod entry;
 #[cfg(test)]
 #[path = "tests/fake.rs"]
 mod fake;
+mod guise;
 mod heritage;
 mod kept;
 mod locate;

@@ -14,6 +14,7 @@ use serde::Deserialize;
 use strongroom_wire::paths::{self, Paths};
 
 use crate::abi::system;
+use crate::guise::{self, Guise};
 
 /// The daemon's program.
 const PROGRAM: &str = "strongroomd";
@@ -22,7 +23,9 @@ const PROGRAM: &str = "strongroomd";
 const CONFIGURATION_BYTES_MAX: u64 = 1 << 20;
 
 /// Variables that say where things are.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 11] = [
+    guise::VARIABLES[0],
+    guise::VARIABLES[1],
     paths::ENV_SOCKET,
     paths::ENV_CONFIG,
     paths::ENV_HOME,
@@ -65,7 +68,13 @@ impl Environment {
         }
     }
 
-    fn value(&self, wanted: &str) -> Option<OsString> {
+    /// Whether it was listened to.
+    pub(crate) const fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// The value of a variable; an empty one counts as none.
+    pub(crate) fn value(&self, wanted: &str) -> Option<OsString> {
         self.values
             .iter()
             .find(|(name, _)| *name == wanted)
@@ -102,6 +111,8 @@ pub(crate) struct Place {
     pub(crate) socket: PathBuf,
     /// Empty when no daemon is to be started.
     pub(crate) programs: Vec<PathBuf>,
+    /// What the program is started with, besides what every start has.
+    pub(crate) arguments: Vec<OsString>,
 }
 
 /// Whose set-up it is: that of a user starts on demand, that of the system is started by the system.
@@ -112,18 +123,26 @@ enum Owner {
 }
 
 /// Finds the daemon.
+#[derive(Clone)]
 pub(crate) struct Locator {
     environment: Environment,
     system: Paths,
+    guise: Option<Guise>,
 }
 
 impl Locator {
-    /// A locator for an environment.
-    pub(crate) fn new(environment: Environment) -> Self {
+    /// A locator for an environment and a guise.
+    pub(crate) fn new(environment: Environment, guise: Option<Guise>) -> Self {
         Self {
             environment,
             system: Paths::system(),
+            guise,
         }
+    }
+
+    /// What the module stands in for.
+    pub(crate) const fn guise(&self) -> Option<&Guise> {
+        self.guise.as_ref()
     }
 
     /// A locator whose system-wide set-up lies elsewhere.
@@ -132,12 +151,13 @@ impl Locator {
         Self {
             environment,
             system,
+            guise: None,
         }
     }
 
     /// The place to connect to; None when the configuration file cannot be read, since guessing past it could reach the wrong token.
     pub(crate) fn locate(&self) -> Option<Place> {
-        let user = Paths::user(&|name| self.environment.value(name));
+        let user = self.user();
         let (settings, settings_owner) = self.settings(user.as_ref())?;
         let (socket, owner) = self.socket(&settings, settings_owner, user.as_ref());
         let autostart = settings.autostart.unwrap_or(owner == Owner::User);
@@ -146,25 +166,45 @@ impl Locator {
         } else {
             Vec::new()
         };
-        Some(Place { socket, programs })
+        let arguments = self.guise.as_ref().map(Guise::arguments);
+        Some(Place {
+            socket,
+            programs,
+            arguments: arguments.unwrap_or_default(),
+        })
+    }
+
+    /// The user's installation. In a guise it is a world of its own, into which nothing meant for another one reaches.
+    fn user(&self) -> Option<Paths> {
+        Paths::user(&|name| match &self.guise {
+            Some(guise) if name == paths::ENV_HOME => Some(guise.home().into()),
+            _ => self.environment.value(name),
+        })
     }
 
     /// How long calls wait for a daemon that was there and has gone.
     pub(crate) fn patience(&self) -> Duration {
-        let user = Paths::user(&|name| self.environment.value(name));
-        let told = self.settings(user.as_ref());
+        let told = self.settings(self.user().as_ref());
         let told = told.and_then(|(settings, _)| settings.reconnect_seconds);
         Duration::from_secs(told.unwrap_or(PATIENCE_SECONDS).min(PATIENCE_SECONDS_MAX))
     }
 
     /// Whether a forked child goes on with what its parent had, without C_Initialize. The daemon says what is wrong with another word.
     pub(crate) fn children_inherit(&self) -> bool {
-        let user = Paths::user(&|name| self.environment.value(name));
-        let told = self.settings(user.as_ref());
-        told.is_some_and(|(settings, _)| settings.after_fork.as_deref() == Some("inherit"))
+        let told = self.settings(self.user().as_ref());
+        let told = told.and_then(|(settings, _)| settings.after_fork);
+        match told {
+            Some(told) => told == "inherit",
+            None => self.guise.as_ref().is_some_and(Guise::children_inherit),
+        }
     }
 
     fn socket(&self, settings: &Settings, of: Owner, user: Option<&Paths>) -> (PathBuf, Owner) {
+        if self.guise.is_some()
+            && let Some(user) = user
+        {
+            return (user.socket(), Owner::User);
+        }
         if let Some(socket) = self.environment.path(paths::ENV_SOCKET) {
             // Whoever names a socket runs the daemon.
             return (socket, Owner::System);
@@ -181,13 +221,14 @@ impl Locator {
     }
 
     fn settings(&self, user: Option<&Paths>) -> Option<(Settings, Owner)> {
-        if let Some(path) = self.environment.path(paths::ENV_CONFIG) {
+        let named = self.environment.path(paths::ENV_CONFIG);
+        if let Some(path) = named.filter(|_| self.guise.is_none()) {
             return Some((read_settings(&path)?, Owner::User));
         }
         if let Some(user) = user.filter(|user| user.config.exists()) {
             return Some((read_settings(&user.config)?, Owner::User));
         }
-        if self.system.config.exists() {
+        if self.guise.is_none() && self.system.config.exists() {
             return Some((read_settings(&self.system.config)?, Owner::System));
         }
         Some((Settings::default(), Owner::User))
@@ -202,7 +243,14 @@ impl Locator {
             return vec![named];
         }
         let mut directories = Vec::new();
-        if let Some(own) = system::module_file().as_deref().and_then(Path::parent) {
+        let own = system::module_file();
+        // A link to the module may lie far from the programs.
+        let behind = own.as_deref().and_then(|own| own.canonicalize().ok());
+        for own in [own, behind]
+            .iter()
+            .flatten()
+            .filter_map(|own| own.parent())
+        {
             directories.push(own.to_path_buf());
             let around = ["../bin", "../sbin", "../libexec"];
             directories.extend(around.iter().map(|near| own.join(near)));

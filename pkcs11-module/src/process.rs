@@ -15,6 +15,7 @@ use strongroom_wire::response::MechanismEntry;
 use crate::abi::system::{self, Latest, WipedByFork};
 use crate::client::{Client, Descriptors, Era};
 use crate::entry::slots::SlotsSeen;
+use crate::guise::Guise;
 use crate::heritage::Heritage;
 use crate::kept::Kept;
 use crate::locate::{Environment, Locator};
@@ -118,6 +119,11 @@ impl Instance {
         }
     }
 
+    /// What the module stands in for, if anything.
+    pub(crate) const fn guise(&self) -> Option<&Guise> {
+        self.client.guise()
+    }
+
     /// What the application knows of which slots hold a token.
     pub(crate) fn slots_seen(&self) -> MutexGuard<'_, SlotsSeen> {
         lock(&self.slots_seen)
@@ -155,7 +161,7 @@ pub(crate) fn instance() -> Result<Arc<Instance>, Rv> {
     if place.is_none()
         && let Some(parents) = state.take_inherited()
     {
-        let instance = begin(state, parents.environment.clone())?;
+        let instance = begin(state, parents.locator.clone())?;
         instance.sessions.inherit(parents.sessions());
         parents.logins(|slot, ticket| instance.logins.keep(slot, Era(0), ticket));
         *place = Some(instance);
@@ -172,20 +178,21 @@ pub(crate) fn initialise() -> Result<(), Rv> {
     }
     // Whoever begins anew wants nothing of its parent's.
     state.take_inherited();
-    *place = Some(begin(state, Environment::of_process())?);
+    let environment = Environment::of_process();
+    let guise = Guise::of(&environment)?;
+    *place = Some(begin(state, Locator::new(environment, guise))?);
     Ok(())
 }
 
 /// A new instance.
-fn begin(state: &'static ProcessState, environment: Environment) -> Result<Arc<Instance>, Rv> {
+fn begin(state: &'static ProcessState, locator: Locator) -> Result<Arc<Instance>, Rv> {
     let (mut name, mut random) = ([0; 16], [0; 16]);
     if !system::fill_random(&mut name) || !system::fill_random(&mut random) {
         return Err(Rv::FUNCTION_FAILED);
     }
-    let locator = Locator::new(environment.clone());
     let heritage = locator
         .children_inherit()
-        .then(|| Heritage::new(environment));
+        .then(|| Heritage::new(locator.clone()));
     if let Some(heritage) = heritage {
         state.heritage.replace(state.heritage.load(), heritage);
     }

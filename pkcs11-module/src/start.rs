@@ -4,9 +4,10 @@
 //! What must never live here: a child that is not reaped, or one that is reaped although it is the host's.
 //! Who calls it: the client, for every new connection.
 
+use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Child;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::abi::spawn;
 use crate::client;
-use crate::locate::Locator;
+use crate::locate::{Locator, Place};
 
 /// The daemon forks, and its first process ends when the sockets listen.
 const ARGUMENTS: [&str; 2] = ["--daemonize", "--autostarted"];
@@ -67,7 +68,7 @@ impl Starter {
         if failed.is_some_and(|when| when.elapsed() < REST) {
             return None;
         }
-        start(&place.programs, &place.socket);
+        start(&place);
         // The start may have made a better place: the user's own socket comes before that of the system.
         let socket = locator.locate().map_or(place.socket, |place| place.socket);
         let stream = client::connect(&socket, limit).ok();
@@ -81,12 +82,14 @@ impl Starter {
 }
 
 /// Starts the first program that is there, and waits until it says that it listens, fails, or takes too long.
-fn start(programs: &[PathBuf], socket: &Path) {
-    let Some(program) = programs.iter().find(|program| program.is_file()) else {
+fn start(place: &Place) {
+    let Some(program) = place.programs.iter().find(|program| program.is_file()) else {
         return;
     };
-    if let Ok(child) = spawn::spawn_apart(program, &ARGUMENTS) {
-        wait_for(child, socket, START);
+    let every = ARGUMENTS.iter().map(OsString::from);
+    let arguments: Vec<_> = every.chain(place.arguments.iter().cloned()).collect();
+    if let Ok(child) = spawn::spawn_apart(program, &arguments) {
+        wait_for(child, &place.socket, START);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The configuration: what is refused, and what comes before what.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use strongroomd::command_line::Arguments;
 use strongroomd::config::{ConfigError, Configuration, Environment, FileSettings, MemoryLocking};

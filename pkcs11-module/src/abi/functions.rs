@@ -60,7 +60,7 @@ macro_rules! functions {
         arguments::refuse_reserved(reserved)?;
         process::finalise()
     };
-    served C_GetInfo(info: *mut CK_INFO) => tell_information(info, VERSION_3_2);
+    served C_GetInfo(info: *mut CK_INFO) => tell_information(at, info, VERSION_3_2);
     free C_GetFunctionList(list: *mut *mut CK_FUNCTION_LIST) => interfaces::function_list(list);
     served C_GetSlotList(with_token: CK_BBOOL, slots: *mut CK_SLOT_ID, count: *mut CK_ULONG) => {
         let array = Array::new(slots, count)?;
@@ -492,13 +492,13 @@ const VERSION_3_2: CK_VERSION = CK_VERSION { major: 3, minor: 2 };
 unsafe extern "C" fn information_2_40(info: *mut CK_INFO) -> CK_RV {
     // SAFETY: as in the shells.
     let info = unsafe { Argument::take(info) };
-    guard::served(|_| tell_information(info, VERSION_2_40))
+    guard::served(|at| tell_information(at, info, VERSION_2_40))
 }
 
-fn tell_information(info: Alleged<CK_INFO>, version: CK_VERSION) -> Result<(), Rv> {
+fn tell_information(at: &Instance, info: Alleged<CK_INFO>, version: CK_VERSION) -> Result<(), Rv> {
     tell(
         info.required()?,
-        layout::info(&general::information(), version),
+        layout::info(&general::information(at), version),
     )
 }
 

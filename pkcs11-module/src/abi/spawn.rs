@@ -4,6 +4,7 @@
 //! What must never live here: where the program is, and when it is started.
 //! Who calls it: the locator.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::ptr;
 
 /// Starts a program with arguments: no descriptor of the host but /dev/null, its signals reset, in a session of its own.
-pub(crate) fn spawn_apart(program: &Path, arguments: &[&str]) -> io::Result<Child> {
+pub(crate) fn spawn_apart(program: &Path, arguments: &[OsString]) -> io::Result<Child> {
     let mut command = Command::new(program);
     command
         .args(arguments)

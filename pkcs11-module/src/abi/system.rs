@@ -60,6 +60,16 @@ pub(crate) fn module_file() -> Option<PathBuf> {
     Some(PathBuf::from(OsStr::from_bytes(name.to_bytes())))
 }
 
+/// Whether files can be made in a directory.
+pub(crate) fn may_write(directory: &Path) -> bool {
+    let Ok(path) = std::ffi::CString::new(directory.as_os_str().as_bytes()) else {
+        return false;
+    };
+    let (wanted, effective) = (libc::W_OK | libc::X_OK, libc::AT_EACCESS);
+    // SAFETY: the path ends with a zero and outlives the call.
+    unsafe { libc::faccessat(libc::AT_FDCWD, path.as_ptr(), wanted, effective) == 0 }
+}
+
 /// Connects to a Unix socket, closed on exec, waiting at most `limit` for a listener with a full queue.
 ///
 /// The limit stays on for sending; the caller lifts it.

@@ -10,6 +10,7 @@ use strongroom_wire::ck::{Rv, flag};
 use strongroom_wire::request::SlotId;
 
 use super::slots;
+use crate::guise::Guise;
 use crate::process::Instance;
 
 /// `CK_INFO`, strings not padded.
@@ -23,7 +24,10 @@ pub(crate) struct Information {
 }
 
 /// C_GetInfo.
-pub(crate) fn information() -> Information {
+pub(crate) fn information(at: &Instance) -> Information {
+    if at.guise().is_some() {
+        return Guise::information();
+    }
     let number = |text: &str| text.parse().unwrap_or_default();
     Information {
         manufacturer: "Strongroom",

@@ -13,6 +13,7 @@ use strongroom_wire::response::{Body, MechanismEntry, SlotEntry, SlotInfo, Token
 use super::sessions::{tell_all, with_ticket};
 use super::{ask, done};
 use crate::abi::In;
+use crate::guise::Guise;
 use crate::process::Instance;
 
 /// The slot that is shown when no daemon listens: without one, applications that start before the daemon would find no slot to wait
@@ -105,10 +106,14 @@ pub(crate) fn slot(at: &Instance, slot: SlotId) -> Result<SlotInfo, Rv> {
             None
         }
     });
-    match told {
-        Err(Rv::TOKEN_NOT_PRESENT) if slot == EMPTY_SLOT => Ok(empty_slot()),
-        other => other,
-    }
+    let told = match told {
+        Err(Rv::TOKEN_NOT_PRESENT) if slot == EMPTY_SLOT => empty_slot(),
+        other => other?,
+    };
+    Ok(match at.guise() {
+        Some(guise) => guise.slot(slot, told),
+        None => told,
+    })
 }
 
 fn empty_slot() -> SlotInfo {
@@ -126,12 +131,16 @@ fn empty_slot() -> SlotInfo {
 pub(crate) fn token(at: &Instance, slot: SlotId) -> Result<TokenInfo, Rv> {
     // It tells how many sessions there are.
     tell_all(at, slot)?;
-    ask(at, &Request::TokenInfo { slot }, absent(slot), |body| {
+    let told = ask(at, &Request::TokenInfo { slot }, absent(slot), |body| {
         if let Body::TokenInfo(info) = body {
             Some(info.clone())
         } else {
             None
         }
+    })?;
+    Ok(match at.guise() {
+        Some(_) => Guise::token(told),
+        None => told,
     })
 }
 

@@ -38,7 +38,7 @@ fn instance_at(socket: &Path) -> Instance {
         _ => None,
     });
     let descriptors = Box::leak(Box::new(Descriptors::new()));
-    let client = Client::new(Locator::new(environment), [7; 16], descriptors);
+    let client = Client::new(Locator::new(environment, None), [7; 16], descriptors);
     let at = Instance::new(client, [1; 16], None);
     at.sessions.add(SESSION, (SlotId(0), 6), Era::FIRST, None);
     at

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 
 use strongroom_wire::paths;
 
@@ -32,7 +33,7 @@ impl World {
         });
         Self {
             home,
-            locator: Locator::new(environment),
+            locator: Locator::new(environment, None),
         }
     }
 
