@@ -85,12 +85,11 @@ pub fn jwk(arguments: &JwkArguments, client: &mut Client) -> Result<Part, Failur
 
 fn begun(names: &NameArguments) -> Result<Findings, Failure> {
     let id = names.id.as_deref().map(identifier).transpose()?;
-    Ok(Findings {
-        without_public_keys: names.no_public_key,
-        label: names.label.clone(),
-        id,
-        ..Findings::default()
-    })
+    let mut findings = Findings::default();
+    findings.without_public_keys = names.no_public_key;
+    findings.label.clone_from(&names.label);
+    findings.id = id;
+    Ok(findings)
 }
 
 fn identifier(digits: &str) -> Result<Vec<u8>, Failure> {
