@@ -21,6 +21,7 @@ use strongroom_wire::codec;
 use strongroom_wire::secret::Secret;
 
 use super::talk::{self, Asked, Told, Wrapped};
+use crate::files::ber::Reader;
 use crate::files::error::FileError;
 use crate::files::key;
 use crate::opened::Opened;
@@ -139,7 +140,7 @@ fn open(
     }
     // PKCS#11 3.2, 6.1.7 and its kin: a private key is wrapped as PKCS #8.
     let mut values = Opened::default();
-    key::private_key(clear.expose())?.push_values(&mut values)?;
+    key::private_key(without_padding(clear.expose())?)?.push_values(&mut values)?;
     for (kind, value) in values.values() {
         // What the source says itself stands as it says it.
         if object.value(kind).is_none_or(<[u8]>::is_empty) {
@@ -148,6 +149,15 @@ fn open(
         }
     }
     Ok(())
+}
+
+/// SoftHSM wraps a private key with the zeros that fill its last block.
+fn without_padding(clear: &[u8]) -> Result<&[u8], FileError> {
+    let key = Reader::of(clear).element()?.whole;
+    match clear.get(key.len()..) {
+        Some(rest) if rest.iter().all(|byte| *byte == 0) => Ok(key),
+        _ => Err(FileError::Malformed("bytes follow behind its end")),
+    }
 }
 
 fn unwrapped(wrapped: &Wrapped<'_>, transport: &[u8]) -> Result<SecretVec, FileError> {

@@ -132,6 +132,10 @@ impl Source<'_> {
     fn tell(&mut self, socket: &UnixStream, object: u64) -> Result<(), Stop> {
         let mut values: Vec<(A, Zeroizing<Vec<u8>>)> = Vec::new();
         for kind in ATTRIBUTES {
+            // NSS says of public objects too that they are not sensitive.
+            if OF_SECRETS.contains(kind) && !is_secret(&values) {
+                continue;
+            }
             if let Some(value) = self.session.attribute(object, kind.0)? {
                 values.push((*kind, value));
             }
@@ -182,7 +186,7 @@ impl Source<'_> {
         let carrier = carrier.map_err(|refusal| format!("the module takes no key to wrap with: {refusal}"))?;
         let mut iv = [0; 16];
         random::fill(&mut iv).map_err(|error| error.to_string())?;
-        let mut why = "the module has no mechanism to wrap it with".to_owned();
+        let mut first = None;
         for (mechanism, has_iv) in WRAPPING {
             if !self.mechanisms.contains(&mechanism.0) {
                 continue;
@@ -190,10 +194,12 @@ impl Source<'_> {
             let parameter = if *has_iv { iv.as_slice() } else { &[] };
             match self.session.wrap(mechanism.0, parameter, carrier, object) {
                 Ok(bytes) => return Ok((mechanism.0, iv, bytes)),
-                Err(refusal) => why = format!("the module does not wrap it: {refusal} for {mechanism}"),
+                Err(refusal) => {
+                    first.get_or_insert_with(|| format!("the module does not wrap it: {refusal} for {mechanism}"));
+                }
             }
         }
-        Err(why)
+        Err(first.unwrap_or_else(|| "the module has no mechanism to wrap it with".into()))
     }
 
     /// Brings the transport key into the session: in clear, or under an RSA key that is made for it.
@@ -280,6 +286,11 @@ fn is_without_value(values: &[(A, Zeroizing<Vec<u8>>)]) -> bool {
         Some(ObjectClass::PRIVATE_KEY) => !has(A::VALUE) && !has(A::PRIVATE_EXPONENT),
         _ => false,
     }
+}
+
+fn is_secret(values: &[(A, Zeroizing<Vec<u8>>)]) -> bool {
+    let class = number(values, A::CLASS).map(ObjectClass);
+    matches!(class, Some(ObjectClass::SECRET_KEY | ObjectClass::PRIVATE_KEY))
 }
 
 fn number(values: &[(A, Zeroizing<Vec<u8>>)], kind: A) -> Option<u64> {
@@ -369,6 +380,14 @@ const ATTRIBUTES: &[A] = &[
     A::ALWAYS_AUTHENTICATE,
     A::WRAP_WITH_TRUSTED,
     A::ALLOWED_MECHANISMS,
+];
+
+/// Those that private and secret keys have and nothing else; the class is read before them.
+const OF_SECRETS: &[A] = &[
+    A::SENSITIVE,
+    A::EXTRACTABLE,
+    A::NEVER_EXTRACTABLE,
+    A::ALWAYS_SENSITIVE,
 ];
 
 /// Those that are arrays of attributes.
