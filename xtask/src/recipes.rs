@@ -210,6 +210,12 @@ fn attend(scene: &Scene, page: &Page, tally: &Tally) {
             &format!("{name}: not run here: it needs root"),
         );
     }
+    if let Some(command) = page.runs_where.iter().find(|command| !succeeds(command)) {
+        return tally.tell(
+            &tally.not_run,
+            &format!("{name}: not run here: it needs `{command}` to succeed"),
+        );
+    }
     let missing = missing(&page.packages);
     if !missing.is_empty() {
         let missing = missing.join(" ");
@@ -226,6 +232,17 @@ fn attend(scene: &Scene, page: &Page, tally: &Tally) {
         }
         Err(report) => tally.tell(&tally.failed, &format!("{name}: FAILED: {report}")),
     }
+}
+
+/// Whether this machine allows what a page needs.
+fn succeeds(command: &str) -> bool {
+    let status = Command::new("bash")
+        .args(["-c", command])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    status.is_ok_and(|status| status.success())
 }
 
 /// The packages that are not installed; none where nobody can tell.

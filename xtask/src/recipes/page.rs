@@ -13,6 +13,8 @@ pub(super) struct Page {
     pub(super) packages: Vec<String>,
     /// Who runs it.
     pub(super) runs_as: RunsAs,
+    /// The commands of the lines `Runs where:`; the page is run where all of them succeed.
+    pub(super) runs_where: Vec<String>,
     /// The reasons of all lines `Not run here:`.
     pub(super) not_run: Vec<String>,
     /// The blocks.
@@ -136,6 +138,9 @@ impl Page {
         }
         if let Some(reason) = value(line, "Not run here:") {
             self.not_run.push(reason.to_owned());
+        }
+        if let Some(command) = value(line, "Runs where:") {
+            self.runs_where.push(command.to_owned());
         }
         if let Some(who) = value(line, "Runs as:") {
             self.runs_as = match who {

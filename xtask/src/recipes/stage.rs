@@ -58,8 +58,7 @@ impl Stage<'_> {
             .and_then(|()| self.shell())
             .and_then(|mut shell| wait(&mut shell));
         descendants::end_all();
-        let ended = outcome?;
-        self.judge(ended)
+        self.judge(&outcome?)
     }
 
     fn work(&self) -> PathBuf {
@@ -229,41 +228,35 @@ impl Stage<'_> {
             .map_err(|error| format!("bash: {error}"))
     }
 
-    /// Compares what was said, and then asks how the shell ended: a difference comes before what fails for it.
-    fn judge(&self, ended: Ended) -> Result<(), String> {
-        let mut last = None;
-        let mut said = String::new();
+    /// Compares what was said, and asks how the shell ended: a difference comes before what fails for it.
+    fn judge(&self, ended: &Ended) -> Result<(), String> {
+        let mut last = (self.path.clone(), String::new());
+        let mut faults = Vec::new();
         for (number, step) in self.steps() {
+            let place = self.place(number, step);
             match step.kind {
                 Kind::Run => {
                     let Ok(bytes) = fs::read(self.said(number)) else {
                         break;
                     };
-                    said = String::from_utf8_lossy(&bytes).into_owned();
-                    last = Some((number, step));
+                    last = (place, String::from_utf8_lossy(&bytes).into_owned());
                 }
                 Kind::Expect => {
-                    if let Some(what) = compare::difference(&step.text, &said) {
-                        let place = self.place(number, step);
-                        let trouble = self.trouble();
-                        return Err(format!("{place}: {what}\nIt said:\n{said}{trouble}"));
+                    if let Some(what) = compare::difference(&step.text, &last.1) {
+                        faults.push(format!("{place}: {what}\nIt said:\n{}", last.1));
                     }
                 }
                 Kind::File(_) => {}
             }
         }
-        let place = last.map_or_else(
-            || self.path.clone(),
-            |(number, step)| self.place(number, step),
-        );
-        let what = match ended {
-            Ended::Itself(status) if status.success() => return Ok(()),
-            Ended::Itself(status) => format!("a command failed ({status})"),
-            Ended::TooLate => format!("not done after {} s", PATIENCE.as_secs()),
-            Ended::Abandoned => "interrupted".to_owned(),
-        };
-        let trouble = self.trouble();
-        Err(format!("{place}: {what}\nIt said:\n{said}{trouble}"))
+        if let Some(what) = ended.fault() {
+            let (place, said) = last;
+            faults.push(format!("{place}: {what}\nIt said:\n{said}"));
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(faults.join("") + &self.trouble())
     }
 
     /// What helps to see why: the last commands, and the ends of all logs.
@@ -294,6 +287,18 @@ enum Ended {
     TooLate,
     /// Whoever runs all pages is gone.
     Abandoned,
+}
+
+impl Ended {
+    /// What was wrong about it.
+    fn fault(&self) -> Option<String> {
+        match self {
+            Self::Itself(status) if status.success() => None,
+            Self::Itself(status) => Some(format!("a command failed ({status})")),
+            Self::TooLate => Some(format!("not done after {} s", PATIENCE.as_secs())),
+            Self::Abandoned => Some("interrupted".to_owned()),
+        }
+    }
 }
 
 fn wait(shell: &mut Child) -> Result<Ended, String> {
