@@ -54,7 +54,7 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 impl Opened {
-    /// Opens a stored object. The byte strings of a private one are encrypted under the key of its token, all of them; nothing else is.
+    /// Opens a stored object. The byte strings of a private one are encrypted under the key of its token, all but dates; nothing else is.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -67,8 +67,9 @@ impl Opened {
         let mut opened = Self::default();
         for (kind, value) in &object.attributes {
             let kind = AttributeType(*kind);
+            let is_date = [AttributeType::START_DATE, AttributeType::END_DATE].contains(&kind);
             let place = opened
-                .place(value, key)
+                .place(value, key.filter(|_| !is_date))
                 .map_err(|error| OpenError::Value(kind, error))?;
             opened.attributes.push((kind, place));
         }
@@ -134,8 +135,8 @@ impl Opened {
     #[must_use]
     pub fn value(&self, kind: AttributeType) -> Option<&[u8]> {
         self.attributes.iter().find_map(|(one, place)| match place {
-            Place::Bytes(range) if *one == kind => Some(self.bytes(range)),
-            _ => None,
+            Place::Bytes(range) => (*one == kind).then(|| self.bytes(range)),
+            Place::Array(_) => None,
         })
     }
 

@@ -86,10 +86,12 @@ impl<'c> Import<'c> {
     /// [`Failure`]; nothing has happened then.
     pub fn commit(mut self) -> Result<(Token, u64), Failure> {
         self.flush()?;
-        match self.client.ask(&AdminRequest::ImportCommit)? {
-            AdminAnswer::Imported { token, objects } => Ok((token, objects)),
-            _ => Err(unexpected()),
-        }
+        let AdminAnswer::Imported { token, objects } =
+            self.client.ask(&AdminRequest::ImportCommit)?
+        else {
+            return Err(unexpected());
+        };
+        Ok((token, objects))
     }
 
     /// Ends it; nothing has happened.
@@ -97,10 +99,10 @@ impl<'c> Import<'c> {
     /// # Errors
     /// [`Failure`] when the daemon is gone; nothing has happened then either.
     pub fn abandon(self) -> Result<(), Failure> {
-        match self.client.ask(&AdminRequest::ImportAbandon)? {
-            AdminAnswer::Done => Ok(()),
-            _ => Err(unexpected()),
-        }
+        let AdminAnswer::Done = self.client.ask(&AdminRequest::ImportAbandon)? else {
+            return Err(unexpected());
+        };
+        Ok(())
     }
 
     /// The end of an import: what was judged becomes part of the report, and what was asked for happens.
