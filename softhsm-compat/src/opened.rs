@@ -88,6 +88,41 @@ impl Opened {
         Ok(())
     }
 
+    /// A truth value.
+    ///
+    /// # Errors
+    /// [`UnlockError::Resources`].
+    pub fn push_flag(&mut self, kind: AttributeType, value: bool) -> Result<(), UnlockError> {
+        self.push(kind, &[u8::from(value)])
+    }
+
+    /// A `CK_ULONG`.
+    ///
+    /// # Errors
+    /// [`UnlockError::Resources`].
+    pub fn push_number(&mut self, kind: AttributeType, value: u64) -> Result<(), UnlockError> {
+        self.push(kind, &value.to_ne_bytes())
+    }
+
+    /// An array of attributes.
+    ///
+    /// # Errors
+    /// [`UnlockError::Resources`].
+    pub fn push_array<'v>(
+        &mut self,
+        kind: AttributeType,
+        values: impl Iterator<Item = (AttributeType, &'v [u8])>,
+    ) -> Result<(), UnlockError> {
+        let mut places = Vec::new();
+        for (one, value) in values {
+            let start = self.values.len();
+            self.values.push_slice(value)?;
+            places.push((one, start..self.values.len()));
+        }
+        self.attributes.push((kind, Place::Array(places)));
+        Ok(())
+    }
+
     /// Leaves attributes out.
     pub fn retain(&mut self, keep: impl Fn(AttributeType, usize) -> bool) {
         self.attributes.retain(|(kind, place)| match place {

@@ -10,7 +10,9 @@ use strongroom_wire::admin::{AdminAnswer, AdminRequest, Token};
 use strongroom_wire::codec::List;
 use strongroom_wire::import::{Destination, IMPORT_OBJECTS_MAX, Judgement};
 
+use crate::arguments::ImportArguments;
 use crate::opened::Opened;
+use crate::report::{Line, Name, Outcome, Part};
 
 /// An import that has begun. Dropped before its end, it leaves nothing behind.
 #[derive(Debug)]
@@ -101,6 +103,30 @@ impl<'c> Import<'c> {
             return Err(unexpected());
         };
         Ok(())
+    }
+
+    /// The end of an import: what was judged becomes part of the report, and what was asked for happens.
+    ///
+    /// # Errors
+    /// [`Failure`]; nothing has happened then.
+    pub fn settle(
+        mut self,
+        names: Vec<Name>,
+        mut part: Part,
+        how: ImportArguments,
+    ) -> Result<Part, Failure> {
+        let judged = names.into_iter().zip(self.judgements()?);
+        part.objects
+            .extend(judged.map(|(name, judgement)| Line::judged(name, judgement)));
+        if how.dry_run || (how.strict && part.count(Outcome::Refused) > 0) {
+            self.abandon()?;
+        } else {
+            let (token, _) = self.commit()?;
+            part.label = token.label;
+            part.serial_number = Some(token.serial_number);
+            part.committed = true;
+        }
+        Ok(part)
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
