@@ -97,7 +97,8 @@ bounds! {
     ticket_seconds_max: u64 = 7 * 24 * 60 * 60, 0 => 31_536_000;
     /// Imports under way at once; one that nobody ends keeps its place until its connection ends. 0 lets nobody bring objects in.
     imports_max: usize = 4, 0 => 256;
-    /// Objects of one import: they come into being in one commit, and whoever else commits waits for it, about a second for 100,000.
+    /// Objects of one import: they come into being in one commit, and whoever else changes something waits for it, about half a second for
+    /// 10,000 keys.
     import_objects_max: usize = 100_000, 1 => 1 << 20;
     /// Memory in bytes of what all imports hold before their commits, some 3,000 for an RSA key. It is ordinary memory: secrets lie sealed in it.
     import_bytes_max: usize = 1 << 30, 1 << 20 => 1 << 40;
