@@ -74,7 +74,7 @@ pub(crate) struct Instance {
     /// Random bytes that are ready.
     pub(crate) prefetched: Prefetched,
     /// The mechanisms of each slot asked for so far, and when: the operator may change them.
-    mechanisms: Mutex<Vec<(SlotId, Stamp, Arc<[MechanismEntry]>)>>,
+    mechanisms: Mutex<Vec<(SlotId, Option<Stamp>, Arc<[MechanismEntry]>)>>,
     slots_seen: Mutex<SlotsSeen>,
     /// What its children inherit, if they shall.
     heritage: Option<&'static Heritage>,
@@ -103,11 +103,12 @@ impl Instance {
         }
     }
 
-    /// The mechanisms of a slot, if they were asked for before and nothing has changed since.
+    /// The mechanisms of a slot, if they were asked for before and nothing has changed since. Where there is no page that counts changes
+    /// (before Linux 5.1) they are kept as they were; the daemon refuses what it refuses all the same.
     pub(crate) fn known_mechanisms(
         &self,
         slot: SlotId,
-        now: Stamp,
+        now: Option<Stamp>,
     ) -> Option<Arc<[MechanismEntry]>> {
         let known = lock(&self.mechanisms);
         known
@@ -117,7 +118,12 @@ impl Instance {
     }
 
     /// Keeps the mechanisms of a slot.
-    pub(crate) fn keep_mechanisms(&self, slot: SlotId, now: Stamp, list: &Arc<[MechanismEntry]>) {
+    pub(crate) fn keep_mechanisms(
+        &self,
+        slot: SlotId,
+        now: Option<Stamp>,
+        list: &Arc<[MechanismEntry]>,
+    ) {
         let mut known = lock(&self.mechanisms);
         known.retain(|(known, _, _)| *known != slot);
         known.push((slot, now, Arc::clone(list)));

@@ -149,7 +149,9 @@ pub(crate) fn token(at: &Instance, slot: SlotId) -> Result<TokenInfo, Rv> {
 pub(crate) fn mechanisms(at: &Instance, slot: SlotId) -> Result<Arc<[MechanismEntry]>, Rv> {
     // Taken before it is asked: a change that comes in between makes the answer old at once.
     let now = at.client.now();
-    if let Some(known) = now.and_then(|now| at.known_mechanisms(slot, now)) {
+    if let Some(known) = at.known_mechanisms(slot, now)
+        && !at.client.stamps.asks_always()
+    {
         return Ok(known);
     }
     let list = ask(at, &Request::Mechanisms { slot }, absent(slot), |body| {
@@ -159,9 +161,7 @@ pub(crate) fn mechanisms(at: &Instance, slot: SlotId) -> Result<Arc<[MechanismEn
             None
         }
     })?;
-    if let Some(now) = now {
-        at.keep_mechanisms(slot, now, &list);
-    }
+    at.keep_mechanisms(slot, now, &list);
     Ok(list)
 }
 
