@@ -59,6 +59,13 @@ impl ProcessState {
     }
 }
 
+/// The mechanisms of a slot, and when they were asked for.
+struct KnownMechanisms {
+    slot: SlotId,
+    since: Option<Stamp>,
+    list: Arc<[MechanismEntry]>,
+}
+
 static LATEST: Latest<ProcessState> = Latest::new();
 
 /// One C_Initialize to one C_Finalize.
@@ -74,7 +81,7 @@ pub(crate) struct Instance {
     /// Random bytes that are ready.
     pub(crate) prefetched: Prefetched,
     /// The mechanisms of each slot asked for so far, and when: the operator may change them.
-    mechanisms: Mutex<Vec<(SlotId, Option<Stamp>, Arc<[MechanismEntry]>)>>,
+    mechanisms: Mutex<Vec<KnownMechanisms>>,
     slots_seen: Mutex<SlotsSeen>,
     /// What its children inherit, if they shall.
     heritage: Option<&'static Heritage>,
@@ -113,8 +120,8 @@ impl Instance {
         let known = lock(&self.mechanisms);
         known
             .iter()
-            .find(|(known, since, _)| (*known, *since) == (slot, now))
-            .map(|(_, _, list)| Arc::clone(list))
+            .find(|known| known.slot == slot && known.since == now)
+            .map(|known| Arc::clone(&known.list))
     }
 
     /// Keeps the mechanisms of a slot.
@@ -125,8 +132,12 @@ impl Instance {
         list: &Arc<[MechanismEntry]>,
     ) {
         let mut known = lock(&self.mechanisms);
-        known.retain(|(known, _, _)| *known != slot);
-        known.push((slot, now, Arc::clone(list)));
+        known.retain(|known| known.slot != slot);
+        known.push(KnownMechanisms {
+            slot,
+            since: now,
+            list: Arc::clone(list),
+        });
     }
 
     /// What the module stands in for, if anything.
