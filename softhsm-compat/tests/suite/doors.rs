@@ -44,7 +44,13 @@ impl Told {
         objects
             .iter()
             .filter(|line| line["outcome"] == outcome)
-            .map(|line| (text(&line["class"]), text(&line["label"]), text(&line["why"][0])))
+            .map(|line| {
+                (
+                    text(&line["class"]),
+                    text(&line["label"]),
+                    text(&line["why"][0]),
+                )
+            })
             .collect()
     }
 }
@@ -114,7 +120,12 @@ impl Bench {
 
     /// The one object of a class and label.
     #[track_caller]
-    fn object(&self, session: &Session<'_>, class: CK_OBJECT_CLASS, label: &str) -> CK_OBJECT_HANDLE {
+    fn object(
+        &self,
+        session: &Session<'_>,
+        class: CK_OBJECT_CLASS,
+        label: &str,
+    ) -> CK_OBJECT_HANDLE {
         let found = session
             .find(&template! { CKA_CLASS => class, CKA_LABEL => label })
             .unwrap();
@@ -153,7 +164,9 @@ impl Bench {
                 "pkeyutl -verify -pubin -inkey {public} -rawin -in data -sigfile signature"
             ));
         } else {
-            self.openssl(&format!("dgst -sha256 -verify {public} -signature signature data"));
+            self.openssl(&format!(
+                "dgst -sha256 -verify {public} -signature signature data"
+            ));
         }
     }
 }
@@ -183,7 +196,9 @@ fn der_of(signature: &[u8]) -> Vec<u8> {
 fn survives_damage(bench: &Bench, file: &str, command: &str, cuts: usize, flips: usize) {
     let whole = fs::read(bench.files.join(file)).unwrap();
     let before = bench.count();
-    let mut attempts: Vec<Vec<u8>> = (0..cuts).map(|n| whole[..whole.len() * n / cuts].to_vec()).collect();
+    let mut attempts: Vec<Vec<u8>> = (0..cuts)
+        .map(|n| whole[..whole.len() * n / cuts].to_vec())
+        .collect();
     for n in 0..flips {
         let mut flipped = whole.clone();
         flipped[whole.len() * n / flips] ^= 0x15;
@@ -193,7 +208,11 @@ fn survives_damage(bench: &Bench, file: &str, command: &str, cuts: usize, flips:
         fs::write(bench.files.join("damaged"), bytes).unwrap();
         let told = bench.import(command);
         assert_eq!(told.code, 1, "{number}: {}{}", told.report, told.said);
-        assert!(told.said.contains("nothing was changed"), "{number}: {}", told.said);
+        assert!(
+            told.said.contains("nothing was changed"),
+            "{number}: {}",
+            told.said
+        );
     }
     assert_eq!(bench.count(), before);
 }

@@ -55,14 +55,37 @@ fn keys_of_the_rfcs_make_the_signatures_of_the_rfcs() {
     assert_eq!(told.lines("brought").len(), 8, "{}", told.report);
     let session = bench.work.user();
     for (class, label, mechanism, input, expected) in [
-        (CKO_SECRET_KEY, "hmac", CKM_SHA256_HMAC, HMAC_INPUT, HMAC_RESULT),
-        (CKO_PRIVATE_KEY, "rsa", CKM_SHA256_RSA_PKCS, RSA_INPUT, RSA_RESULT),
-        (CKO_PRIVATE_KEY, "ed25519", CKM_EDDSA, ED25519_INPUT, ED25519_RESULT),
+        (
+            CKO_SECRET_KEY,
+            "hmac",
+            CKM_SHA256_HMAC,
+            HMAC_INPUT,
+            HMAC_RESULT,
+        ),
+        (
+            CKO_PRIVATE_KEY,
+            "rsa",
+            CKM_SHA256_RSA_PKCS,
+            RSA_INPUT,
+            RSA_RESULT,
+        ),
+        (
+            CKO_PRIVATE_KEY,
+            "ed25519",
+            CKM_EDDSA,
+            ED25519_INPUT,
+            ED25519_RESULT,
+        ),
     ] {
         let key = bench.object(&session, class, label);
         assert_eq!(session.attribute(key, CKA_ID).unwrap(), label.as_bytes());
         let made = session
-            .run(Way::Sign, Mechanism::plain(mechanism), key, input.as_bytes())
+            .run(
+                Way::Sign,
+                Mechanism::plain(mechanism),
+                key,
+                input.as_bytes(),
+            )
             .unwrap();
         assert_eq!(Base64UrlUnpadded::encode_string(&made), expected, "{label}");
     }
@@ -71,7 +94,9 @@ fn keys_of_the_rfcs_make_the_signatures_of_the_rfcs() {
     assert!(session.flag(rsa, CKA_SIGN).unwrap() && !session.flag(rsa, CKA_DECRYPT).unwrap());
     let private = bench.object(&session, CKO_PRIVATE_KEY, "p256");
     let public = bench.object(&session, CKO_PUBLIC_KEY, "p256");
-    assert!(session.flag(private, CKA_SIGN).unwrap() && !session.flag(private, CKA_DERIVE).unwrap());
+    assert!(
+        session.flag(private, CKA_SIGN).unwrap() && !session.flag(private, CKA_DERIVE).unwrap()
+    );
     assert!(session.flag(public, CKA_VERIFY).unwrap());
     let aes = bench.object(&session, CKO_SECRET_KEY, "aes");
     assert_eq!(session.number(aes, CKA_KEY_TYPE).unwrap(), CKK_AES);
@@ -79,13 +104,18 @@ fn keys_of_the_rfcs_make_the_signatures_of_the_rfcs() {
     let made = session
         .run(Way::Sign, Mechanism::plain(CKM_ECDSA_SHA256), private, data)
         .unwrap();
-    session.verify(Mechanism::plain(CKM_ECDSA_SHA256), public, data, &made).unwrap();
+    session
+        .verify(Mechanism::plain(CKM_ECDSA_SHA256), public, data, &made)
+        .unwrap();
 }
 
 #[test]
 fn what_is_wrong_is_said_and_nothing_is_changed() {
     let bench = Bench::new();
-    let mixed = P256.replace("x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0", "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a1");
+    let mixed = P256.replace(
+        "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a1",
+    );
     let swapped = ED25519.replace("nWGx", "nWGy");
     for (text, words) in [
         ("{", "no JSON Web Key"),
@@ -99,7 +129,11 @@ fn what_is_wrong_is_said_and_nothing_is_changed() {
         fs::write(bench.files.join("key.json"), text).unwrap();
         bench.refuses("jwk key.json", words);
         let told = bench.import("jwk key.json");
-        assert!(!told.said.contains("nWGy") && !told.said.contains("jpsQ"), "{}", told.said);
+        assert!(
+            !told.said.contains("nWGy") && !told.said.contains("jpsQ"),
+            "{}",
+            told.said
+        );
     }
     fs::write(bench.files.join("key.json"), P256.replace("P-256", "P-999")).unwrap();
     let told = bench.import("jwk key.json");

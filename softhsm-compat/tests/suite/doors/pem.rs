@@ -13,10 +13,22 @@ use super::{Bench, survives_damage};
 
 /// Name, how OpenSSL makes the key, and in which forms it writes it: (name of the file, arguments).
 const KEYS: &[(&str, &str)] = &[
-    ("rsa", "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048"),
-    ("p256", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256"),
-    ("p384", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384"),
-    ("p521", "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521"),
+    (
+        "rsa",
+        "genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+    ),
+    (
+        "p256",
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+    ),
+    (
+        "p384",
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-384",
+    ),
+    (
+        "p521",
+        "genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-521",
+    ),
     ("ed25519", "genpkey -algorithm ED25519"),
 ];
 
@@ -24,12 +36,24 @@ const FORMS: &[(&str, &str)] = &[
     ("plain", "pkey"),
     ("der", "pkey -outform DER"),
     ("traditional", "pkey -traditional"),
-    ("pbkdf2", "pkcs8 -topk8 -v2 aes-256-cbc -passout file:password"),
-    ("sha512", "pkcs8 -topk8 -v2 aes-128-cbc -v2prf hmacWithSHA512 -passout file:password"),
+    (
+        "pbkdf2",
+        "pkcs8 -topk8 -v2 aes-256-cbc -passout file:password",
+    ),
+    (
+        "sha512",
+        "pkcs8 -topk8 -v2 aes-128-cbc -v2prf hmacWithSHA512 -passout file:password",
+    ),
     ("scrypt", "pkcs8 -topk8 -scrypt -passout file:password"),
     ("des3", "pkcs8 -topk8 -v2 des3 -passout file:password"),
-    ("old-3des", "pkcs8 -topk8 -v1 PBE-SHA1-3DES -passout file:password"),
-    ("old-rc2", "pkcs8 -topk8 -v1 PBE-SHA1-RC2-40 -provider legacy -provider default -passout file:password"),
+    (
+        "old-3des",
+        "pkcs8 -topk8 -v1 PBE-SHA1-3DES -passout file:password",
+    ),
+    (
+        "old-rc2",
+        "pkcs8 -topk8 -v1 PBE-SHA1-RC2-40 -provider legacy -provider default -passout file:password",
+    ),
 ];
 
 #[test]
@@ -46,7 +70,9 @@ fn keys_of_every_form_sign_for_openssl() {
             let name = format!("{key}-{form}");
             bench.openssl(&format!("{how} -in {key}.pem -out {name}"));
             bench
-                .import(&format!("pem {name} --password-file password --label {name}"))
+                .import(&format!(
+                    "pem {name} --password-file password --label {name}"
+                ))
                 .well();
             bench.signs(&name, &format!("{key}.pub"));
             let session = bench.work.user();
@@ -91,10 +117,13 @@ fn certificates_find_their_keys_and_public_keys_verify() {
     let bench = Bench::new();
     bench.openssl("genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out key.pem");
     bench.openssl("pkey -in key.pem -pubout -out alone.pem");
-    bench.openssl("req -x509 -newkey rsa:2048 -nodes -keyout ca.key -subj /CN=the-authority -out ca.pem");
+    bench.openssl(
+        "req -x509 -newkey rsa:2048 -nodes -keyout ca.key -subj /CN=the-authority -out ca.pem",
+    );
     bench.openssl("req -new -key key.pem -subj /CN=the-leaf -out leaf.csr");
     bench.openssl("x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem");
-    let parts = ["leaf.pem", "ca.pem", "key.pem"].map(|name| fs::read(bench.files.join(name)).unwrap());
+    let parts =
+        ["leaf.pem", "ca.pem", "key.pem"].map(|name| fs::read(bench.files.join(name)).unwrap());
     fs::write(bench.files.join("all.pem"), parts.concat()).unwrap();
 
     let told = bench.import("pem all.pem --label web --id 0a0b").well();
@@ -113,8 +142,16 @@ fn certificates_find_their_keys_and_public_keys_verify() {
     bench.object(&session, CKO_CERTIFICATE, "the-authority");
     bench.signs("web", "alone.pem");
 
-    bench.import("pem key.pem --no-public-key --label lonely").well();
-    assert_eq!(session.find(&template! { CKA_LABEL => "lonely" }).unwrap().len(), 1);
+    bench
+        .import("pem key.pem --no-public-key --label lonely")
+        .well();
+    assert_eq!(
+        session
+            .find(&template! { CKA_LABEL => "lonely" })
+            .unwrap()
+            .len(),
+        1
+    );
     let told = bench.import("pem alone.pem").well();
     assert_eq!(told.lines("brought")[0].0, "CKO_PUBLIC_KEY");
 }
@@ -124,8 +161,12 @@ fn what_is_wrong_is_said_and_nothing_is_changed() {
     let bench = Bench::new();
     bench.openssl("genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem");
     bench.openssl("pkcs8 -topk8 -in key.pem -passout file:password -out locked.pem");
-    bench.refuses("pem locked.pem --password-file wrong", "the password is wrong");
-    bench.refuses("pem locked.pem", "password-file");
+    bench.refuses(
+        "pem locked.pem --password-file wrong",
+        "the password is wrong",
+    );
+    // Nobody is there to be asked.
+    assert_eq!(bench.import("pem locked.pem").code, 2);
     bench.refuses("pem missing.pem", "missing.pem");
     bench.refuses("pem pin", "neither a key nor a certificate");
     // One good file does not make up for a bad one.
@@ -158,7 +199,9 @@ fn what_is_not_read_here_is_named_with_the_command_that_converts_it() {
         assert!(refused[0].2.contains(words), "{refused:?}");
         // With --strict that is a failure, and a good key beside it stays out as well.
         let before = bench.count();
-        let told = bench.import(&format!("pem {file} key.pem --password-file password --strict"));
+        let told = bench.import(&format!(
+            "pem {file} key.pem --password-file password --strict"
+        ));
         assert_eq!((told.code, bench.count()), (1, before), "{}", told.said);
     }
 }
