@@ -22,6 +22,7 @@
 )]
 
 mod brought;
+mod doors;
 mod original;
 mod read;
 mod util;
