@@ -81,6 +81,11 @@ impl Guise {
         }))
     }
 
+    /// Whether this process wears one, as far as can be told before C_Initialize.
+    pub(crate) fn is_worn() -> bool {
+        is_worn(&Environment::of_process(), system::module_file().as_deref())
+    }
+
     /// The daemon's directory.
     pub(crate) fn home(&self) -> &Path {
         &self.home
