@@ -24,17 +24,28 @@ need_packages() {
     fi
     local log
     log=$(mktemp)
-    # Java's package fails on images without manual pages: its links go there.
-    { "${as_root[@]}" mkdir -p /usr/share/man/man1 &&
-        "${as_root[@]}" apt-get update &&
-        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install --yes --no-install-recommends "${missing[@]}"; } </dev/null >"$log" 2>&1 || {
+    install_quietly </dev/null >"$log" 2>&1 || {
         tail -n 20 "$log" >&2
         rm -f "$log"
         die "the packages above could not be installed; as root run: apt-get install ${missing[*]}"
     }
     rm -f "$log"
 }
+
+# Installs the packages of need_packages. In a process of its own, so that it tidies up when it is interrupted, too.
+install_quietly() (
+    # Servers that are installed to be tested are not started by that (invoke-rc.d(8)).
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        trap '"${as_root[@]}" rm -f $policy' EXIT
+        printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy && "${as_root[@]}" chmod 755 $policy || exit 1
+    fi
+    # Java's package fails on images without manual pages: its links go there.
+    "${as_root[@]}" mkdir -p /usr/share/man/man1 &&
+        "${as_root[@]}" apt-get update &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install --yes --no-install-recommends "${missing[@]}"
+)
 
 # need_rust [COMPONENT...] : finds cargo, and the components by rustup where they are missing.
 need_rust() {

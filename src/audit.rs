@@ -13,6 +13,9 @@
 //!  "hash":"<64 digits>"}
 //! ```
 //!
+//! Where objects are brought in, `source`, `serial_number`, `new_token`, `keep_history`, `objects`, `refused`, `trusted` and `metadata` stand
+//! before `rv`, each as far as it is known.
+//!
 //! `hash` is the SHA-256, in lower-case hexadecimal, of all bytes of the line before `,"hash":"`. `prev` is the `hash` of the line
 //! before, 64 zeros in the first. `seq` counts from 1 without gaps. So a stranger checks a line with
 //! `printf %s "${line%,\"hash\":*}" | sha256sum`, and the chain by comparing each `prev` (`jq -r .prev`) with the `hash` before it.
@@ -130,8 +133,31 @@ pub struct Event<'e> {
     pub object_id: Option<&'e str>,
     /// By which mechanism.
     pub mechanism: Option<MechanismType>,
+    /// What is brought in from elsewhere, where that is what was asked.
+    pub import: Option<&'e ImportFacts<'e>>,
     /// What is answered.
     pub rv: Rv,
+}
+
+/// What the journal says of objects that are brought in: from where, whereto, how many, and a hash by which they are known again.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ImportFacts<'e> {
+    /// Where they come from, as the importer says.
+    pub source: Option<&'e str>,
+    /// The serial number of the token they go to; empty when that is not chosen yet.
+    pub serial_number: Option<&'e str>,
+    /// Whether the token is made for them.
+    pub new_token: Option<bool>,
+    /// Whether what they say of their history is kept.
+    pub keep_history: Option<bool>,
+    /// How many there are.
+    pub objects: Option<u64>,
+    /// How many were refused.
+    pub refused: Option<u64>,
+    /// How many are trusted (`CKA_TRUSTED`): nobody but the security officer could make them so.
+    pub trusted: Option<u64>,
+    /// SHA-256 over what is stored of them that is no secret, one after the other.
+    pub metadata: Option<&'e str>,
 }
 
 /// An answer whose event is in the journal, or need not be. The audit makes it and nobody else, so an answer without a line

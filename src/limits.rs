@@ -95,6 +95,13 @@ bounds! {
     /// How long the ticket is good by which a login outlives the daemon, in seconds; with 0 none is given. A week: over a long weekend
     /// somebody notices a machine that came back without its logins, and what leaked from a memory is worthless after it.
     ticket_seconds_max: u64 = 7 * 24 * 60 * 60, 0 => 31_536_000;
+    /// Imports under way at once; one that nobody ends keeps its place until its connection ends. 0 lets nobody bring objects in.
+    imports_max: usize = 4, 0 => 256;
+    /// Objects of one import: they come into being in one commit, and whoever else changes something waits for it, about half a second for
+    /// 10,000 keys.
+    import_objects_max: usize = 100_000, 1 => 1 << 20;
+    /// Memory in bytes of what all imports hold before their commits, some 3,000 for an RSA key. It is ordinary memory: secrets lie sealed in it.
+    import_bytes_max: usize = 1 << 30, 1 << 20 => 1 << 40;
 }
 
 /// Shortest PIN in bytes that can be allowed, as SoftHSM has it.

@@ -10,6 +10,7 @@ mod backup;
 mod dispatch;
 mod event;
 mod idle;
+mod importing;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
@@ -57,6 +58,7 @@ use crate::token::Token;
 use crate::vault::{PinCost, Reach, Vault};
 
 pub use self::backup::{BackupEnd, wanted_backup};
+pub use self::importing::{AskedImport, Importing};
 pub use self::sealed::SealedDesk;
 
 pub use answer::{Answered, Malformed};
@@ -112,10 +114,13 @@ pub struct Counts {
 /// The token service. It exists only after the store has been unlocked.
 pub struct Service {
     vault: Vault,
+    /// Whoever makes a token holds it, and others go on meanwhile.
+    making: Mutex<()>,
     tokens: RwLock<BTreeMap<u64, Arc<Token>>>,
     applications: Mutex<Vec<Arc<Application>>>,
     audit: RwLock<Audit>,
     paces: Paces,
+    imports: importing::Bounds,
     /// How many tokens rehearse.
     rehearsing: AtomicUsize,
     ports: Ports,
@@ -177,10 +182,12 @@ impl Service {
         let freshness = opening::accepted(&vault, &audit, older)?;
         Ok(Self {
             vault,
+            making: Mutex::default(),
             tokens: RwLock::new(tokens),
             applications: Mutex::default(),
             audit: RwLock::new(audit),
             paces: Paces::default(),
+            imports: importing::Bounds::default(),
             rehearsing: AtomicUsize::new(0),
             ports,
             settings: RwLock::new(Arc::new(settings)),

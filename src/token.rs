@@ -4,6 +4,8 @@
 //! What must never live here: who may do so (chapters, policy), or how it is sealed (vault).
 //! Who calls it: chapters, through a session.
 
+mod arrival;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -26,6 +28,8 @@ use crate::vault::{
     Holder, MaterialChange, ObjectChange, Reach, Realm, TicketError, TokenState, TokenVault, User,
     VaultError,
 };
+
+pub use self::arrival::{metadata, seal_into};
 
 /// A token object to be: its attributes and its secret values.
 #[derive(Debug)]
@@ -393,16 +397,9 @@ impl Token {
     /// When the store fails; then nothing has changed.
     pub fn add(&self, newcomers: Vec<Newcomer>, limits: &Limits) -> Result<Vec<Arc<Object>>> {
         let _change = self.change.lock();
-        // What the vault counts, private objects that are not loaded yet included.
-        let there = usize::try_from(self.counts().0).unwrap_or(usize::MAX);
-        if there.saturating_add(newcomers.len()) > limits.token_objects_max {
-            return Err(Error::DeviceMemory);
-        }
+        self.has_room(newcomers.len(), limits)?;
         let room = self.room.load(Ordering::Relaxed);
         let wanted = newcomers.len() as u64;
-        if room < wanted {
-            return Err(Error::DeviceMemory);
-        }
         let encoded: Vec<(u64, Vec<u8>)> = newcomers
             .iter()
             .map(|newcomer| Ok((self.vault.next_object(), encode(&newcomer.attributes)?)))

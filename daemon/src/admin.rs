@@ -4,6 +4,7 @@
 //! What must never live here: tokens and objects; the token answers for those, and records everything.
 //! Who calls it: connections of the administration socket.
 
+pub mod import;
 mod seal;
 
 use std::time::Duration;

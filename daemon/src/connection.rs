@@ -277,6 +277,7 @@ fn administer(
     let mut incoming = Incoming::new(Door::Admin, terms)?;
     let mut outgoing = Outgoing::new(Door::Admin);
     let mut patience = first_frame();
+    let mut imports = admin::import::Imports::new(daemon, principal);
     loop {
         let payload_bytes = incoming.receive(socket, patience, &|| admitted.stopping())?;
         patience = Patience::Endless;
@@ -285,7 +286,10 @@ fn administer(
             admitted,
             principal,
         };
-        if backup::served(&asker, incoming.payload(payload_bytes), &mut outgoing)? {
+        let payload = incoming.payload(payload_bytes);
+        if imports.served(&asker, payload, &mut outgoing)?
+            || backup::served(&asker, payload, &mut outgoing)?
+        {
             incoming.consume(payload_bytes)?;
             continue;
         }

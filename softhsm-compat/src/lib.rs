@@ -13,6 +13,7 @@ pub mod softhsm;
 pub mod source;
 pub mod unlock;
 
+pub mod keyfile;
 pub mod opened;
 pub mod report;
 pub mod send;

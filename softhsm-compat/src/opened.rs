@@ -104,6 +104,16 @@ impl Opened {
         })
     }
 
+    /// All values of attributes that are no arrays.
+    pub fn values(&self) -> impl Iterator<Item = (AttributeType, &[u8])> {
+        self.attributes
+            .iter()
+            .filter_map(|(kind, place)| match place {
+                Place::Bytes(range) => Some((*kind, self.bytes(range))),
+                Place::Array(_) => None,
+            })
+    }
+
     /// How many bytes its values have.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_wire::ck::{MechanismType, Rv};
 
-use super::{Event, GENERATION, OWN, Older, PREVIOUS, Principal, failed};
+use super::{Event, GENERATION, ImportFacts, OWN, Older, PREVIOUS, Principal, failed};
 use crate::calendar::{Date, Moment};
 use crate::ports::{StoreError, Time};
 
@@ -128,7 +128,49 @@ impl Line {
             }
             self.text("\"");
         }
+        if let Some(import) = event.import {
+            self.import(import);
+        }
         self.return_value(event.rv);
+    }
+
+    /// The members that say what is brought in.
+    fn import(&mut self, import: &ImportFacts<'_>) {
+        let words = [
+            (",\"source\":", import.source),
+            (",\"serial_number\":", import.serial_number),
+        ];
+        let flags = [
+            (",\"new_token\":", import.new_token),
+            (",\"keep_history\":", import.keep_history),
+        ];
+        let numbers = [
+            (",\"objects\":", import.objects),
+            (",\"refused\":", import.refused),
+            (",\"trusted\":", import.trusted),
+        ];
+        for (member, word) in words {
+            if let Some(word) = word {
+                self.text(member);
+                self.string(word);
+            }
+        }
+        for (member, flag) in flags {
+            if let Some(flag) = flag {
+                self.text(member);
+                self.text(if flag { "true" } else { "false" });
+            }
+        }
+        for (member, number) in numbers {
+            if let Some(number) = number {
+                self.text(member);
+                self.number(number);
+            }
+        }
+        if let Some(hash) = import.metadata {
+            self.text(",\"metadata\":");
+            self.string(hash);
+        }
     }
 
     /// The members of the event that explains torn lines.

@@ -53,6 +53,7 @@ fn event<'e>(who: &'e Principal, function: &'e str) -> Event<'e> {
         object: None,
         object_id: None,
         mechanism: Some(MechanismType::ECDSA),
+        import: None,
         rv: Rv::OK,
     }
 }

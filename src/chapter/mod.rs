@@ -7,6 +7,7 @@
 pub mod cipher;
 pub mod digest;
 pub mod dual;
+pub mod importing;
 pub mod keys;
 pub mod objects;
 pub mod random;

@@ -17,13 +17,13 @@ use strongroom_wire::rehearsal::Act;
 use super::{Malformed, Service};
 use crate::attribute::reveal::{Revealed, reveal};
 use crate::attribute::{Value, draft, table};
-use crate::audit::{self, Audit, Event, Principal};
+use crate::audit::{self, Audit, Event, ImportFacts, Principal};
 use crate::chapter::{sessions, slots};
 use crate::error::{Error, Result};
 use crate::limits::PIN_BYTES_MAX;
 use crate::object::{Material, Object};
 use crate::token::Token;
-use crate::vault::User;
+use crate::vault::NewToken;
 
 impl Service {
     /// Answers the administration. What the daemon itself has answered comes in as `answered`, to be recorded.
@@ -106,7 +106,7 @@ impl Service {
         listed(lines, AdminAnswer::Tokens)
     }
 
-    fn token_line(&self, token: &Token) -> TokenLine {
+    pub(super) fn token_line(&self, token: &Token) -> TokenLine {
         let state = token.state(&self.settings.read().limits);
         TokenLine {
             slot: slots::slot_of(token.number).0,
@@ -146,22 +146,15 @@ impl Service {
     }
 
     fn token_create(&self, label: &str, so_pin: &[u8], user_pin: Option<&[u8]>) -> AdminAnswer {
-        let mut padded = [b' '; 32];
-        let Some(room) = padded.get_mut(..label.len()) else {
-            return refused(
-                Rv::ARGUMENTS_BAD,
-                format!("the label has {} bytes; 32 is the most", label.len()),
-            );
+        let padded = match padded(label) {
+            Ok(padded) => padded,
+            Err(reason) => return refused(Rv::ARGUMENTS_BAD, reason),
         };
-        room.copy_from_slice(label.as_bytes());
         match self.make_token(padded, so_pin, user_pin) {
             Ok(token) => listed(vec![self.token_line(&token)], AdminAnswer::Tokens),
             Err(Error::PinLenRange) => refused(
                 Rv::PIN_LEN_RANGE,
-                format!(
-                    "a PIN has from {} to {PIN_BYTES_MAX} bytes (limits.pin_bytes_min); no token was made",
-                    self.settings.read().limits.pin_bytes_min
-                ),
+                format!("{}; no token was made", self.pin_lengths()),
             ),
             Err(Error::DeviceMemory) => refused(
                 Rv::DEVICE_MEMORY,
@@ -172,6 +165,12 @@ impl Service {
                 format!("the token was not made: {}", error.rv()),
             ),
         }
+    }
+
+    /// What is asked of a new PIN, in words.
+    pub(super) fn pin_lengths(&self) -> String {
+        let least = self.settings.read().limits.pin_bytes_min;
+        format!("a PIN has from {least} to {PIN_BYTES_MAX} bytes (limits.pin_bytes_min)")
     }
 
     fn make_token(
@@ -185,25 +184,17 @@ impl Service {
         if let Some(pin) = user_pin {
             sessions::pin_length(pin, &limits)?;
         }
-        let mut tokens = self.tokens.write();
-        if tokens.len() >= limits.tokens_max {
+        let _making = self.making.lock();
+        if self.tokens.read().len() >= limits.tokens_max {
             return Err(Error::DeviceMemory);
         }
-        let token = self.vault.create_token(label, so_pin)?;
-        let token = Arc::new(Token::load(token, &limits)?);
-        let with_user = user_pin.map_or(Ok(()), |pin| {
-            token.login(User::So, so_pin, &limits)?;
-            token.init_user_pin(pin)
-        });
-        if let Err(error) = with_user {
-            // Half a token is none. Where even that cannot be undone it is there, so it is listed.
-            if self.vault.delete_token(token.number).is_err() {
-                tokens.insert(token.number, token);
-            }
-            return Err(error);
-        }
-        tokens.insert(token.number, token.clone());
-        Ok(token)
+        let token = self.vault.make_token(&NewToken {
+            label,
+            serial_number: None,
+            so_pin,
+            user_pin,
+        })?;
+        Ok(self.take_in(token, &limits)?)
     }
 
     fn token_delete(&self, name: &str) -> AdminAnswer {
@@ -296,25 +287,42 @@ pub(super) fn record(
     request: &AdminRequest<'_>,
     answer: AdminAnswer,
 ) -> std::result::Result<AdminAnswer, Malformed> {
+    record_with(audit, principal, request, answer, (None, None))
+}
+
+/// Records an administrative answer, with its slot and what is brought in.
+pub(super) fn record_with(
+    audit: &Audit,
+    principal: &Principal,
+    request: &AdminRequest<'_>,
+    answer: AdminAnswer,
+    (slot, import): (Option<u64>, Option<&ImportFacts<'_>>),
+) -> std::result::Result<AdminAnswer, Malformed> {
     let (function, management) = name(request);
-    let rv = if let AdminAnswer::Refused { rv, .. } = &answer {
-        *rv
-    } else {
-        Rv::OK
-    };
+    let rv = rv_of(&answer);
     let event = Event {
         who: principal,
         function,
         management,
-        slot: None,
+        slot,
         session: None,
         object: None,
         object_id: None,
         mechanism: None,
+        import,
         rv,
     };
     let recorded = audit.record(&event, answer).map_err(|_| Malformed)?;
     Ok(recorded.into_inner())
+}
+
+/// What the journal says of an answer.
+pub(super) const fn rv_of(answer: &AdminAnswer) -> Rv {
+    if let AdminAnswer::Refused { rv, .. } = answer {
+        *rv
+    } else {
+        Rv::OK
+    }
 }
 
 /// Name in the audit, and whether it manages.
@@ -341,13 +349,28 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::Rehearse { .. } => ("admin.rehearse", true),
         AdminRequest::Replace => ("admin.replace", true),
         AdminRequest::ImportBegin { .. } => ("admin.import_begin", true),
-        AdminRequest::ImportObjects { .. } => ("admin.import_objects", true),
+        AdminRequest::ImportObjects { .. } => ("admin.import_objects", false),
         AdminRequest::ImportCommit => ("admin.import_commit", true),
         AdminRequest::ImportAbandon => ("admin.import_abandon", true),
     }
 }
 
-fn refused(rv: Rv, reason: String) -> AdminAnswer {
+/// A label in its field.
+pub(super) fn padded(label: &str) -> std::result::Result<[u8; 32], String> {
+    let mut padded = [b' '; 32];
+    match padded.get_mut(..label.len()) {
+        Some(room) => {
+            room.copy_from_slice(label.as_bytes());
+            Ok(padded)
+        }
+        None => Err(format!(
+            "the label has {} bytes; 32 is the most",
+            label.len()
+        )),
+    }
+}
+
+pub(super) fn refused(rv: Rv, reason: String) -> AdminAnswer {
     AdminAnswer::Refused { rv, reason }
 }
 

@@ -110,6 +110,7 @@ impl Service {
             object: None,
             object_id: id,
             mechanism: None,
+            import: None,
             rv,
         };
         let recorded = self.audit.read().record(&event, answer);

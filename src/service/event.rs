@@ -81,6 +81,7 @@ impl Facts {
             object: made.or(self.object).map(|object| object.0),
             object_id,
             mechanism: self.mechanism,
+            import: None,
             rv,
         }
     }

@@ -29,10 +29,7 @@ impl Asked<'_, '_> {
     /// How long to wait before it is carried out.
     #[must_use]
     pub fn wait(&self) -> Duration {
-        let pin = self
-            .pin
-            .as_ref()
-            .map_or(Duration::ZERO, |pin| pin.place.wait);
+        let pin = self.pin.as_ref().map_or(Duration::ZERO, PinTry::wait);
         let staged = self.staged.as_ref();
         pin + staged.map_or(Duration::ZERO, Staged::wait)
     }
@@ -63,6 +60,11 @@ pub(super) struct PinTry<'s> {
 }
 
 impl PinTry<'_> {
+    /// How long to wait before it is compared.
+    pub(super) const fn wait(&self) -> Duration {
+        self.place.wait
+    }
+
     /// Learns the outcome from the return value.
     pub(super) fn settle(mut self, rv: Rv) {
         self.settled = true;
@@ -107,20 +109,21 @@ impl Service {
             Request::InitToken { slot, .. } => (slots::token_of(*slot), User::So),
             _ => return None,
         };
-        let tried = Tried {
-            uid: application.principal.uid,
-            token,
-            user,
-        };
+        Some(self.admit_pin(application.principal.uid, token, user))
+    }
+
+    /// Admits a try of somebody's PIN.
+    pub(super) fn admit_pin(&self, uid: u32, token: u64, user: User) -> PinTry<'_> {
+        let tried = Tried { uid, token, user };
         let limits = self.settings.read().limits;
         let place = self.paces.admit(tried, self.ports.clock.steady(), &limits);
-        Some(PinTry {
+        PinTry {
             paces: &self.paces,
             tried,
             limits,
             place,
             settled: false,
-        })
+        }
     }
 }
 

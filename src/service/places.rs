@@ -14,7 +14,9 @@ use super::Service;
 use crate::application::Application;
 use crate::chapter::{Reply, sessions, slots};
 use crate::error::{Error, Result};
+use crate::limits::Limits;
 use crate::token::Token;
+use crate::vault::{TokenVault, VaultError};
 
 impl Service {
     pub(super) fn token(&self, slot: SlotId) -> Result<Arc<Token>> {
@@ -62,21 +64,38 @@ impl Service {
             Ok(token) => token.reinitialize(pin, label, &settings.limits)?,
             Err(Error::TokenNotRecognized) => {
                 sessions::pin_length(pin, &settings.limits)?;
-                let mut tokens = self.tokens.write();
+                let _making = self.making.lock();
                 // Somebody may have taken the slot meanwhile; then this PIN is not the officer's of that token.
                 if !self.is_free(slot) {
                     return Err(Error::PinIncorrect);
                 }
-                if tokens.len() >= settings.limits.tokens_max {
+                if self.tokens.read().len() >= settings.limits.tokens_max {
                     return Err(Error::DeviceMemory);
                 }
                 let token = self.vault.create_token(label, pin)?;
-                let token = Token::load(token, &settings.limits)?;
-                tokens.insert(token.number, Arc::new(token));
+                self.take_in(token, &settings.limits)?;
             }
             Err(other) => return Err(other),
         }
         Ok(Reply::Empty)
+    }
+
+    /// Shows a token that has just been made.
+    pub(super) fn take_in(
+        &self,
+        token: Arc<TokenVault>,
+        limits: &Limits,
+    ) -> std::result::Result<Arc<Token>, VaultError> {
+        let token = match Token::load(token.clone(), limits) {
+            Ok(loaded) => Arc::new(loaded),
+            Err(error) => {
+                // What is answered as failed has not happened. Where the store fails now too, the next start shows the token.
+                self.vault.delete_token(token.number())?;
+                return Err(error);
+            }
+        };
+        self.tokens.write().insert(token.number, token.clone());
+        Ok(token)
     }
 
     pub(super) fn open_session(

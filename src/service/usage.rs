@@ -61,6 +61,12 @@ impl Service {
                 self.paces.most_wrong(now, limits)
             }
             "tokens_max" => number(tokens.len()),
+            "imports_max" => {
+                let (imports, peak, ..) = self.imports.counts();
+                return (Some(number(imports)), Some(number(peak)));
+            }
+            "import_objects_max" => number(self.imports.counts().2),
+            "import_bytes_max" => number(self.imports.counts().3),
             _ => return (None, None),
         };
         (Some(used), None)

@@ -43,6 +43,12 @@ pub struct DraftToken {
 }
 
 impl DraftToken {
+    /// The number that it was drafted for.
+    #[must_use]
+    pub const fn number(&self) -> u64 {
+        self.keys.token
+    }
+
     /// The objects that it is to have.
     pub fn batch(&self) -> Batch<'_> {
         Batch::new(&self.keys, Arc::clone(&self.realm), &self.next)

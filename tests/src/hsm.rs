@@ -52,6 +52,8 @@ pub fn not_on_softhsm(reason: &str) -> bool {
     skip
 }
 
+/// SoftHSM, as Debian's package installs it.
+const SOFTHSM: &str = "/usr/lib/softhsm/libsofthsm2.so";
 /// Held while the environment of the process is changed and read by a module.
 static ENVIRONMENT: Mutex<()> = Mutex::new(());
 /// How many modules this process has loaded; each but the first is loaded from a copy, to be an instance of its own.
@@ -369,6 +371,30 @@ impl Hsm {
             .unwrap_or_else(|code| panic!("C_Initialize: {code:?}\n{}", self.log()));
     }
 
+    /// SoftHSM beside this HSM, with tokens of its own, whatever product is under test.
+    ///
+    /// # Panics
+    /// When it is not installed.
+    #[must_use]
+    pub fn softhsm_beside(&self) -> Module {
+        let place = self.home.join("softhsm");
+        let tokens = place.join("tokens");
+        fs::create_dir_all(&tokens).expect("a token directory");
+        let configuration = place.join("softhsm2.conf");
+        let text = format!("directories.tokendir = {}\n", tokens.display());
+        fs::write(&configuration, text).expect("a configuration");
+        let copy = place.join("module.so");
+        fs::copy(SOFTHSM, &copy).expect("SoftHSM, from Debian's package softhsm2");
+        let module = Module::load(&copy);
+        let _guard = ENVIRONMENT
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        // SAFETY: under the lock, as in `initialize`.
+        unsafe { std::env::set_var("SOFTHSM2_CONF", &configuration) };
+        module.initialize().expect("C_Initialize of SoftHSM");
+        module
+    }
+
     /// Loads and initialises the module.
     #[must_use]
     pub fn module(&self) -> Module {
@@ -409,7 +435,7 @@ impl Drop for Hsm {
 pub fn module_path() -> PathBuf {
     match under_test() {
         Product::Strongroom => product::bin_dir().join("libstrongroom_pkcs11.so"),
-        Product::SoftHsm => Path::new("/usr/lib/softhsm/libsofthsm2.so").to_path_buf(),
+        Product::SoftHsm => Path::new(SOFTHSM).to_path_buf(),
     }
 }
 

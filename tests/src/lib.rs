@@ -25,6 +25,7 @@
 )]
 
 pub mod hsm;
+pub mod import;
 pub mod judge;
 pub mod load;
 pub mod mechanism;

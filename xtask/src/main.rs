@@ -15,6 +15,7 @@ mod crash;
 mod flame;
 mod load;
 mod package;
+mod recipes;
 mod source;
 mod support;
 mod svg;
@@ -36,6 +37,8 @@ usage: cargo xtask COMMAND
   crash --rounds N  kill the daemon under load, N times, and compare what is there with what was answered
   package [OPTION...]
                     make the Debian package; see package --help
+  recipes [NAME...] run the pages of docs/recipes and compare what their commands say; see recipes --help
+  readme            run the commands of README.md
   soak [OPTION...]  a thousand connections for an hour: no error, flat memory, latencies; see soak --help
   fuzz [OPTION...]  ten million spoiled frames, while an honest client works; see fuzz --help";
 
@@ -67,6 +70,12 @@ fn main() -> ExitCode {
             Ok(())
         }
         ["flame", options @ ..] => flame::run(&root, options),
+        ["recipes" | "readme", "--help"] => {
+            println!("{}", recipes::USAGE);
+            Ok(())
+        }
+        ["recipes", options @ ..] => recipes::run(&root, options),
+        ["readme"] => recipes::readme(&root),
         ["soak" | "fuzz", "--help"] => {
             println!("{}", load::USAGE);
             Ok(())

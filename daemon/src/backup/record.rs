@@ -78,6 +78,7 @@ pub(super) fn restored(
         object: None,
         object_id: Some(backup),
         mechanism: None,
+        import: None,
         rv: Rv::OK,
     };
     audit.record(&event, ())?.into_inner();

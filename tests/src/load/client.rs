@@ -85,14 +85,22 @@ impl Client {
         }
     }
 
+    /// Asks the administration.
+    ///
+    /// # Errors
+    /// What fails on the way; a refusal is an answer.
+    pub fn administer(&mut self, request: &AdminRequest<'_>) -> Result<AdminAnswer, String> {
+        self.exchange(request)?;
+        codec::decode(&self.payload).map_err(|error| format!("an answer that is none: {error}"))
+    }
+
     /// How the daemon says it is.
     ///
     /// # Errors
     /// What fails.
     pub fn status(path: &Path) -> Result<Status, String> {
         let mut client = Self::connect(path, Door::Admin)?;
-        client.exchange(&AdminRequest::Status)?;
-        match codec::decode(&client.payload) {
+        match client.administer(&AdminRequest::Status) {
             Ok(AdminAnswer::Status(status)) => Ok(*status),
             other => Err(format!("no status: {other:?}")),
         }

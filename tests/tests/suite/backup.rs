@@ -28,7 +28,7 @@ fn shown(path: &Path) -> &str {
 }
 
 /// A key pair for backups, and a backup for it.
-fn back_up(hsm: &Hsm) -> (PathBuf, PathBuf) {
+pub fn back_up(hsm: &Hsm) -> (PathBuf, PathBuf) {
     let (key, file) = (hsm.home.join("backup-key"), hsm.home.join("backup"));
     succeed(&mut strongroom(hsm, &["backup", "keygen", shown(&key)]));
     let public = hsm.home.join("backup-key.pub");
@@ -44,7 +44,7 @@ fn back_up(hsm: &Hsm) -> (PathBuf, PathBuf) {
     (key, file)
 }
 
-fn restore(hsm: &Hsm, file: &Path, key: &Path) -> Ran {
+pub fn restore(hsm: &Hsm, file: &Path, key: &Path) -> Ran {
     let arguments = [
         "restore",
         shown(file),
@@ -56,7 +56,7 @@ fn restore(hsm: &Hsm, file: &Path, key: &Path) -> Ran {
 }
 
 /// Another installation, with a root key of its own and nothing in its store.
-fn elsewhere() -> Hsm {
+pub fn elsewhere() -> Hsm {
     let mut hsm = Hsm::start();
     hsm.stop_daemon();
     hsm

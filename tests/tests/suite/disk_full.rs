@@ -14,10 +14,10 @@ use crate::keys;
 use crate::ledger::{Ledger, check, verified, verified_at_rest};
 
 /// A file system of two mebibytes in the directory of an HSM, unmounted on drop.
-struct SmallDisk(PathBuf);
+pub struct SmallDisk(pub PathBuf);
 
 impl SmallDisk {
-    fn mount(hsm: &Hsm) -> Option<Self> {
+    pub fn mount(hsm: &Hsm) -> Option<Self> {
         let place = hsm.home.join("disk");
         fs::create_dir(&place).unwrap();
         let text = |text: &str| CString::new(text).unwrap();
@@ -44,7 +44,7 @@ impl SmallDisk {
     }
 
     /// Takes all the space there is.
-    fn fill(&self) {
+    pub fn fill(&self) {
         let mut bytes = 64 << 10;
         let mut file = fs::File::create(self.0.join("ballast")).unwrap();
         while bytes > 0 {
@@ -54,7 +54,7 @@ impl SmallDisk {
         }
     }
 
-    fn free(&self) {
+    pub fn free(&self) {
         fs::remove_file(self.0.join("ballast")).unwrap();
     }
 }

@@ -23,7 +23,7 @@ fn library() -> PathBuf {
     library
 }
 
-fn arm(hsm: &mut Hsm, file: &str, step: u64, times: u64, how: &str) {
+pub fn arm(hsm: &mut Hsm, file: &str, step: u64, times: u64, how: &str) {
     hsm.variables = vec![
         ("LD_PRELOAD", library().display().to_string()),
         ("FAULT_FILE", file.into()),
@@ -34,13 +34,13 @@ fn arm(hsm: &mut Hsm, file: &str, step: u64, times: u64, how: &str) {
 }
 
 /// An installation with two tokens, stopped; others begin as its copy.
-struct Original {
+pub struct Original {
     hsm: Hsm,
-    module: Module,
+    pub module: Module,
 }
 
 impl Original {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let mut hsm = Hsm::start();
         let module = hsm.module();
         for label in ["load", "guessed"] {
@@ -51,7 +51,7 @@ impl Original {
         Self { hsm, module }
     }
 
-    fn copy(&self) -> Hsm {
+    pub fn copy(&self) -> Hsm {
         let copy = Hsm::at_rest();
         for name in ["store.redb", "root.key", "audit.jsonl"] {
             fs::copy(self.hsm.home.join(name), copy.home.join(name)).unwrap();

@@ -29,6 +29,7 @@ mod disk_full;
 mod faults;
 mod forks;
 mod formats;
+mod importing;
 mod keys;
 mod ledger;
 mod load;

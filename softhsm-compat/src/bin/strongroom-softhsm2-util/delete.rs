@@ -1,0 +1,61 @@
+//! `--delete-token`.
+//!
+//! What lives here: a token of ours destroyed, through the daemon's administration.
+//! What must never live here: a directory removed. The original deletes SoftHSM's files itself, behind the back of every module; nothing
+//! of ours lies in such files.
+//! Who calls it: `main`.
+
+use strongroom_cli::arguments::PlaceArguments;
+use strongroom_cli::client::Client;
+use strongroom_cli::failure::Failure;
+use strongroom_cli::place::{Environment, Place};
+use strongroom_wire::admin::{AdminAnswer, AdminRequest};
+
+use crate::arguments::Options;
+use crate::slots::Wanted;
+use crate::{Refused, print};
+
+/// Destroys the token that the options name.
+pub(crate) fn token(options: &Options) -> Result<(), Refused> {
+    if options.serial.is_none() && options.token.is_none() {
+        return Err(Refused::error(
+            "A token must be supplied. Use --serial <serial> or --token <label>",
+        ));
+    }
+    if let Some(module) = &options.module {
+        return Err(Refused::error(format!(
+            "No PKCS#11 module can delete a token, so --module {module} is of no use here; only tokens of Strongroom are deleted, by its daemon."
+        )));
+    }
+    let wanted = Wanted::of(options)?;
+    let refused = |failure: Failure| Refused::error(failure);
+    let place = Place::find(&PlaceArguments::default(), &Environment::of_this_process())
+        .map_err(refused)?;
+    let mut client = Client::connect(&place.admin_socket).map_err(refused)?;
+    let AdminAnswer::Tokens(tokens) = client.ask(&AdminRequest::TokenList).map_err(refused)? else {
+        return Err(refused(strongroom_cli::client::unexpected()));
+    };
+    let mut found = Vec::new();
+    for token in tokens.items() {
+        if let Some(how) = wanted.matched(&token.serial_number, &token.label) {
+            print(&format!(
+                "Found token ({}) with matching {how}.\n",
+                token.serial_number
+            ));
+            found.push(token.serial_number.as_str());
+        }
+    }
+    match found.as_slice() {
+        [token] => {
+            client
+                .ask(&AdminRequest::TokenDelete { token })
+                .map_err(refused)?;
+            print(&format!("The token ({token}) has been deleted.\n"));
+            Ok(())
+        }
+        [] => Err(Refused::error(
+            "Could not find a token using --serial or --token.",
+        )),
+        _ => Err(Refused::error("Found multiple matching tokens.")),
+    }
+}
