@@ -8,7 +8,21 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that cannot go on fails loudly"
+    clippy::wildcard_enum_match_arm,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::macro_metavars_in_unsafe,
+    reason = "tests: what fails here is the assertion; `call!` gets numbers and pointers made before"
+)]
+#![allow(
+    unreachable_pub,
+    reason = "modules of one test binary; `pub` means: for the others"
 )]
 
+mod brought;
 mod lookalike;
+mod original;
+mod read;
+mod util;
