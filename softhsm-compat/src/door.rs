@@ -63,7 +63,11 @@ pub fn bring(
     for (source, object) in arrivals.objects {
         names.push(Name::of(&source, &object));
         import.push(object)?;
-        output::progress(&format!("{}: {} of {all} objects", into.token, import.judged()));
+        output::progress(&format!(
+            "{}: {} of {all} objects",
+            into.token,
+            import.judged()
+        ));
     }
     output::progress("");
     let part = Part {

@@ -93,7 +93,11 @@ fn begun(names: &NameArguments) -> Result<Findings, Failure> {
 }
 
 fn identifier(digits: &str) -> Result<Vec<u8>, Failure> {
-    let wrong = || Failure::Usage(format!("--id {digits}: not an even number of hexadecimal digits"));
+    let wrong = || {
+        Failure::Usage(format!(
+            "--id {digits}: not an even number of hexadecimal digits"
+        ))
+    };
     let (pairs, []) = digits.as_bytes().as_chunks::<2>() else {
         return Err(wrong());
     };
@@ -106,9 +110,10 @@ fn identifier(digits: &str) -> Result<Vec<u8>, Failure> {
 
 fn arrivals(source: String, mut findings: Findings) -> Arrivals {
     if findings.count(ObjectClass::CERTIFICATE) > 0 {
-        findings
-            .notes
-            .push("certificates come without trust: CKA_TRUSTED is for the security officer to set".into());
+        findings.notes.push(
+            "certificates come without trust: CKA_TRUSTED is for the security officer to set"
+                .into(),
+        );
     }
     let refused = findings
         .refused
@@ -146,12 +151,18 @@ fn contents(path: &PathBuf) -> Result<SecretVec, Failure> {
     let failure = |error: &std::io::Error| Failure::file("read", path, error);
     let mut file = File::open(path).map_err(|error| failure(&error))?;
     let expected = file.metadata().map_err(|error| failure(&error))?.len();
-    let too_big = || Failure::Failed(format!("{}: it is far too big for a file of keys", path.display()));
+    let too_big = || {
+        Failure::Failed(format!(
+            "{}: it is far too big for a file of keys",
+            path.display()
+        ))
+    };
     if expected > FILE_BYTES_MAX {
         return Err(too_big());
     }
     let memory = |_| about(path, &FileError::Resources);
-    let mut bytes = SecretVec::with_capacity(usize::try_from(expected).map_err(|_| too_big())? + 1).map_err(memory)?;
+    let mut bytes = SecretVec::with_capacity(usize::try_from(expected).map_err(|_| too_big())? + 1)
+        .map_err(memory)?;
     let mut piece = zeroize::Zeroizing::new([0; 4096]);
     loop {
         let read = file.read(&mut *piece).map_err(|error| failure(&error))?;

@@ -29,7 +29,10 @@ pub fn pkcs11(arguments: &Pkcs11Arguments, client: &mut Client) -> Result<Part, 
     let file = arguments.from_pin_file.as_deref();
     let pin = door::pin(&arguments.into)?;
     let harvest = reader::read(origin, |label| {
-        let what = format!("PIN of the user of token \"{}\", to be read", printable(label));
+        let what = format!(
+            "PIN of the user of token \"{}\", to be read",
+            printable(label)
+        );
         pin::known(&what, "--from-pin-file", file)
     })?;
     let source = format!("token {} of {}", harvest.serial_number, origin.module);
@@ -94,9 +97,8 @@ fn arrivals(source: String, harvest: Harvest) -> Arrivals {
 }
 
 fn text(path: &Path) -> Result<&str, Failure> {
-    path.to_str().ok_or_else(|| {
-        Failure::Usage(format!("{}: the path is no UTF-8", path.display()))
-    })
+    path.to_str()
+        .ok_or_else(|| Failure::Usage(format!("{}: the path is no UTF-8", path.display())))
 }
 
 /// NSS's module, where the system's loader finds it.

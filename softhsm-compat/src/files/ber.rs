@@ -193,11 +193,7 @@ impl<'a> Reader<'a> {
 ///
 /// # Errors
 /// [`FileError`] when they are none, or more.
-pub fn single<'a>(
-    bytes: &'a [u8],
-    tag: u8,
-    what: &'static str,
-) -> Result<Element<'a>, FileError> {
+pub fn single<'a>(bytes: &'a [u8], tag: u8, what: &'static str) -> Result<Element<'a>, FileError> {
     let mut reader = Reader::of(bytes);
     let element = reader.expect(tag, what)?;
     if reader.is_at_end() {
@@ -340,8 +336,8 @@ mod tests {
     fn both_kinds_of_length_and_strings_in_pieces() {
         // SEQUENCE of indefinite length: an INTEGER, and an OCTET STRING in two pieces, one of them in pieces itself.
         let bytes = [
-            0x30, 0x80, 0x02, 0x01, 0x05, 0x24, 0x80, 0x04, 0x02, b'a', b'b', 0x24, 0x03, 0x04, 0x01,
-            b'c', 0, 0, 0, 0,
+            0x30, 0x80, 0x02, 0x01, 0x05, 0x24, 0x80, 0x04, 0x02, b'a', b'b', 0x24, 0x03, 0x04,
+            0x01, b'c', 0, 0, 0, 0,
         ];
         crate::unlock::prepare().ok();
         let whole = single(&bytes, SEQUENCE, "a sequence").unwrap();

@@ -128,7 +128,8 @@ impl Jwk<'_> {
             ));
         }
         let private = bytes(self.d, "an RSA key has no d")?;
-        let parts = [self.p, self.q, self.dp, self.dq, self.qi].map(|part| bytes(part.or(Some("")), ""));
+        let parts =
+            [self.p, self.q, self.dp, self.dq, self.qi].map(|part| bytes(part.or(Some("")), ""));
         let [p, q, dp, dq, qi] = parts;
         let (p, q, dp, dq, qi) = (p?, q?, dp?, dq?, qi?);
         let key = PrivateKey::Rsa(RsaPrivate {
@@ -151,14 +152,26 @@ impl Jwk<'_> {
         findings: &mut Findings,
     ) -> Result<(), FileError> {
         let (parameters, length) = self.curve(EC_CURVES)?;
-        let (x, y) = (bytes(self.x, "a key has no x")?, bytes(self.y, "a key has no y")?);
+        let (x, y) = (
+            bytes(self.x, "a key has no x")?,
+            bytes(self.y, "a key has no y")?,
+        );
         // RFC 7518, 6.2.1.2: as long as the field.
         if x.len() != length || y.len() != length {
-            return Err(FileError::Malformed("a coordinate has not the length of its curve"));
+            return Err(FileError::Malformed(
+                "a coordinate has not the length of its curve",
+            ));
         }
         let point = [&[4], x.expose(), y.expose()].concat();
         if self.d.is_none() {
-            return public_curve(KeyType::EC, parameters, &point, source, description, findings);
+            return public_curve(
+                KeyType::EC,
+                parameters,
+                &point,
+                source,
+                description,
+                findings,
+            );
         }
         let scalar = bytes(self.d, "a key has no d")?;
         let key = PrivateKey::Ec {
@@ -183,10 +196,19 @@ impl Jwk<'_> {
         };
         let public = bytes(self.x, "a key has no x")?;
         if public.len() != length {
-            return Err(FileError::Malformed("a public key has not the length of its curve"));
+            return Err(FileError::Malformed(
+                "a public key has not the length of its curve",
+            ));
         }
         if self.d.is_none() {
-            return public_curve(kind, parameters, public.expose(), source, description, findings);
+            return public_curve(
+                kind,
+                parameters,
+                public.expose(),
+                source,
+                description,
+                findings,
+            );
         }
         let value = bytes(self.d, "a key has no d")?;
         let key = PrivateKey::Edwards {
@@ -223,7 +245,9 @@ impl Jwk<'_> {
                     && !alg.contains("-HS")
             }
             None => self.usage().ok().flatten().is_some_and(|uses| {
-                [A::ENCRYPT, A::DECRYPT, A::WRAP, A::UNWRAP].iter().any(|one| uses.contains(one))
+                [A::ENCRYPT, A::DECRYPT, A::WRAP, A::UNWRAP]
+                    .iter()
+                    .any(|one| uses.contains(one))
             }),
         };
         match is_aes {
@@ -236,7 +260,10 @@ impl Jwk<'_> {
     fn usage(&self) -> Result<Option<Vec<A>>, FileError> {
         if let Some(operations) = &self.key_ops {
             let uses = operations.iter().filter_map(|name| {
-                OPERATIONS.iter().find(|(one, _)| one == name).map(|(_, kind)| *kind)
+                OPERATIONS
+                    .iter()
+                    .find(|(one, _)| one == name)
+                    .map(|(_, kind)| *kind)
             });
             return Ok(Some(uses.collect()));
         }
@@ -244,7 +271,9 @@ impl Jwk<'_> {
             Some("sig") => Some(vec![A::SIGN, A::VERIFY]),
             Some("enc") => Some(vec![A::ENCRYPT, A::DECRYPT, A::WRAP, A::UNWRAP, A::DERIVE]),
             Some(_) => {
-                return Err(FileError::Unsupported("its use is neither sig nor enc".into()));
+                return Err(FileError::Unsupported(
+                    "its use is neither sig nor enc".into(),
+                ));
             }
             None => None,
         })

@@ -110,12 +110,14 @@ pub fn ec_private<'a>(
     let inside = parts.optional(ber::context(0))?;
     let point = parts.optional(ber::context(1))?;
     let inside = inside.map(|it| it.elements().element()).transpose()?;
-    let curve = curve
-        .or(inside)
-        .ok_or(FileError::Malformed("a private key does not name its curve"))?;
+    let curve = curve.or(inside).ok_or(FileError::Malformed(
+        "a private key does not name its curve",
+    ))?;
     let point = match point {
         Some(point) => {
-            let bits = point.elements().expect(ber::BIT_STRING, "a point is no bit string")?;
+            let bits = point
+                .elements()
+                .expect(ber::BIT_STRING, "a point is no bit string")?;
             Some(bits.bits()?)
         }
         None => None,
@@ -158,7 +160,9 @@ pub fn public_key(der: &[u8]) -> Result<PublicKey<'_>, FileError> {
     let what = "a public key is not a sequence";
     let mut parts = ber::single(der, ber::SEQUENCE, what)?.elements();
     let (algorithm, parameters) = algorithm_identifier(&mut parts)?;
-    let bits = parts.expect(ber::BIT_STRING, "a public key has no bits")?.bits()?;
+    let bits = parts
+        .expect(ber::BIT_STRING, "a public key has no bits")?
+        .bits()?;
     let (kind, parameters) = match (algorithm.content, parameters) {
         (RSA | RSA_PSS | RSA_OAEP, _) => return rsa_public(bits),
         (EC, Some(parameters)) => (KeyType::EC, parameters.whole),
@@ -211,7 +215,9 @@ pub fn public_bits(der: &[u8]) -> Result<&[u8], FileError> {
     let what = "a public key is not a sequence";
     let mut parts = ber::single(der, ber::SEQUENCE, what)?.elements();
     algorithm_identifier(&mut parts)?;
-    parts.expect(ber::BIT_STRING, "a public key has no bits")?.bits()
+    parts
+        .expect(ber::BIT_STRING, "a public key has no bits")?
+        .bits()
 }
 
 /// An object identifier, and the parameters behind it.

@@ -150,12 +150,20 @@ impl PrivateKey<'_> {
     #[must_use]
     pub fn public(&self) -> Option<PublicKey<'_>> {
         Some(match self {
-            Self::Rsa(RsaPrivate { public_exponent: [], .. }) | Self::Dh { .. } => return None,
+            Self::Rsa(RsaPrivate {
+                public_exponent: [],
+                ..
+            })
+            | Self::Dh { .. } => return None,
             Self::Rsa(key) => PublicKey::Rsa {
                 modulus: key.modulus,
                 public_exponent: key.public_exponent,
             },
-            Self::Ec { parameters, scalar, point } => PublicKey::Curve {
+            Self::Ec {
+                parameters,
+                scalar,
+                point,
+            } => PublicKey::Curve {
                 kind: KeyType::EC,
                 parameters,
                 point: match computed_point(parameters, scalar) {
@@ -163,12 +171,22 @@ impl PrivateKey<'_> {
                     None => Cow::Borrowed((*point)?),
                 },
             },
-            Self::Edwards { kind, parameters, value } => PublicKey::Curve {
+            Self::Edwards {
+                kind,
+                parameters,
+                value,
+            } => PublicKey::Curve {
                 kind: *kind,
                 parameters,
                 point: Cow::Owned(computed_bytes(*kind, value)?),
             },
-            Self::Dsa { prime, subprime, base, public, .. } => PublicKey::Dsa {
+            Self::Dsa {
+                prime,
+                subprime,
+                base,
+                public,
+                ..
+            } => PublicKey::Dsa {
                 prime,
                 subprime,
                 base,
@@ -212,11 +230,21 @@ impl PrivateKey<'_> {
                     (A::COEFFICIENT, key.coefficient),
                 ],
             ),
-            Self::Ec { parameters, scalar: value, .. }
-            | Self::Edwards { parameters, value, .. } => {
-                push_all(object, &[(A::EC_PARAMS, parameters), (A::VALUE, value)])
+            Self::Ec {
+                parameters,
+                scalar: value,
+                ..
             }
-            Self::Dsa { prime, subprime, base, value, .. } => push_all(
+            | Self::Edwards {
+                parameters, value, ..
+            } => push_all(object, &[(A::EC_PARAMS, parameters), (A::VALUE, value)]),
+            Self::Dsa {
+                prime,
+                subprime,
+                base,
+                value,
+                ..
+            } => push_all(
                 object,
                 &[
                     (A::PRIME, prime),
@@ -252,7 +280,10 @@ impl PublicKey<'_> {
     pub fn id(&self) -> Result<Vec<u8>, FileError> {
         let mut bits = Vec::new();
         match self {
-            Self::Rsa { modulus, public_exponent } => {
+            Self::Rsa {
+                modulus,
+                public_exponent,
+            } => {
                 let mut numbers = Vec::new();
                 ber::write_integer(modulus, &mut numbers);
                 ber::write_integer(public_exponent, &mut numbers);
@@ -277,17 +308,30 @@ impl PublicKey<'_> {
         object.push_flag(A::PRIVATE, false)?;
         push_usage(self.key_type(), PUBLIC_USES, description, &mut object)?;
         match self {
-            Self::Rsa { modulus, public_exponent } => push_all(
+            Self::Rsa {
+                modulus,
+                public_exponent,
+            } => push_all(
                 &mut object,
                 &[(A::MODULUS, modulus), (A::PUBLIC_EXPONENT, public_exponent)],
             )?,
-            Self::Curve { parameters, point, .. } => {
+            Self::Curve {
+                parameters, point, ..
+            } => {
                 // PKCS#11 3.2, 6.3.3: CKA_EC_POINT is the DER of an OCTET STRING.
                 let mut wrapped = Vec::new();
                 ber::write(ber::OCTET_STRING, &[point], &mut wrapped);
-                push_all(&mut object, &[(A::EC_PARAMS, parameters), (A::EC_POINT, &wrapped)])?;
+                push_all(
+                    &mut object,
+                    &[(A::EC_PARAMS, parameters), (A::EC_POINT, &wrapped)],
+                )?;
             }
-            Self::Dsa { prime, subprime, base, value } => push_all(
+            Self::Dsa {
+                prime,
+                subprime,
+                base,
+                value,
+            } => push_all(
                 &mut object,
                 &[
                     (A::PRIME, prime),
@@ -399,7 +443,10 @@ const ANY_TYPE: KeyType = KeyType(u64::MAX);
 
 /// What a private key of a type can do.
 const PRIVATE_USES: &[(KeyType, &[A])] = &[
-    (KeyType::RSA, &[A::DECRYPT, A::SIGN, A::SIGN_RECOVER, A::UNWRAP]),
+    (
+        KeyType::RSA,
+        &[A::DECRYPT, A::SIGN, A::SIGN_RECOVER, A::UNWRAP],
+    ),
     (KeyType::EC, &[A::SIGN, A::DERIVE]),
     (KeyType::EC_MONTGOMERY, &[A::DERIVE]),
     (KeyType::DH, &[A::DERIVE]),
@@ -408,7 +455,10 @@ const PRIVATE_USES: &[(KeyType, &[A])] = &[
 
 /// What a public key of a type can do.
 const PUBLIC_USES: &[(KeyType, &[A])] = &[
-    (KeyType::RSA, &[A::ENCRYPT, A::VERIFY, A::VERIFY_RECOVER, A::WRAP]),
+    (
+        KeyType::RSA,
+        &[A::ENCRYPT, A::VERIFY, A::VERIFY_RECOVER, A::WRAP],
+    ),
     (KeyType::EC_MONTGOMERY, &[]),
     (KeyType::DH, &[]),
     (ANY_TYPE, &[A::VERIFY]),
@@ -418,7 +468,15 @@ const PUBLIC_USES: &[(KeyType, &[A])] = &[
 const SECRET_USES: &[(KeyType, &[A])] = &[
     (
         KeyType::AES,
-        &[A::ENCRYPT, A::DECRYPT, A::WRAP, A::UNWRAP, A::SIGN, A::VERIFY, A::DERIVE],
+        &[
+            A::ENCRYPT,
+            A::DECRYPT,
+            A::WRAP,
+            A::UNWRAP,
+            A::SIGN,
+            A::VERIFY,
+            A::DERIVE,
+        ],
     ),
     (ANY_TYPE, &[A::SIGN, A::VERIFY, A::DERIVE]),
 ];

@@ -76,7 +76,8 @@ impl Findings {
             None => Vec::new(),
         };
         let (description, id) = self.described(known, &computed);
-        self.objects.push((source.into(), key.object(&description, &id)?));
+        self.objects
+            .push((source.into(), key.object(&description, &id)?));
         let Some(public) = public.filter(|_| !self.without_public_keys) else {
             return Ok(());
         };
@@ -117,11 +118,15 @@ impl Findings {
         let is_of_another = self.first.as_ref().is_some_and(|first| *first != computed);
         let mut known = known.clone();
         // Those of the chain are told apart by whom they are for.
-        if let Some(name) = certificate.common_name().filter(|_| is_of_another && known.id.is_none()) {
+        if let Some(name) = certificate
+            .common_name()
+            .filter(|_| is_of_another && known.id.is_none())
+        {
             known.label = name;
         }
         let (description, id) = self.described(&known, &computed);
-        self.objects.push((source.into(), certificate.object(&description, &id)?));
+        self.objects
+            .push((source.into(), certificate.object(&description, &id)?));
         Ok(())
     }
 
@@ -150,7 +155,8 @@ impl Findings {
         computed: Vec<u8>,
     ) -> Result<(), FileError> {
         if self.public_keys.insert(computed) {
-            self.objects.push((source.into(), key.object(description, id)?));
+            self.objects
+                .push((source.into(), key.object(description, id)?));
         }
         Ok(())
     }
@@ -195,7 +201,9 @@ pub fn read(
             false => name.to_owned(),
         };
         match block_read(block, &source, &known, ask, findings) {
-            Err(ReadError::File(FileError::Unsupported(why))) => findings.refused.push((source, why)),
+            Err(ReadError::File(FileError::Unsupported(why))) => {
+                findings.refused.push((source, why))
+            }
             other => other?,
         }
     }
@@ -228,12 +236,16 @@ fn block_read(
         "EC PRIVATE KEY" => key::ec_private(der, None)?,
         "DSA PRIVATE KEY" => key::dsa_private(der)?,
         "PUBLIC KEY" => return Ok(findings.public_key(source, &key::public_key(der)?, known)?),
-        "RSA PUBLIC KEY" => return Ok(findings.public_key(source, &key::rsa_public(der)?, known)?),
+        "RSA PUBLIC KEY" => {
+            return Ok(findings.public_key(source, &key::rsa_public(der)?, known)?);
+        }
         "CERTIFICATE" | "X509 CERTIFICATE" => return Ok(findings.certificate(source, der, known)?),
         "TRUSTED CERTIFICATE" => {
             // OpenSSL's words of trust follow the certificate.
             let certificate = ber::Reader::of(der).element()?;
-            findings.notes.push(format!("{source}: the trust that OpenSSL keeps with a certificate is not brought in"));
+            findings.notes.push(format!(
+                "{source}: the trust that OpenSSL keeps with a certificate is not brought in"
+            ));
             return Ok(findings.certificate(source, certificate.whole, known)?);
         }
         // They stand before a key that says the same.
@@ -274,13 +286,12 @@ pub fn encrypted_key(
 
 /// What a file without a text form holds is told by its form.
 fn binary(file: &[u8]) -> Result<Block, FileError> {
-    let mut elements = ber::single(file, ber::SEQUENCE, "neither PEM nor DER").map_err(|error| {
-        match file.first() {
+    let mut elements = ber::single(file, ber::SEQUENCE, "neither PEM nor DER")
+        .map_err(|error| match file.first() {
             Some(&ber::SEQUENCE) => error,
             _ => NOTHING,
-        }
-    })?
-    .elements();
+        })?
+        .elements();
     let mut tags = [0; 3];
     for tag in &mut tags {
         if !elements.is_at_end() {

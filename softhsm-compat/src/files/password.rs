@@ -62,7 +62,8 @@ pub fn decrypted(
     encrypted: &[u8],
     password: &Password,
 ) -> Result<SecretVec, FileError> {
-    let (name, parameters) = super::key::algorithm_identifier(&mut ber::Reader::of(algorithm.whole))?;
+    let (name, parameters) =
+        super::key::algorithm_identifier(&mut ber::Reader::of(algorithm.whole))?;
     match (name.content, parameters) {
         (PBES2, _) => pbes2(algorithm, encrypted, password),
         (other, Some(parameters)) => match other.strip_prefix(PKCS12_PBE) {
@@ -78,8 +79,11 @@ fn pbes2(
     encrypted: &[u8],
     password: &Password,
 ) -> Result<SecretVec, FileError> {
-    let scheme = pkcs5::EncryptionScheme::from_der(algorithm.whole)
-        .map_err(|_| FileError::Unsupported(format!("it is encrypted in a way that is not known here; {CONVERT}")))?;
+    let scheme = pkcs5::EncryptionScheme::from_der(algorithm.whole).map_err(|_| {
+        FileError::Unsupported(format!(
+            "it is encrypted in a way that is not known here; {CONVERT}"
+        ))
+    })?;
     if let Some(parameters) = scheme.pbes2() {
         let costs_too_much = match &parameters.kdf {
             Kdf::Pbkdf2(kdf) => kdf.iteration_count > ITERATIONS_MAX,
@@ -97,7 +101,10 @@ fn pbes2(
     let mut result = Err(FileError::Password);
     for form in password.forms() {
         let mut buffer = copied(encrypted)?;
-        match scheme.decrypt_in_place(form, buffer.expose_mut()).map(<[u8]>::len) {
+        match scheme
+            .decrypt_in_place(form, buffer.expose_mut())
+            .map(<[u8]>::len)
+        {
             Ok(length) => {
                 buffer.truncate(length);
                 // A wrong password passes the padding once in 256 times, and gives no sequence.
@@ -107,7 +114,9 @@ fn pbes2(
             }
             Err(pkcs5::Error::DecryptFailed) => {}
             Err(pkcs5::Error::UnsupportedAlgorithm { oid }) => {
-                result = Err(FileError::Unsupported(format!("it is encrypted with {oid}, which is not known here; {CONVERT}")));
+                result = Err(FileError::Unsupported(format!(
+                    "it is encrypted with {oid}, which is not known here; {CONVERT}"
+                )));
             }
             Err(_) => result = Err(FileError::Malformed("the parameters of its encryption")),
         }
@@ -136,8 +145,16 @@ fn pkcs12_pbe(
         let (key, iv) = (derive(KEY, key_bytes)?, derive(IV, 8)?);
         let mut buffer = copied(encrypted)?;
         let length = match kind {
-            THREE_KEYS => unpadded(des::TdesEde3::new_from_slice(key.expose()), &iv, &mut buffer),
-            TWO_KEYS => unpadded(des::TdesEde2::new_from_slice(key.expose()), &iv, &mut buffer),
+            THREE_KEYS => unpadded(
+                des::TdesEde3::new_from_slice(key.expose()),
+                &iv,
+                &mut buffer,
+            ),
+            TWO_KEYS => unpadded(
+                des::TdesEde2::new_from_slice(key.expose()),
+                &iv,
+                &mut buffer,
+            ),
             _ => {
                 let cipher = rc2::Rc2::new_with_eff_key_len(key.expose(), key_bytes * 8);
                 unpadded(Ok::<_, ()>(cipher), &iv, &mut buffer)
@@ -163,7 +180,9 @@ fn unpadded<C: BlockCipherDecrypt, E>(
     buffer: &mut SecretVec,
 ) -> Option<usize> {
     let decryptor = cbc::Decryptor::inner_iv_slice_init(cipher.ok()?, iv.expose()).ok()?;
-    let plain = decryptor.decrypt_padded::<Pkcs7>(buffer.expose_mut()).ok()?;
+    let plain = decryptor
+        .decrypt_padded::<Pkcs7>(buffer.expose_mut())
+        .ok()?;
     Some(plain.len())
 }
 
@@ -326,7 +345,10 @@ mod tests {
             "8aaae6297b6cb04642ab5b077851284eb7128f1a2a7fbca3"
         );
         let iv = derived(Hash::Sha1, IV, password.expose(), &salt, 1, 8).unwrap();
-        assert_eq!(strongroom_crypto::hex::shown(iv.expose()), "79993dfe048d3b76");
+        assert_eq!(
+            strongroom_crypto::hex::shown(iv.expose()),
+            "79993dfe048d3b76"
+        );
     }
 
     /// Two blocks and a thousand rounds, computed in the same way.

@@ -54,7 +54,9 @@ fn block<'f>(
         let text = text.trim_ascii();
         if let Some(end) = named(text, END) {
             if end != label {
-                return Err(FileError::Malformed("a block ends with another name than it began"));
+                return Err(FileError::Malformed(
+                    "a block ends with another name than it began",
+                ));
             }
             return Ok(Block {
                 label: label.into(),
@@ -105,7 +107,14 @@ mod tests {
         let blocks = blocks(TWO.as_bytes()).unwrap();
         let found: Vec<_> = blocks
             .iter()
-            .map(|block| (block.label.as_str(), block.line, block.encrypted_text, block.der.expose()))
+            .map(|block| {
+                (
+                    block.label.as_str(),
+                    block.line,
+                    block.encrypted_text,
+                    block.der.expose(),
+                )
+            })
             .collect();
         let expected: [(&str, usize, bool, &[u8]); 2] =
             [("ONE", 2, false, &[0, 1, 2, 3]), ("TWO", 6, true, &[255])];

@@ -30,7 +30,9 @@ pub fn read(
     let mut outer = ber::single(file, ber::SEQUENCE, "it is no PKCS #12 file")?.elements();
     let version = outer.expect(ber::INTEGER, "it is no PKCS #12 file")?;
     if version.small_integer()? != VERSION {
-        return Err(FileError::Unsupported("it is a PKCS #12 file of a version that is not known here".into()));
+        return Err(FileError::Unsupported(
+            "it is a PKCS #12 file of a version that is not known here".into(),
+        ));
     }
     let (kind, content) = content_info(&mut outer)?;
     if kind.content != DATA {
@@ -38,14 +40,29 @@ pub fn read(
             "it is a PKCS #12 file that is signed in place of a MAC, which is not read here".into(),
         ));
     }
-    let contents = content.elements().octets("a PKCS #12 file has no contents")?;
+    let contents = content
+        .elements()
+        .octets("a PKCS #12 file has no contents")?;
     if outer.is_at_end() {
-        findings.notes.push(format!("{name}: the file has no MAC, so nothing shows whether it was changed"));
+        findings.notes.push(format!(
+            "{name}: the file has no MAC, so nothing shows whether it was changed"
+        ));
     } else {
-        proved(outer.expect(ber::SEQUENCE, "the MAC of a PKCS #12 file")?, &contents, password)?;
+        proved(
+            outer.expect(ber::SEQUENCE, "the MAC of a PKCS #12 file")?,
+            &contents,
+            password,
+        )?;
     }
-    let mut bags = Bags { name, label, password, findings, number: 0 };
-    let mut safes = ber::single(&contents, ber::SEQUENCE, "the contents of a PKCS #12 file")?.elements();
+    let mut bags = Bags {
+        name,
+        label,
+        password,
+        findings,
+        number: 0,
+    };
+    let mut safes =
+        ber::single(&contents, ber::SEQUENCE, "the contents of a PKCS #12 file")?.elements();
     while !safes.is_at_end() {
         bags.safe(&mut safes)?;
     }
@@ -54,11 +71,17 @@ pub fn read(
 
 fn proved(mac: Element<'_>, contents: &[u8], password: &Password) -> Result<(), FileError> {
     let mut parts = mac.elements();
-    let mut info = parts.expect(ber::SEQUENCE, "a MAC has no digest")?.elements();
+    let mut info = parts
+        .expect(ber::SEQUENCE, "a MAC has no digest")?
+        .elements();
     let (algorithm, _) = algorithm_identifier(&mut info)?;
     let expected = info.octets("a MAC has no value")?;
     let salt = parts.octets("a MAC has no salt")?;
-    let one = Element { tag: ber::INTEGER, content: &[1], whole: &[] };
+    let one = Element {
+        tag: ber::INTEGER,
+        content: &[1],
+        whole: &[],
+    };
     let count = parts.optional(ber::INTEGER)?.unwrap_or(one);
     let Some((_, hash)) = HASHES.iter().find(|(name, _)| *name == algorithm.content) else {
         return Err(FileError::Unsupported(format!(
@@ -118,7 +141,9 @@ impl Bags<'_> {
         let what = "a safe is not a sequence";
         let mut bags = ber::single(contents, ber::SEQUENCE, what)?.elements();
         while !bags.is_at_end() {
-            let mut bag = bags.expect(ber::SEQUENCE, "a bag is not a sequence")?.elements();
+            let mut bag = bags
+                .expect(ber::SEQUENCE, "a bag is not a sequence")?
+                .elements();
             let kind = bag.expect(ber::OBJECT_IDENTIFIER, "a bag has no type")?;
             let value = bag.expect(ber::context(0), "a bag has no value")?;
             self.number += 1;
@@ -154,15 +179,21 @@ impl Bags<'_> {
                 let certificate = typed(value, X509)?.ok_or_else(|| {
                     FileError::Unsupported("it is a certificate that is not X.509".into())
                 })?;
-                self.findings.certificate(source, certificate.expose(), known)
+                self.findings
+                    .certificate(source, certificate.expose(), known)
             }
             Some([SECRET_BAG]) => self.secret(value, source, known),
             Some([SAFE_BAG]) => {
                 let depth = depth.checked_sub(1).ok_or(DEEP)?;
                 self.bags(value.content, depth)
             }
-            Some([4]) => Err(FileError::Unsupported("it is a list of revoked certificates, which no PKCS#11 token keeps".into())),
-            _ => Err(FileError::Unsupported(format!("it is a bag of a kind ({}) that is not known here", ber::identifier(kind)))),
+            Some([4]) => Err(FileError::Unsupported(
+                "it is a list of revoked certificates, which no PKCS#11 token keeps".into(),
+            )),
+            _ => Err(FileError::Unsupported(format!(
+                "it is a bag of a kind ({}) that is not known here",
+                ber::identifier(kind)
+            ))),
         }
     }
 
@@ -189,7 +220,8 @@ impl Bags<'_> {
     }
 
     fn unshrouded(&self, der: &[u8]) -> Result<SecretVec, FileError> {
-        let mut parts = ber::single(der, ber::SEQUENCE, "a shrouded key is not a sequence")?.elements();
+        let mut parts =
+            ber::single(der, ber::SEQUENCE, "a shrouded key is not a sequence")?.elements();
         let algorithm = parts.expect(ber::SEQUENCE, "a shrouded key has no algorithm")?;
         let encrypted = parts.octets("a shrouded key has no value")?;
         password::decrypted(algorithm, &encrypted, self.password)
@@ -198,8 +230,13 @@ impl Bags<'_> {
 
 /// A type, and the contents behind it.
 fn content_info<'a>(from: &mut Reader<'a>) -> Result<(Element<'a>, Element<'a>), FileError> {
-    let mut info = from.expect(ber::SEQUENCE, "a part of a PKCS #12 file is no sequence")?.elements();
-    let kind = info.expect(ber::OBJECT_IDENTIFIER, "a part of a PKCS #12 file has no type")?;
+    let mut info = from
+        .expect(ber::SEQUENCE, "a part of a PKCS #12 file is no sequence")?
+        .elements();
+    let kind = info.expect(
+        ber::OBJECT_IDENTIFIER,
+        "a part of a PKCS #12 file has no type",
+    )?;
     let content = info.expect(ber::context(0), "a part of a PKCS #12 file has no contents")?;
     Ok((kind, content))
 }
@@ -217,11 +254,20 @@ fn implicit_octets(from: &mut Reader<'_>) -> Result<SecretVec, FileError> {
 
 /// The string of a bag that says its own type; none when it is of another.
 fn typed(value: Element<'_>, kind: &[u8]) -> Result<Option<SecretVec>, FileError> {
-    let mut parts = value.elements().expect(ber::SEQUENCE, "a bag is not a sequence")?.elements();
-    if parts.expect(ber::OBJECT_IDENTIFIER, "a bag has no type")?.content != kind {
+    let mut parts = value
+        .elements()
+        .expect(ber::SEQUENCE, "a bag is not a sequence")?
+        .elements();
+    if parts
+        .expect(ber::OBJECT_IDENTIFIER, "a bag has no type")?
+        .content
+        != kind
+    {
         return Ok(None);
     }
-    let mut inside = parts.expect(ber::context(0), "a bag has no value")?.elements();
+    let mut inside = parts
+        .expect(ber::context(0), "a bag has no value")?
+        .elements();
     let octets = inside.octets("a bag has no value")?;
     let mut copy = SecretVec::with_capacity(octets.len())?;
     copy.push_slice(&octets)?;
@@ -230,15 +276,22 @@ fn typed(value: Element<'_>, kind: &[u8]) -> Result<Option<SecretVec>, FileError
 
 /// The friendly name and the local identifier of a bag (RFC 2985, 5.5).
 fn described(attributes: Option<Element<'_>>, label: &str) -> Result<Description, FileError> {
-    let mut description = Description { label: label.into(), ..Description::default() };
+    let mut description = Description {
+        label: label.into(),
+        ..Description::default()
+    };
     let Some(attributes) = attributes else {
         return Ok(description);
     };
     let mut attributes = attributes.elements();
     while !attributes.is_at_end() {
-        let mut parts = attributes.expect(ber::SEQUENCE, "an attribute is not a sequence")?.elements();
+        let mut parts = attributes
+            .expect(ber::SEQUENCE, "an attribute is not a sequence")?
+            .elements();
         let kind = parts.expect(ber::OBJECT_IDENTIFIER, "an attribute has no type")?;
-        let mut values = parts.expect(ber::SET, "an attribute has no values")?.elements();
+        let mut values = parts
+            .expect(ber::SET, "an attribute has no values")?
+            .elements();
         match kind.content {
             FRIENDLY_NAME if !values.is_at_end() => {
                 let name = wide_text(values.element()?.content);

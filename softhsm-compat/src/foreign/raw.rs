@@ -347,10 +347,9 @@ impl Session {
         );
         match result {
             Ok(()) => Ok(entry.ulValueLen != CK_UNAVAILABLE_INFORMATION),
-            Err(Refusal::Refused(
-                _,
-                Rv(CKR_ATTRIBUTE_SENSITIVE | CKR_ATTRIBUTE_TYPE_INVALID),
-            )) => Ok(false),
+            Err(Refusal::Refused(_, Rv(CKR_ATTRIBUTE_SENSITIVE | CKR_ATTRIBUTE_TYPE_INVALID))) => {
+                Ok(false)
+            }
             Err(other) => Err(other),
         }
     }

@@ -80,14 +80,23 @@ pub fn read(
         process.hear(&mut message)?;
         let told = codec::decode(message.expose()).map_err(|_| process.nonsense())?;
         match told {
-            Told::Token { label, serial_number, wants_pin } => {
+            Told::Token {
+                label,
+                serial_number,
+                wants_pin,
+            } => {
                 if let Some(pin) = pin.take().filter(|_| wants_pin) {
                     let pin = pin(&label)?;
                     process.say(&Asked::Pin(Secret::new(pin.expose())))?;
                 }
                 (harvest.label, harvest.serial_number) = (label, serial_number);
             }
-            Told::Object { attributes, arrays, wrapped, refused } => {
+            Told::Object {
+                attributes,
+                arrays,
+                wrapped,
+                refused,
+            } => {
                 let mut object = Opened::default();
                 for one in attributes {
                     object.push(one.kind, one.value.expose()).map_err(memory)?;
@@ -122,7 +131,9 @@ impl Harvest {
         let source = format!("object {number}");
         let why = refused.or_else(|| opened.err().map(|error| error.to_string()));
         match why {
-            Some(why) => self.refused.push(Line::unread(Name::of(&source, &object), why)),
+            Some(why) => self
+                .refused
+                .push(Line::unread(Name::of(&source, &object), why)),
             None => self.objects.push((source, object)),
         }
     }
@@ -182,8 +193,8 @@ fn unwrapped(wrapped: &Wrapped<'_>, transport: &[u8]) -> Result<SecretVec, FileE
     key.kw_unwrap(None, bytes, &mut clear).map_err(lost)?;
     let padding = clear.expose().last().copied().unwrap_or_default();
     let length = clear.len().saturating_sub(usize::from(padding));
-    let is_padded = (1..=8).contains(&padding)
-        && clear.expose()[length..].iter().all(|byte| *byte == padding);
+    let is_padded =
+        (1..=8).contains(&padding) && clear.expose()[length..].iter().all(|byte| *byte == padding);
     if !is_padded {
         return Err(lost(strongroom_crypto::Error::DataInvalid));
     }
@@ -248,17 +259,21 @@ impl<'a> Process<'a> {
     }
 
     fn nonsense(&self) -> Failure {
-        self.failure("its process says what nobody understands, so it has probably overwritten its memory")
+        self.failure(
+            "its process says what nobody understands, so it has probably overwritten its memory",
+        )
     }
 
     /// The other end is gone: how it ended says why.
     fn gone(&self, error: &io::Error) -> Failure {
         let status = self.child.borrow_mut().wait();
-        self.failure(&match status.map(|status| (status.signal(), status.code())) {
-            Ok((Some(signal), _)) => format!("it crashed (signal {signal})"),
-            Ok((_, Some(code))) => format!("it ended the process (exit code {code})"),
-            _ => error.to_string(),
-        })
+        self.failure(
+            &match status.map(|status| (status.signal(), status.code())) {
+                Ok((Some(signal), _)) => format!("it crashed (signal {signal})"),
+                Ok((_, Some(code))) => format!("it ended the process (exit code {code})"),
+                _ => error.to_string(),
+            },
+        )
     }
 }
 

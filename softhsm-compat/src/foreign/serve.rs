@@ -29,9 +29,8 @@ use super::talk::{self, Asked, Told, Wrapped};
 /// [`Failure`] when nobody is there.
 pub fn serve() -> Result<u8, Failure> {
     raw::forbid_dumps();
-    let nobody = |error: &io::Error| {
-        Failure::Usage(format!("this is for the importer itself: {error}"))
-    };
+    let nobody =
+        |error: &io::Error| Failure::Usage(format!("this is for the importer itself: {error}"));
     let socket = io::stdin()
         .as_fd()
         .try_clone_to_owned()
@@ -66,7 +65,13 @@ impl From<Refusal> for Stop {
 fn read(socket: &UnixStream) -> Result<(), Stop> {
     let mut message = SecretVec::new();
     talk::receive(socket, &mut message)?;
-    let Ok(Asked::Open { module, parameters, token, transport }) = codec::decode(message.expose()) else {
+    let Ok(Asked::Open {
+        module,
+        parameters,
+        token,
+        transport,
+    }) = codec::decode(message.expose())
+    else {
         return Err(Stop::Socket(io::ErrorKind::InvalidData.into()));
     };
     let module = Module::load(Path::new(module), parameters)?;
@@ -103,15 +108,24 @@ fn read(socket: &UnixStream) -> Result<(), Stop> {
 fn chosen(tokens: Vec<Token>, wanted: Option<&str>) -> Result<Token, Refusal> {
     let there: Vec<String> = tokens
         .iter()
-        .map(|token| format!("\"{}\" (serial number {})", token.label, token.serial_number))
+        .map(|token| {
+            format!(
+                "\"{}\" (serial number {})",
+                token.label, token.serial_number
+            )
+        })
         .collect();
-    let is_meant =
-        |token: &Token| wanted.is_none_or(|name| token.label == name || token.serial_number == name);
+    let is_meant = |token: &Token| {
+        wanted.is_none_or(|name| token.label == name || token.serial_number == name)
+    };
     let mut meant = tokens.into_iter().filter(is_meant);
     match (meant.next(), meant.next()) {
         (Some(token), None) => Ok(token),
         (None, _) if there.is_empty() => Err(Refusal::Broken("it has no token".into())),
-        (None, _) => Err(Refusal::Broken(format!("it has no such token; there are: {}", there.join(", ")))),
+        (None, _) => Err(Refusal::Broken(format!(
+            "it has no such token; there are: {}",
+            there.join(", ")
+        ))),
         (Some(_), Some(_)) => Err(Refusal::Broken(format!(
             "which token? There are: {}; use --from-token",
             there.join(", ")
@@ -143,7 +157,10 @@ impl Source<'_> {
         let mut arrays = Vec::new();
         for kind in ARRAYS {
             if let Some(array) = self.session.array(object, kind.0)? {
-                let array: Vec<_> = array.into_iter().map(|(one, value)| (A(one), value)).collect();
+                let array: Vec<_> = array
+                    .into_iter()
+                    .map(|(one, value)| (A(one), value))
+                    .collect();
                 arrays.push((*kind, array));
             }
         }
@@ -156,7 +173,10 @@ impl Source<'_> {
         }
         let told = Told::Object {
             attributes: flat(&values),
-            arrays: arrays.iter().map(|(kind, array)| (*kind, flat(array))).collect(),
+            arrays: arrays
+                .iter()
+                .map(|(kind, array)| (*kind, flat(array)))
+                .collect(),
             wrapped: wrapped.as_ref().map(|(mechanism, iv, bytes)| Wrapped {
                 mechanism: *mechanism,
                 iv: *iv,
@@ -183,7 +203,8 @@ impl Source<'_> {
             Some(known) => known.clone(),
             None => self.carrier.insert(self.carried()).clone(),
         };
-        let carrier = carrier.map_err(|refusal| format!("the module takes no key to wrap with: {refusal}"))?;
+        let carrier = carrier
+            .map_err(|refusal| format!("the module takes no key to wrap with: {refusal}"))?;
         let mut iv = [0; 16];
         random::fill(&mut iv).map_err(|error| error.to_string())?;
         let mut first = None;
@@ -195,7 +216,9 @@ impl Source<'_> {
             match self.session.wrap(mechanism.0, parameter, carrier, object) {
                 Ok(bytes) => return Ok((mechanism.0, iv, bytes)),
                 Err(refusal) => {
-                    first.get_or_insert_with(|| format!("the module does not wrap it: {refusal} for {mechanism}"));
+                    first.get_or_insert_with(|| {
+                        format!("the module does not wrap it: {refusal} for {mechanism}")
+                    });
                 }
             }
         }
@@ -218,9 +241,10 @@ impl Source<'_> {
             (A::ENCRYPT.0, YES),
         ];
         let created = [template, &[(A::VALUE.0, self.transport)]].concat();
-        self.session
-            .create(&created)
-            .or_else(|refusal| self.carried_by_rsa().map_err(|second| Refusal::Broken(format!("{refusal}; {second}"))))
+        self.session.create(&created).or_else(|refusal| {
+            self.carried_by_rsa()
+                .map_err(|second| Refusal::Broken(format!("{refusal}; {second}")))
+        })
     }
 
     fn carried_by_rsa(&self) -> Result<u64, Refusal> {
@@ -280,7 +304,11 @@ fn flat<V: AsRef<[u8]>>(values: &[(A, V)]) -> Vec<FlatAttribute<'_>> {
 
 /// Whether it is a key that would be one only with a value that was not read.
 fn is_without_value(values: &[(A, Zeroizing<Vec<u8>>)]) -> bool {
-    let has = |kind: A| values.iter().any(|(one, value)| *one == kind && !value.is_empty());
+    let has = |kind: A| {
+        values
+            .iter()
+            .any(|(one, value)| *one == kind && !value.is_empty())
+    };
     match number(values, A::CLASS).map(ObjectClass) {
         Some(ObjectClass::SECRET_KEY) => !has(A::VALUE),
         Some(ObjectClass::PRIVATE_KEY) => !has(A::VALUE) && !has(A::PRIVATE_EXPONENT),
@@ -290,7 +318,10 @@ fn is_without_value(values: &[(A, Zeroizing<Vec<u8>>)]) -> bool {
 
 fn is_secret(values: &[(A, Zeroizing<Vec<u8>>)]) -> bool {
     let class = number(values, A::CLASS).map(ObjectClass);
-    matches!(class, Some(ObjectClass::SECRET_KEY | ObjectClass::PRIVATE_KEY))
+    matches!(
+        class,
+        Some(ObjectClass::SECRET_KEY | ObjectClass::PRIVATE_KEY)
+    )
 }
 
 fn number(values: &[(A, Zeroizing<Vec<u8>>)], kind: A) -> Option<u64> {

@@ -538,3 +538,39 @@ fn softhsm_passes_over_the_daemons_directory_and_we_over_its_tokens() {
         "{ours}"
     );
 }
+
+#[test]
+fn mechanisms_that_the_configuration_leaves_out_are_left_out() {
+    let (theirs, ours) = (World::new(), World::new());
+    let list = |world: &World, module: &Path| {
+        let output = world.tool(module, &["--list-mechanisms"]);
+        let lines = text(&output);
+        let names = lines.lines().filter(|line| line.starts_with("  "));
+        let name = |line: &str| {
+            line.split([',', ' '])
+                .find(|word| !word.is_empty())
+                .unwrap_or("")
+                .to_owned()
+        };
+        names.map(name).collect::<BTreeSet<_>>()
+    };
+    for world in [&theirs, &ours] {
+        world.configure("slots.mechanisms = CKM_SHA256,CKM_ECDSA,CKM_NOBODY,CKM_EC_KEY_PAIR_GEN\n");
+    }
+    let expected = list(&theirs, Path::new(SOFTHSM));
+    assert_eq!(expected.len(), 3, "{expected:?}");
+    assert_eq!(list(&ours, &ours.link()), expected);
+    // SoftHSM's daemon is its process; ours keeps what it was started with, so it ends first.
+    let daemons = ours.daemons();
+    fs::remove_dir_all(ours.home()).unwrap();
+    ours.wait_until_gone(&daemons);
+    for world in [&theirs, &ours] {
+        world.configure("slots.mechanisms = -CKM_NOBODY,CKM_RSA_X_509\n");
+    }
+    assert!(!list(&theirs, Path::new(SOFTHSM)).contains("RSA-X-509"));
+    let left = list(&ours, &ours.link());
+    assert!(
+        !left.contains("RSA-X-509") && left.contains("SHA256"),
+        "{left:?}"
+    );
+}
