@@ -102,8 +102,20 @@ bounds! {
     import_objects_max: usize = 100_000, 1 => 1 << 20;
     /// Memory in bytes of what all imports hold before their commits, some 3,000 for an RSA key. It is ordinary memory: secrets lie sealed in it.
     import_bytes_max: usize = 1 << 30, 1 << 20 => 1 << 40;
+    /// Smallest RSA key that is generated, in bits (SP 800-131A). Keys that come from elsewhere are used from 1024 on, or from here if this is less.
+    rsa_bits_min: usize = 2048, 512 => 4096;
 }
 
+impl Limits {
+    /// The smallest RSA key that is used, in bits: what was made in the past must still be decrypted and replaced.
+    #[must_use]
+    pub fn rsa_use_bits_min(&self) -> u64 {
+        self.rsa_bits_min.min(RSA_USE_BITS_MIN) as u64
+    }
+}
+
+/// The smallest RSA key that is used unless smaller ones are generated, in bits: SP 800-131A allows it for what is there already.
+const RSA_USE_BITS_MIN: usize = 1024;
 /// Shortest PIN in bytes that can be allowed, as SoftHSM has it.
 pub const PIN_BYTES_MIN: usize = 4;
 /// Longest PIN in bytes: a passphrase fits, a file does not.
