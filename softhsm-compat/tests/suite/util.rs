@@ -90,7 +90,7 @@ fn make_files(directory: &Path) {
         "genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-256 -out ec.pem",
         "genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-384 -out ec384.pem",
         "genpkey -algorithm ed448 -out ed448.pem",
-        "genpkey -genparam -algorithm dsa -pkeyopt dsa_paramgen_bits:1024 -out dsa.domain",
+        "genpkey -genparam -algorithm dsa -pkeyopt dsa_paramgen_bits:1024 -pkeyopt dsa_paramgen_q_bits:160 -out dsa.domain",
         "genpkey -paramfile dsa.domain -out dsa.pem",
         "rsa -in rsa.pem -traditional -out traditional.pem",
         "pkcs8 -topk8 -in rsa.pem -out rsa.enc -passout pass:file-pin",
