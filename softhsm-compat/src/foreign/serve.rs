@@ -96,6 +96,7 @@ fn read(socket: &UnixStream) -> Result<(), Stop> {
         mechanisms: module.mechanisms(token.slot)?,
         transport: transport.expose(),
         carrier: None,
+        untold: Vec::new(),
     };
     for object in session.token_objects()? {
         source.tell(socket, object)?;
@@ -133,6 +134,9 @@ fn chosen(tokens: Vec<Token>, wanted: Option<&str>) -> Result<Token, Refusal> {
     }
 }
 
+/// An attribute that is an array of attributes, with its values.
+type Array = (A, Vec<(A, Vec<u8>)>);
+
 /// A token that is read.
 struct Source<'a> {
     session: Session,
@@ -140,6 +144,8 @@ struct Source<'a> {
     transport: &'a [u8],
     /// The transport key in the session, once it was needed.
     carrier: Option<Result<u64, Refusal>>,
+    /// Arrays that the module cannot tell.
+    untold: Vec<A>,
 }
 
 impl Source<'_> {
@@ -154,16 +160,7 @@ impl Source<'_> {
                 values.push((*kind, value));
             }
         }
-        let mut arrays = Vec::new();
-        for kind in ARRAYS {
-            if let Some(array) = self.session.array(object, kind.0)? {
-                let array: Vec<_> = array
-                    .into_iter()
-                    .map(|(one, value)| (A(one), value))
-                    .collect();
-                arrays.push((*kind, array));
-            }
-        }
+        let arrays = self.arrays(socket, object)?;
         let (mut wrapped, mut refused) = (None, None);
         if is_without_value(&values) {
             match self.wrapped(object, &values) {
@@ -185,6 +182,30 @@ impl Source<'_> {
             refused,
         };
         Ok(talk::send(socket, &told)?)
+    }
+
+    /// The arrays of an object. Those that the module cannot tell are told once: p11-kit carries none to another process, and says no more than
+    /// that something went wrong.
+    fn arrays(&mut self, socket: &UnixStream, object: u64) -> Result<Vec<Array>, Stop> {
+        let mut arrays = Vec::new();
+        for kind in ARRAYS {
+            match self.session.array(object, kind.0) {
+                Ok(None) => {}
+                Ok(Some(array)) => {
+                    let values = array.into_iter().map(|(one, value)| (A(one), value));
+                    arrays.push((*kind, values.collect()));
+                }
+                Err(_) if self.untold.contains(kind) => {}
+                Err(refusal) => {
+                    self.untold.push(*kind);
+                    let note = format!(
+                        "the module cannot tell {kind} of any object ({refusal}): a key that has one comes without it"
+                    );
+                    talk::send(socket, &Told::Note(note))?;
+                }
+            }
+        }
+        Ok(arrays)
     }
 
     /// The value of a key that does not show it, under the transport key; or why it stays where it is.

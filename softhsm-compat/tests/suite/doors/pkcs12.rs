@@ -58,6 +58,14 @@ fn files_of_openssl_in_all_its_ways_sign_again() {
             (id, 20)
         );
     }
+    fs::write(bench.files.join("umlaut"), "pässwörd-\u{20ac}\n").unwrap();
+    bench.openssl(
+        "pkcs12 -export -legacy -inkey key.pem -in cert.pem -name umlaut -passout file:umlaut -out umlaut.p12",
+    );
+    bench
+        .import("pkcs12 umlaut.p12 --password-file umlaut")
+        .well();
+    bench.signs("umlaut", "key.pub");
     bench.openssl(
         "pkcs12 -export -inkey key.pem -in cert.pem -name empty -passout pass: -out empty.p12",
     );
@@ -68,16 +76,19 @@ fn files_of_openssl_in_all_its_ways_sign_again() {
 #[test]
 fn keystores_of_java_come_with_their_secret_keys() {
     let bench = Bench::new();
-    fs::write(bench.files.join("password"), "sécret-1\n").unwrap();
+    fs::write(bench.files.join("password"), "secret-1\n").unwrap();
     let store = "-storetype PKCS12 -keystore java.p12 -storepass:file password";
-    bench.make("keytool", &format!("-J-Dfile.encoding=UTF-8 -genkeypair -keyalg EC -groupname secp256r1 -alias pair -dname CN=java {store}"));
     bench.make(
         "keytool",
-        &format!("-J-Dfile.encoding=UTF-8 -genseckey -keyalg AES -keysize 256 -alias aes {store}"),
+        &format!("-genkeypair -keyalg EC -groupname secp256r1 -alias pair -dname CN=java {store}"),
     );
     bench.make(
         "keytool",
-        &format!("-J-Dfile.encoding=UTF-8 -exportcert -rfc -alias pair -file cert.pem {store}"),
+        &format!("-genseckey -keyalg AES -keysize 256 -alias aes {store}"),
+    );
+    bench.make(
+        "keytool",
+        &format!("-exportcert -rfc -alias pair -file cert.pem {store}"),
     );
     fs::write(
         bench.files.join("key.pub"),
