@@ -76,6 +76,7 @@ impl Guest {
         let settings = Settings {
             audit_level: Level::All,
             limits: Limits::default(),
+            mechanisms: strongroom::mechanism::Mechanisms::default(),
             pin_cost: PinCost::danger_cheap(),
             daemon_version: [1, 2, 3],
             ticket_reach: strongroom::vault::Reach::Process,

@@ -95,6 +95,8 @@ bounds! {
     /// How long the ticket is good by which a login outlives the daemon, in seconds; with 0 none is given. A week: over a long weekend
     /// somebody notices a machine that came back without its logins, and what leaked from a memory is worthless after it.
     ticket_seconds_max: u64 = 7 * 24 * 60 * 60, 0 => 31_536_000;
+    /// Smallest RSA key that is generated, in bits (SP 800-131A). Keys that come from elsewhere are used from 1024 on, or from here if this is less.
+    rsa_bits_min: usize = 2048, 512 => 4096;
     /// Imports under way at once; one that nobody ends keeps its place until its connection ends. 0 lets nobody bring objects in.
     imports_max: usize = 4, 0 => 256;
     /// Objects of one import: they come into being in one commit, and whoever else changes something waits for it, about half a second for
@@ -104,6 +106,16 @@ bounds! {
     import_bytes_max: usize = 1 << 30, 1 << 20 => 1 << 40;
 }
 
+impl Limits {
+    /// The smallest RSA key that is used, in bits: what was made in the past must still be decrypted and replaced.
+    #[must_use]
+    pub fn rsa_use_bits_min(&self) -> u64 {
+        self.rsa_bits_min.min(RSA_USE_BITS_MIN) as u64
+    }
+}
+
+/// The smallest RSA key that is used unless smaller ones are generated, in bits: SP 800-131A allows it for what is there already.
+const RSA_USE_BITS_MIN: usize = 1024;
 /// Shortest PIN in bytes that can be allowed, as SoftHSM has it.
 pub const PIN_BYTES_MIN: usize = 4;
 /// Longest PIN in bytes: a passphrase fits, a file does not.

@@ -49,7 +49,7 @@ use crate::calendar::Moment;
 use crate::chapter::{Desk, Reply, slots};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
-use crate::mechanism;
+use crate::mechanism::Mechanisms;
 use crate::object::{Object, SESSION_OBJECT_FIRST};
 use crate::pace::Paces;
 use crate::ports::{Changes, Clock, Journal, Store, StoreError};
@@ -86,6 +86,8 @@ pub struct Settings {
     pub audit_level: Level,
     /// Bounds.
     pub limits: Limits,
+    /// Which mechanisms may be used.
+    pub mechanisms: Mechanisms,
     /// What the comparison of a PIN costs.
     pub pin_cost: PinCost,
     /// Version of the daemon: major, minor, patch.
@@ -180,7 +182,7 @@ impl Service {
         )
         .map_err(StartError::Journal)?;
         let freshness = opening::accepted(&vault, &audit, older)?;
-        Ok(Self {
+        let service = Self {
             vault,
             making: Mutex::default(),
             tokens: RwLock::new(tokens),
@@ -195,7 +197,16 @@ impl Service {
             requests: AtomicU64::new(0),
             freshness,
             sessions_peak: AtomicUsize::new(0),
-        })
+        };
+        service.tell_whether_to_ask();
+        Ok(service)
+    }
+
+    /// Clients compute digests themselves, unless they are told to ask: while a token rehearses, or a digest is refused.
+    fn tell_whether_to_ask(&self) {
+        let rehearsing = self.rehearsing.load(Ordering::Relaxed) > 0;
+        let refused = self.settings.read().mechanisms.refuse_a_digest();
+        self.ports.changes.ask_always(rehearsing || refused);
     }
 
     /// What the journal said of the store when it was opened.
@@ -227,6 +238,7 @@ impl Service {
             token.bound_open_keys(&settings.limits);
         }
         *self.settings.write() = Arc::new(settings);
+        self.tell_whether_to_ask();
         self.ports.changes.count();
         Ok(())
     }
@@ -421,6 +433,7 @@ impl Service {
             session,
             today,
             limits: &settings.limits,
+            mechanisms: &settings.mechanisms,
             numbers: &self.numbers,
         }
     }
@@ -446,11 +459,9 @@ impl Service {
             Request::TokenInfo { slot } => self.token_info(application, *slot),
             Request::Mechanisms { slot } => {
                 self.slot_exists(*slot)?;
+                let settings = self.settings.read().clone();
                 Ok(Reply::Mechanisms(
-                    mechanism::rows()
-                        .iter()
-                        .map(mechanism::Row::entry)
-                        .collect(),
+                    settings.mechanisms.entries(&settings.limits),
                 ))
             }
             Request::InitToken { slot, pin, label } => self.init_token(*slot, pin.expose(), *label),

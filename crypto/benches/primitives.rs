@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
-use strongroom_crypto::aes::{AesKey, Cipher, Direction, Mode};
+use strongroom_crypto::block::{BlockCipher, BlockKey, Cipher, Direction, Mode};
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::ec::{Curve, EcPrivateKey, EcPublicKey};
 use strongroom_crypto::edwards::{Ed25519PrivateKey, X25519PrivateKey};
@@ -184,10 +184,10 @@ fn curve25519(criterion: &mut Criterion) {
 fn aes(criterion: &mut Criterion) {
     let mut group = group(criterion, "aes256");
     let (iv, key) = ([1; 16], [2; 32]);
-    let prepared = AesKey::new(&key).unwrap();
+    let prepared = BlockKey::new(BlockCipher::Aes, &key).unwrap();
     let gcm = GcmKey::new(&key).unwrap();
     group.bench_function("prepare", |bencher| {
-        bencher.iter(|| AesKey::new(black_box(&key)).unwrap());
+        bencher.iter(|| BlockKey::new(BlockCipher::Aes, black_box(&key)).unwrap());
     });
     group.bench_function("prepare-gcm", |bencher| {
         bencher.iter(|| GcmKey::new(black_box(&key)).unwrap());
@@ -270,7 +270,7 @@ fn wrap(criterion: &mut Criterion) {
 fn hashes(criterion: &mut Criterion) {
     let mut group = group(criterion, "hash");
     let hmac = HmacKey::new(Hash::Sha256, &[1; 32]).unwrap();
-    let cmac = CmacKey::new(&[1; 16]).unwrap();
+    let cmac = CmacKey::new(BlockCipher::Aes, &[1; 16]).unwrap();
     for bytes in SIZES {
         group.throughput(Throughput::Bytes(bytes as u64));
         let data = vec![3; bytes];

@@ -6,7 +6,7 @@
 
 use zeroize::Zeroizing;
 
-use crate::aes::Direction;
+use crate::block::Direction;
 use crate::error::Error;
 use crate::ffi::aes::{BLOCK_BYTES, Schedule};
 

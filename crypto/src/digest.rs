@@ -1,4 +1,4 @@
-//! What lives here: hash functions: SHA-1 and SHA-2 (FIPS 180-4), SHA-3 (FIPS 202).
+//! What lives here: hash functions: SHA-1 and SHA-2 (FIPS 180-4), SHA-3 (FIPS 202), MD5 (RFC 1321).
 //!
 //! What must never live here: the judgement that a hash is too weak for a purpose; the token's
 //! mechanism table says that.
@@ -17,9 +17,10 @@ use crate::ffi::digest::{DIGEST_BYTES_MAX, DigestContext, digest_at_once};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(
     missing_docs,
-    reason = "the names are those of FIPS 180-4 and FIPS 202"
+    reason = "the names are those of FIPS 180-4, FIPS 202 and RFC 1321"
 )]
 pub enum Hash {
+    Md5,
     Sha1,
     Sha224,
     Sha256,
@@ -35,7 +36,8 @@ pub enum Hash {
 
 impl Hash {
     /// Every hash function.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::Md5,
         Self::Sha1,
         Self::Sha224,
         Self::Sha256,
@@ -53,6 +55,7 @@ impl Hash {
     #[must_use]
     pub const fn output_bytes(self) -> usize {
         match self {
+            Self::Md5 => 16,
             Self::Sha1 => 20,
             Self::Sha224 | Self::Sha512_224 | Self::Sha3_224 => 28,
             Self::Sha256 | Self::Sha512_256 | Self::Sha3_256 => 32,
@@ -65,7 +68,7 @@ impl Hash {
     #[must_use]
     pub const fn block_bytes(self) -> usize {
         match self {
-            Self::Sha1 | Self::Sha224 | Self::Sha256 => 64,
+            Self::Md5 | Self::Sha1 | Self::Sha224 | Self::Sha256 => 64,
             Self::Sha384 | Self::Sha512 | Self::Sha512_224 | Self::Sha512_256 => 128,
             Self::Sha3_224 => 144,
             Self::Sha3_256 => 136,
@@ -173,7 +176,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The digest of a message in one piece: for SHA-1 and SHA-2 without an allocation.
+/// The digest of a message in one piece: for all but SHA-3 without an allocation.
 ///
 /// # Errors
 /// [`Error::Memory`], for SHA-3 only.

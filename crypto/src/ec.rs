@@ -10,6 +10,7 @@ use std::fmt;
 
 use strongroom_keymem::SecretBytes;
 
+use crate::der;
 use crate::error::Error;
 use crate::ffi::ec::{EcKey, Point};
 use crate::ffi::pkey::{Content, PKey};
@@ -162,7 +163,9 @@ impl EcPrivateKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
         match pkcs8::content_of(der)? {
             Content::Ec(key) => Self::from_key(&key),
-            Content::Rsa(_) | Content::Ed25519(_) | Content::X25519(_) => Err(Error::Unsupported),
+            Content::Rsa(_) | Content::Dsa(_) | Content::Ed25519(_) | Content::X25519(_) => {
+                Err(Error::Unsupported)
+            }
         }
     }
 
@@ -320,19 +323,7 @@ fn parse_point(curve: Curve, octets: &[u8]) -> Result<Point, Error> {
 /// SubjectPublicKeyInfo (RFC 5480, 2): the algorithm with its curve, and the point as a BIT STRING.
 fn spki_der(curve: Curve, point: &[u8]) -> Vec<u8> {
     const EC_PUBLIC_KEY: [u8; 9] = [0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
-    let algorithm = der_element(0x30, &[&EC_PUBLIC_KEY, curve.oid_der()]);
-    let bits = der_element(0x03, &[&[0], point]);
-    der_element(0x30, &[&algorithm, &bits])
-}
-
-/// A DER element. Of the curves here none makes one of 256 bytes or more.
-fn der_element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
-    let content = parts.concat();
-    let length = u8::try_from(content.len()).unwrap_or(u8::MAX);
-    let header: &[u8] = if length < 0x80 {
-        &[tag, length]
-    } else {
-        &[tag, 0x81, length]
-    };
-    [header, &content].concat()
+    let algorithm = der::element(der::SEQUENCE, &[&EC_PUBLIC_KEY, curve.oid_der()]);
+    let bits = der::element(der::BIT_STRING, &[&[0], point]);
+    der::element(der::SEQUENCE, &[&algorithm, &bits])
 }

@@ -142,7 +142,9 @@ impl Ed25519PrivateKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
         match pkcs8::content_of(der)? {
             Content::Ed25519(seed) => seed.with(|seed| Self::from_seed(fixed(seed)?)),
-            Content::Rsa(_) | Content::Ec(_) | Content::X25519(_) => Err(Error::Unsupported),
+            Content::Rsa(_) | Content::Dsa(_) | Content::Ec(_) | Content::X25519(_) => {
+                Err(Error::Unsupported)
+            }
         }
     }
 
@@ -278,7 +280,9 @@ impl X25519PrivateKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
         match pkcs8::content_of(der)? {
             Content::X25519(bytes) => bytes.with(|bytes| Self::from_bytes(fixed(bytes)?)),
-            Content::Rsa(_) | Content::Ec(_) | Content::Ed25519(_) => Err(Error::Unsupported),
+            Content::Rsa(_) | Content::Dsa(_) | Content::Ec(_) | Content::Ed25519(_) => {
+                Err(Error::Unsupported)
+            }
         }
     }
 

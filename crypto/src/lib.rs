@@ -12,9 +12,13 @@
 
 #![deny(unsafe_code)]
 
-pub mod aes;
+pub mod block;
 pub mod cfb;
+mod der;
+pub mod des;
+pub mod dh;
 pub mod digest;
+pub mod dsa;
 pub mod ec;
 pub mod edwards;
 mod error;

@@ -1,4 +1,4 @@
-//! What lives here: HMAC (FIPS 198-1, RFC 2104), AES-CMAC (SP 800-38B), and the comparison for MACs.
+//! What lives here: HMAC (FIPS 198-1, RFC 2104), CMAC (SP 800-38B), and the comparison for MACs.
 //!
 //! What must never live here: truncation and its minimum; the mechanism's parameters say that.
 //!
@@ -6,6 +6,9 @@
 
 use std::fmt;
 
+use strongroom_keymem::SecretBytes;
+
+use crate::block::BlockCipher;
 use crate::digest::{DigestValue, Hash};
 use crate::error::Error;
 use crate::ffi::digest::{self, CmacContext, HmacContext};
@@ -83,19 +86,34 @@ impl fmt::Debug for Hmac {
     }
 }
 
-/// A key for AES-CMAC, absorbed once; each MAC starts from a copy.
+/// A key for CMAC, absorbed once; each MAC starts from a copy.
 pub struct CmacKey {
     context: CmacContext,
+    mac_bytes: usize,
 }
 
 impl CmacKey {
-    /// Prepares a key of 16, 24 or 32 bytes.
+    /// Prepares a key: of AES 16, 24 or 32 bytes, of triple DES 16 or 24.
     ///
     /// # Errors
     /// [`Error::KeySize`]; [`Error::Memory`].
-    pub fn new(key: &[u8]) -> Result<Self, Error> {
+    pub fn new(cipher: BlockCipher, key: &[u8]) -> Result<Self, Error> {
+        let context = match (cipher, key.split_at_checked(8)) {
+            // Two keys are three of which the last is the first again (SP 800-67, 3.1).
+            (BlockCipher::Des, Some((first, second))) if second.len() == 8 => {
+                let three = SecretBytes::filled_by(24, |room| {
+                    for (to, from) in room.chunks_exact_mut(8).zip([first, second, first]) {
+                        to.copy_from_slice(from);
+                    }
+                    Ok::<(), Error>(())
+                })?;
+                three.with(|three| CmacContext::new(cipher, three))?
+            }
+            _ => CmacContext::new(cipher, key)?,
+        };
         Ok(Self {
-            context: CmacContext::new(key)?,
+            context,
+            mac_bytes: cipher.block_bytes(),
         })
     }
 
@@ -106,6 +124,7 @@ impl CmacKey {
     pub fn start(&self) -> Result<Cmac, Error> {
         Ok(Cmac {
             context: self.context.duplicate()?,
+            mac_bytes: self.mac_bytes,
         })
     }
 }
@@ -116,9 +135,10 @@ impl fmt::Debug for CmacKey {
     }
 }
 
-/// A running AES-CMAC.
+/// A running CMAC.
 pub struct Cmac {
     context: CmacContext,
+    mac_bytes: usize,
 }
 
 impl Cmac {
@@ -130,14 +150,13 @@ impl Cmac {
         self.context.update(data)
     }
 
-    /// Ends the MAC.
+    /// Ends the MAC; it is as long as a block.
     ///
     /// # Errors
     /// [`Error::Internal`] only.
-    pub fn finish(self) -> Result<[u8; 16], Error> {
-        let mut mac = [0; 16];
-        self.context.finish(&mut mac)?;
-        Ok(mac)
+    pub fn finish(self) -> Result<DigestValue, Error> {
+        let Self { context, mac_bytes } = self;
+        DigestValue::filled_by(mac_bytes, |bytes| context.finish(bytes))
     }
 }
 

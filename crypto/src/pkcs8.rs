@@ -6,6 +6,8 @@
 
 use strongroom_keymem::SecretBytes;
 
+use crate::dh::DhPrivateKey;
+use crate::dsa::DsaPrivateKey;
 use crate::ec::EcPrivateKey;
 use crate::edwards::{Ed25519PrivateKey, X25519PrivateKey};
 use crate::error::Error;
@@ -17,6 +19,10 @@ use crate::rsa::RsaPrivateKey;
 pub enum PrivateKey {
     /// RSA.
     Rsa(RsaPrivateKey),
+    /// DSA.
+    Dsa(DsaPrivateKey),
+    /// Diffie-Hellman of PKCS #3.
+    Dh(DhPrivateKey),
     /// A curve in short Weierstrass form.
     Ec(EcPrivateKey),
     /// Ed25519.
@@ -32,7 +38,10 @@ impl PrivateKey {
     /// [`Error::KeyMalformed`], also for algorithms AWS-LC does not know; [`Error::Unsupported`] for
     /// those it knows and this crate does not; [`Error::KeySize`]; [`Error::Memory`].
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
-        Self::from_content(content_of(der)?)
+        match Self::from_pkcs8_prefix(der)? {
+            (key, used) if used == der.len() => Ok(key),
+            _ => Err(Error::KeyMalformed),
+        }
     }
 
     /// Parses an encoding at the start of `bytes`, and answers also how many bytes it took: for
@@ -41,6 +50,12 @@ impl PrivateKey {
     /// # Errors
     /// As [`PrivateKey::from_pkcs8`].
     pub fn from_pkcs8_prefix(bytes: &[u8]) -> Result<(Self, usize), Error> {
+        // AWS-LC has no parser for this one kind.
+        match DhPrivateKey::parse_pkcs8(bytes) {
+            Ok((key, used)) => return Ok((Self::Dh(key), used)),
+            Err(Error::Unsupported | Error::KeyMalformed) => {}
+            Err(other) => return Err(other),
+        }
         let (key, used) = PKey::parse_private(bytes)?;
         Ok((Self::from_content(key.content()?)?, used))
     }
@@ -52,6 +67,8 @@ impl PrivateKey {
     pub fn to_pkcs8(&self) -> Result<SecretBytes, Error> {
         match self {
             Self::Rsa(key) => key.to_pkcs8(),
+            Self::Dsa(key) => key.to_pkcs8(),
+            Self::Dh(key) => key.to_pkcs8(),
             Self::Ec(key) => key.to_pkcs8(),
             Self::Ed25519(key) => key.to_pkcs8(),
             Self::X25519(key) => key.to_pkcs8(),
@@ -60,6 +77,7 @@ impl PrivateKey {
 
     fn from_content(content: Content) -> Result<Self, Error> {
         match content {
+            Content::Dsa(key) => DsaPrivateKey::from_key(&key).map(Self::Dsa),
             Content::Rsa(key) => RsaPrivateKey::from_key(key).map(Self::Rsa),
             Content::Ec(key) => EcPrivateKey::from_key(&key).map(Self::Ec),
             Content::Ed25519(seed) => seed

@@ -21,10 +21,8 @@ use crate::ffi::rsa::{Padding, Part, PssScheme, RsaKey};
 use crate::pkcs8;
 use crate::wrap::appended;
 
-/// The smallest modulus of a private key (SP 800-131A).
-pub const PRIVATE_BITS_MIN: usize = 2048;
-/// The smallest modulus of a public key: old signatures may still be verified.
-pub const PUBLIC_BITS_MIN: usize = 1024;
+/// The smallest modulus: one can still be used with what the past left behind. Which sizes are good enough for a purpose the token says.
+pub const BITS_MIN: usize = 512;
 /// The largest modulus: an operation with 8192 bits takes tens of milliseconds already.
 pub const BITS_MAX: usize = 8192;
 
@@ -43,7 +41,7 @@ impl RsaPrivateKey {
     /// three and below 2³²; [`Error::Memory`].
     pub fn generate(bits: usize, public_exponent: &[u8]) -> Result<Self, Error> {
         // AWS-LC would round other sizes down without a word.
-        if !(PRIVATE_BITS_MIN..=BITS_MAX).contains(&bits) || !bits.is_multiple_of(128) {
+        if !(BITS_MIN..=BITS_MAX).contains(&bits) || !bits.is_multiple_of(128) {
             return Err(Error::KeySize);
         }
         let public_exponent = components::public_exponent(public_exponent)?;
@@ -96,7 +94,9 @@ impl RsaPrivateKey {
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
         match pkcs8::content_of(der)? {
             Content::Rsa(key) => Self::from_key(key),
-            Content::Ec(_) | Content::Ed25519(_) | Content::X25519(_) => Err(Error::Unsupported),
+            Content::Dsa(_) | Content::Ec(_) | Content::Ed25519(_) | Content::X25519(_) => {
+                Err(Error::Unsupported)
+            }
         }
     }
 
@@ -113,7 +113,7 @@ impl RsaPrivateKey {
         if !key.is_complete() {
             return Err(Error::KeyMalformed);
         }
-        if !(PRIVATE_BITS_MIN..=BITS_MAX).contains(&key.bits()) {
+        if !(BITS_MIN..=BITS_MAX).contains(&key.bits()) {
             return Err(Error::KeySize);
         }
         let modulus = key.public_part(Part::Modulus)?;
@@ -299,7 +299,7 @@ impl RsaPublicKey {
     }
 
     fn accept_size(bits: usize) -> Result<(), Error> {
-        if (PUBLIC_BITS_MIN..=BITS_MAX).contains(&bits) {
+        if (BITS_MIN..=BITS_MAX).contains(&bits) {
             Ok(())
         } else {
             Err(Error::KeySize)

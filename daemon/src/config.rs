@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use strongroom::audit;
 use strongroom::limits::Limits;
+use strongroom::mechanism::Mechanisms;
 use strongroom::vault::PinCost;
 use strongroom_keymem::Locking;
 use strongroom_wire::paths::{self, Paths};
@@ -118,6 +119,8 @@ pub struct Configuration {
     pub after_fork: AfterFork,
     /// Bounds of the token.
     pub limits: Limits,
+    /// Which mechanisms may be used.
+    pub mechanisms: Mechanisms,
     /// Bounds of the sockets.
     pub bounds: Bounds,
     /// What a PIN costs.
@@ -257,6 +260,7 @@ impl Configuration {
                 .clone()
                 .unwrap_or_else(|| paths.data.join("strongroomd.log")),
             limits: settings.limits.limits(),
+            mechanisms: combined.mechanisms()?,
             after_fork: settings.after_fork.unwrap_or_default(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
@@ -401,6 +405,11 @@ impl Combined<'_> {
         } else {
             Walls::All
         }
+    }
+
+    fn mechanisms(&self) -> Result<Mechanisms, ConfigError> {
+        let chosen = self.settings.mechanisms.chosen();
+        chosen.map_err(|what| self.wrong("mechanisms", what))
     }
 
     fn socket_mode(&self) -> Result<u32, ConfigError> {

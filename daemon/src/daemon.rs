@@ -121,6 +121,7 @@ impl Daemon {
             backup_recipients: new.backup_recipients,
             log_level: new.log_level,
             limits: new.limits,
+            mechanisms: new.mechanisms,
             after_fork: new.after_fork,
             bounds: new.bounds,
             ..Configuration::clone(&in_force)
@@ -178,6 +179,7 @@ pub fn settings(configuration: &Configuration) -> Settings {
     Settings {
         audit_level: configuration.audit_level,
         limits: configuration.limits,
+        mechanisms: configuration.mechanisms.clone(),
         pin_cost: configuration.pin_cost,
         daemon_version: version_numbers(),
         ticket_reach: match configuration.after_fork {
@@ -207,6 +209,9 @@ fn changed(old: &Configuration, new: &Configuration) -> String {
     }
     if old.limits != new.limits || old.bounds != new.bounds {
         changes.push("limits".into());
+    }
+    if old.mechanisms != new.mechanisms {
+        changes.push("mechanisms".into());
     }
     if changes.is_empty() {
         "nothing".into()

@@ -47,6 +47,155 @@ impl Arguments {
 pub enum Door {
     /// From SoftHSM's token directories: tokens with their objects, labels, serial numbers and PINs
     Softhsm(SofthsmArguments),
+    /// From files of keys and certificates: PKCS #8, PKCS #1, SEC 1, X.509, in PEM or DER
+    Pem(PemArguments),
+    /// From PKCS #12 files, as OpenSSL, Java, NSS, browsers and Windows write them
+    Pkcs12(BundleArguments),
+    /// From JSON Web Keys, one or a set
+    Jwk(JwkArguments),
+    /// From any PKCS#11 module whose keys can be read or wrapped
+    Pkcs11(Pkcs11Arguments),
+    /// From an NSS database, as Firefox, Thunderbird, 389 Directory Server and curl have it
+    Nss(NssArguments),
+    /// The process in which a foreign module runs; it speaks with the importer that started it
+    #[command(hide = true)]
+    ForeignModule,
+}
+
+impl Door {
+    /// How the import is to be done.
+    #[must_use]
+    pub const fn import(&self) -> ImportArguments {
+        match self {
+            Self::Softhsm(door) => door.import,
+            Self::Pem(door) => door.into.import,
+            Self::Pkcs12(door) => door.into.import,
+            Self::Jwk(door) => door.into.import,
+            Self::Pkcs11(door) => door.into.import,
+            Self::Nss(door) => door.into.import,
+            Self::ForeignModule => ImportArguments {
+                dry_run: false,
+                strict: false,
+                keep_history: false,
+            },
+        }
+    }
+}
+
+/// Where to, for the doors that bring objects into a token that is there.
+#[derive(Clone, Debug, Args)]
+pub struct IntoArguments {
+    /// The token that they go to: its label or serial number
+    #[arg(long, value_name = "TOKEN")]
+    pub token: String,
+    /// File with the PIN of its user; - is a line of standard input (default: ask)
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
+    /// How
+    #[command(flatten)]
+    pub import: ImportArguments,
+}
+
+/// What objects from files are called.
+#[derive(Clone, Debug, Default, Args)]
+pub struct NameArguments {
+    /// CKA_LABEL of the first key or certificate and of what belongs to it (default: what the file says, or the name of the file)
+    #[arg(long, value_name = "LABEL")]
+    pub label: Option<String>,
+    /// Its CKA_ID, in hexadecimal (default: what the file says, or the SHA-1 of the public key)
+    #[arg(long, value_name = "HEX")]
+    pub id: Option<String>,
+    /// Leave out the public keys that belong to the private ones
+    #[arg(long)]
+    pub no_public_key: bool,
+}
+
+/// Arguments of `pem`.
+#[derive(Clone, Debug, Args)]
+pub struct PemArguments {
+    /// The files
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// File with the password of encrypted keys; - is a line of standard input for each (default: ask)
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// What they are called
+    #[command(flatten)]
+    pub names: NameArguments,
+    /// Where to
+    #[command(flatten)]
+    pub into: IntoArguments,
+}
+
+/// Arguments of `pkcs12`.
+#[derive(Clone, Debug, Args)]
+pub struct BundleArguments {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// File with its password; - is a line of standard input (default: ask)
+    #[arg(long, value_name = "FILE", conflicts_with = "no_password")]
+    pub password_file: Option<PathBuf>,
+    /// The file has the empty password
+    #[arg(long)]
+    pub no_password: bool,
+    /// What they are called
+    #[command(flatten)]
+    pub names: NameArguments,
+    /// Where to
+    #[command(flatten)]
+    pub into: IntoArguments,
+}
+
+/// Arguments of `jwk`.
+#[derive(Clone, Debug, Args)]
+pub struct JwkArguments {
+    /// The file
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// What they are called
+    #[command(flatten)]
+    pub names: NameArguments,
+    /// Where to
+    #[command(flatten)]
+    pub into: IntoArguments,
+}
+
+/// Arguments of `pkcs11`.
+#[derive(Clone, Debug, Args)]
+pub struct Pkcs11Arguments {
+    /// The module
+    #[arg(long, value_name = "FILE")]
+    pub module: PathBuf,
+    /// The token to read: its label or serial number (default: the only one that there is)
+    #[arg(long, value_name = "TOKEN")]
+    pub from_token: Option<String>,
+    /// File with the PIN of its user; - is a line of standard input (default: ask, when it wants one)
+    #[arg(long, value_name = "FILE")]
+    pub from_pin_file: Option<PathBuf>,
+    /// What the module is told when it is initialised, for modules that want a string there
+    #[arg(long, value_name = "STRING")]
+    pub parameters: Option<String>,
+    /// Where to
+    #[command(flatten)]
+    pub into: IntoArguments,
+}
+
+/// Arguments of `nss`.
+#[derive(Clone, Debug, Args)]
+pub struct NssArguments {
+    /// The directory with cert9.db and key4.db
+    #[arg(long, value_name = "DIR")]
+    pub database: PathBuf,
+    /// File with its password; - is a line of standard input (default: ask, when it has one)
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// NSS's own module (default: libsoftokn3.so, where the system keeps it)
+    #[arg(long, value_name = "FILE")]
+    pub module: Option<PathBuf>,
+    /// Where to
+    #[command(flatten)]
+    pub into: IntoArguments,
 }
 
 /// Arguments of every door.

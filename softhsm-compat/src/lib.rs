@@ -5,9 +5,14 @@
 //! What must never live here: a rule of the token; what may come in is decided by the daemon.
 //! Who calls it: the programs of this package.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod arguments;
+pub mod door;
+pub mod files;
+pub mod foreign;
+pub mod from_files;
+pub mod from_modules;
 pub mod softhsm;
 
 pub mod source;

@@ -54,7 +54,7 @@ impl fmt::Display for OpenError {
 impl std::error::Error for OpenError {}
 
 impl Opened {
-    /// Opens a stored object. The byte strings of a private one are encrypted under the key of its token, all of them; nothing else is.
+    /// Opens a stored object. The byte strings of a private one are encrypted under the key of its token, all but dates; nothing else is.
     ///
     /// # Errors
     /// [`OpenError`].
@@ -67,8 +67,9 @@ impl Opened {
         let mut opened = Self::default();
         for (kind, value) in &object.attributes {
             let kind = AttributeType(*kind);
+            let is_date = [AttributeType::START_DATE, AttributeType::END_DATE].contains(&kind);
             let place = opened
-                .place(value, key)
+                .place(value, key.filter(|_| !is_date))
                 .map_err(|error| OpenError::Value(kind, error))?;
             opened.attributes.push((kind, place));
         }
@@ -87,6 +88,41 @@ impl Opened {
         Ok(())
     }
 
+    /// A truth value.
+    ///
+    /// # Errors
+    /// [`UnlockError::Resources`].
+    pub fn push_flag(&mut self, kind: AttributeType, value: bool) -> Result<(), UnlockError> {
+        self.push(kind, &[u8::from(value)])
+    }
+
+    /// A `CK_ULONG`.
+    ///
+    /// # Errors
+    /// [`UnlockError::Resources`].
+    pub fn push_number(&mut self, kind: AttributeType, value: u64) -> Result<(), UnlockError> {
+        self.push(kind, &value.to_ne_bytes())
+    }
+
+    /// An array of attributes.
+    ///
+    /// # Errors
+    /// [`UnlockError::Resources`].
+    pub fn push_array<'v>(
+        &mut self,
+        kind: AttributeType,
+        values: impl Iterator<Item = (AttributeType, &'v [u8])>,
+    ) -> Result<(), UnlockError> {
+        let mut places = Vec::new();
+        for (one, value) in values {
+            let start = self.values.len();
+            self.values.push_slice(value)?;
+            places.push((one, start..self.values.len()));
+        }
+        self.attributes.push((kind, Place::Array(places)));
+        Ok(())
+    }
+
     /// Leaves attributes out.
     pub fn retain(&mut self, keep: impl Fn(AttributeType, usize) -> bool) {
         self.attributes.retain(|(kind, place)| match place {
@@ -99,8 +135,8 @@ impl Opened {
     #[must_use]
     pub fn value(&self, kind: AttributeType) -> Option<&[u8]> {
         self.attributes.iter().find_map(|(one, place)| match place {
-            Place::Bytes(range) if *one == kind => Some(self.bytes(range)),
-            _ => None,
+            Place::Bytes(range) => (*one == kind).then(|| self.bytes(range)),
+            Place::Array(_) => None,
         })
     }
 

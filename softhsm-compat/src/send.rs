@@ -10,7 +10,9 @@ use strongroom_wire::admin::{AdminAnswer, AdminRequest, Token};
 use strongroom_wire::codec::List;
 use strongroom_wire::import::{Destination, IMPORT_OBJECTS_MAX, Judgement};
 
+use crate::arguments::ImportArguments;
 use crate::opened::Opened;
+use crate::report::{Line, Name, Outcome, Part};
 
 /// An import that has begun. Dropped before its end, it leaves nothing behind.
 #[derive(Debug)]
@@ -84,10 +86,12 @@ impl<'c> Import<'c> {
     /// [`Failure`]; nothing has happened then.
     pub fn commit(mut self) -> Result<(Token, u64), Failure> {
         self.flush()?;
-        match self.client.ask(&AdminRequest::ImportCommit)? {
-            AdminAnswer::Imported { token, objects } => Ok((token, objects)),
-            _ => Err(unexpected()),
-        }
+        let AdminAnswer::Imported { token, objects } =
+            self.client.ask(&AdminRequest::ImportCommit)?
+        else {
+            return Err(unexpected());
+        };
+        Ok((token, objects))
     }
 
     /// Ends it; nothing has happened.
@@ -95,10 +99,34 @@ impl<'c> Import<'c> {
     /// # Errors
     /// [`Failure`] when the daemon is gone; nothing has happened then either.
     pub fn abandon(self) -> Result<(), Failure> {
-        match self.client.ask(&AdminRequest::ImportAbandon)? {
-            AdminAnswer::Done => Ok(()),
-            _ => Err(unexpected()),
+        let AdminAnswer::Done = self.client.ask(&AdminRequest::ImportAbandon)? else {
+            return Err(unexpected());
+        };
+        Ok(())
+    }
+
+    /// The end of an import: what was judged becomes part of the report, and what was asked for happens.
+    ///
+    /// # Errors
+    /// [`Failure`]; nothing has happened then.
+    pub fn settle(
+        mut self,
+        names: Vec<Name>,
+        mut part: Part,
+        how: ImportArguments,
+    ) -> Result<Part, Failure> {
+        let judged = names.into_iter().zip(self.judgements()?);
+        part.objects
+            .extend(judged.map(|(name, judgement)| Line::judged(name, judgement)));
+        if how.dry_run || (how.strict && part.count(Outcome::Refused) > 0) {
+            self.abandon()?;
+        } else {
+            let (token, _) = self.commit()?;
+            part.label = token.label;
+            part.serial_number = Some(token.serial_number);
+            part.committed = true;
         }
+        Ok(part)
     }
 
     fn flush(&mut self) -> Result<(), Failure> {

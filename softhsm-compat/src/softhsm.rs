@@ -17,7 +17,7 @@ use strongroom_wire::secret::Secret;
 
 use crate::arguments::{ImportArguments, SofthsmArguments};
 use crate::opened::Opened;
-use crate::report::{Line, Name, Outcome, Part, Report};
+use crate::report::{Line, Name, Part, Report};
 use crate::send::Import;
 use crate::source::{self, StoredToken};
 use crate::unlock::TokenKey;
@@ -194,10 +194,8 @@ fn bring(
         user_pin: pins.user.as_ref().map(|pin| Secret::new(pin.expose())),
     };
     let mut import = Import::begin(client, &source, destination, how.keep_history)?;
-    let (names, mut lines) = send(token, pins, &mut import)?;
-    let judged = names.into_iter().zip(import.judgements()?);
-    lines.extend(judged.map(|(name, judgement)| Line::judged(name, judgement)));
-    let mut part = Part {
+    let (names, lines) = send(token, pins, &mut import)?;
+    let part = Part {
         source,
         label: token.label.clone(),
         serial_number: Some(token.serial_number.clone()),
@@ -205,13 +203,7 @@ fn bring(
         objects: lines,
         notes: pins.notes.clone(),
     };
-    if how.dry_run || (how.strict && part.count(Outcome::Refused) > 0) {
-        import.abandon()?;
-    } else {
-        import.commit()?;
-        part.committed = true;
-    }
-    Ok(part)
+    import.settle(names, part, how)
 }
 
 /// Sends what can be read; answers the names of what was sent, and the lines of what was not.

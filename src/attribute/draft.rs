@@ -5,7 +5,8 @@
 //! Who calls it: the chapters of objects and keys.
 
 use parking_lot::Mutex;
-use strongroom_crypto::aes;
+use strongroom_crypto::block::{self, BlockCipher};
+use strongroom_crypto::des;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::random;
 use strongroom_keymem::SecretBytes;
@@ -262,7 +263,8 @@ impl Draft {
         let domain =
             self.shape.bit() & (Shape::DsaParameters.bit() | Shape::DhParameters.bit()) != 0;
         if domain {
-            self.set(AttributeType::LOCAL, Value::Flag(false));
+            let local = matches!(origin, Origin::Generated(_));
+            self.set(AttributeType::LOCAL, Value::Flag(local));
         }
         if self.attributes.number(AttributeType::KEY_TYPE).is_none() || domain {
             return;
@@ -313,7 +315,7 @@ impl Draft {
     /// value and address.
     pub fn complete_value(&mut self) -> Result<()> {
         match self.shape {
-            Shape::Secret => self.complete_secret(),
+            Shape::Secret | Shape::DesSecret => self.complete_secret(),
             Shape::X509Certificate | Shape::AttributeCertificate | Shape::WtlsCertificate => {
                 self.complete_certificate()
             }
@@ -327,8 +329,10 @@ impl Draft {
             .secret(AttributeType::VALUE)
             .ok_or(Error::TemplateIncomplete)?;
         let length = value.len();
-        let fits = match key_type {
-            KeyType::AES => matches!(length, 16 | 24 | 32),
+        let fits = match (key_type, table::des_bytes(key_type)) {
+            (KeyType::AES, _) => matches!(length, 16 | 24 | 32),
+            // PKCS#11 3.2, 6.15.2 on DES keys: the parity bits are always right, and a key with wrong ones is refused.
+            (_, Some(bytes)) => length == bytes && value.with(des::has_odd_parity),
             _ => (1..=SECRET_KEY_BYTES_MAX).contains(&length),
         };
         if !fits {
@@ -336,7 +340,32 @@ impl Draft {
         }
         let check = value.with(|value| check_value(key_type, value))?;
         self.set_computed(AttributeType::CHECK_VALUE, &check)?;
+        // A key of DES has no such attribute: its type says it.
+        if self.shape == Shape::DesSecret {
+            return Ok(());
+        }
         self.set_computed_number(AttributeType::VALUE_LEN, length as u64)
+    }
+
+    /// How long the value of a secret key is to be, as its type or its template says; none when neither does.
+    ///
+    /// # Errors
+    /// [`Error::AttributeValueInvalid`] when no key is so long.
+    pub fn value_bytes(&self) -> Result<Option<usize>> {
+        if let Some(bytes) = table::des_bytes(self.key_type()?) {
+            return Ok(Some(bytes));
+        }
+        let told = self.attributes.number(AttributeType::VALUE_LEN);
+        told.map(|bytes| usize::try_from(bytes).map_err(|_| Error::AttributeValueInvalid))
+            .transpose()
+    }
+
+    /// Writes the value of a secret key that the token made: where it is one of DES with its parity bits set.
+    pub fn give_made_value(&mut self, mut value: SecretBytes) {
+        if self.shape == Shape::DesSecret {
+            value.with_mut(des::set_odd_parity);
+        }
+        self.give_secret(AttributeType::VALUE, value);
     }
 
     /// PKCS#11 3.2, 4.6.3: a certificate has its value or the address of it.
@@ -421,7 +450,10 @@ impl Unique {
 fn check_value(key_type: KeyType, value: &[u8]) -> Result<[u8; 3]> {
     let first_three = |bytes: &[u8]| std::array::from_fn(|at| bytes.get(at).copied().unwrap_or(0));
     if key_type == KeyType::AES {
-        return Ok(first_three(&aes::encrypted_zeros(value)?));
+        return Ok(block::check_value(BlockCipher::Aes, value)?);
+    }
+    if table::des_bytes(key_type).is_some() {
+        return Ok(block::check_value(BlockCipher::Des, value)?);
     }
     Ok(first_three(digest(Hash::Sha1, value)?.as_ref()))
 }

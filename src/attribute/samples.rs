@@ -10,9 +10,9 @@ use strongroom_wire::ck::{AttributeType as A, CertificateType, KeyType, ObjectCl
 
 use super::Value;
 use super::table::{Form, Shape};
-use crate::service::rig::{bytes, number, start};
+use crate::service::rig::{bytes, number, start, with};
 
-pub(crate) const SHAPES: [Shape; 13] = [
+pub(crate) const SHAPES: [Shape; 18] = [
     Shape::Data,
     Shape::X509Certificate,
     Shape::AttributeCertificate,
@@ -26,10 +26,15 @@ pub(crate) const SHAPES: [Shape; 13] = [
     Shape::Secret,
     Shape::DsaParameters,
     Shape::DhParameters,
+    Shape::DesSecret,
+    Shape::DsaPublic,
+    Shape::DhPublic,
+    Shape::DsaPrivate,
+    Shape::DhPrivate,
 ];
 
-/// Those that C_GenerateKey and C_GenerateKeyPair make.
-pub(crate) const GENERATED: [Shape; 7] = [
+/// Those keys that C_GenerateKey and C_GenerateKeyPair make.
+pub(crate) const GENERATED: [Shape; 12] = [
     Shape::RsaPublic,
     Shape::CurvePublic,
     Shape::RsaPrivate,
@@ -37,6 +42,11 @@ pub(crate) const GENERATED: [Shape; 7] = [
     Shape::EdwardsPrivate,
     Shape::MontgomeryPrivate,
     Shape::Secret,
+    Shape::DesSecret,
+    Shape::DsaPublic,
+    Shape::DhPublic,
+    Shape::DsaPrivate,
+    Shape::DhPrivate,
 ];
 
 /// Class and type of a shape.
@@ -55,6 +65,11 @@ pub(crate) fn identity(shape: Shape) -> (ObjectClass, Option<KeyType>, Option<Ce
         Shape::EdwardsPrivate => key(ObjectClass::PRIVATE_KEY, KeyType::EC_EDWARDS),
         Shape::MontgomeryPrivate => key(ObjectClass::PRIVATE_KEY, KeyType::EC_MONTGOMERY),
         Shape::Secret => key(ObjectClass::SECRET_KEY, KeyType::AES),
+        Shape::DesSecret => key(ObjectClass::SECRET_KEY, KeyType::DES3),
+        Shape::DsaPublic => key(ObjectClass::PUBLIC_KEY, KeyType::DSA),
+        Shape::DhPublic => key(ObjectClass::PUBLIC_KEY, KeyType::DH),
+        Shape::DsaPrivate => key(ObjectClass::PRIVATE_KEY, KeyType::DSA),
+        Shape::DhPrivate => key(ObjectClass::PRIVATE_KEY, KeyType::DH),
         Shape::DsaParameters => key(ObjectClass::DOMAIN_PARAMETERS, KeyType::DSA),
         Shape::DhParameters => key(ObjectClass::DOMAIN_PARAMETERS, KeyType::DH),
     }
@@ -96,6 +111,15 @@ pub(crate) fn created(shape: Shape) -> Vec<(A, Value)> {
             bytes(A::VALUE, &montgomery_bytes()),
         ],
         Shape::Secret => vec![bytes(A::VALUE, &[0x42; 32])],
+        Shape::DesSecret => vec![bytes(A::VALUE, &[0x43; 24])],
+        // Of the group of order q there is no number that everybody knows but the base.
+        Shape::DsaPublic => with(
+            &dsa_parameters(),
+            &[bytes(A::VALUE, &hexadecimal::<128>(DSA_BASE))],
+        ),
+        Shape::DsaPrivate => with(&dsa_parameters(), &[bytes(A::VALUE, &[0x5a; 20])]),
+        Shape::DhPublic => with(&dh_parameters(), &[bytes(A::VALUE, &[4])]),
+        Shape::DhPrivate => with(&dh_parameters(), &[bytes(A::VALUE, &[0x5a; 28])]),
         Shape::DsaParameters => vec![
             bytes(A::PRIME, &[0xc5; 128]),
             bytes(A::SUBPRIME, &[0xb3; 20]),
@@ -111,6 +135,8 @@ pub(crate) fn generated(shape: Shape) -> Vec<(A, Value)> {
     match shape {
         Shape::RsaPublic => vec![number(A::MODULUS_BITS, 2048)],
         Shape::CurvePublic => vec![p256()],
+        Shape::DsaPublic => dsa_parameters(),
+        Shape::DhPublic => dh_parameters(),
         Shape::Secret => vec![number(A::VALUE_LEN, 32)],
         _ => vec![],
     }
@@ -193,6 +219,30 @@ fn seed_bytes() -> Vec<u8> {
 fn montgomery_bytes() -> Vec<u8> {
     let key = X25519PrivateKey::generate().unwrap();
     key.bytes().unwrap().with(<[u8]>::to_vec)
+}
+
+/// Domain parameters of DSA with a p of 1024 bits, made by OpenSSL.
+pub(crate) fn dsa_parameters() -> Vec<(A, Value)> {
+    vec![
+        bytes(A::PRIME, &hexadecimal::<128>(DSA_PRIME)),
+        bytes(A::SUBPRIME, &hexadecimal::<20>(DSA_SUBPRIME)),
+        bytes(A::BASE, &hexadecimal::<128>(DSA_BASE)),
+    ]
+}
+
+const DSA_PRIME: &str = "aa92384b15cfbdfaffdd5295a2510dd2a6a8a6f8a2a807f2228f940b458f498403c684b85888d28cc0380e28ee44e1043192f9de16b46b79f38ee010795315e5a68eadee7107ca69b2efbfa3edd62642266cedef2033028b2c3573138795ed33fae14531042ff73e9f3bb58439052dcb4f674d0c3292b53bdee48788dbc4d099";
+const DSA_SUBPRIME: &str = "c79007443bdd61658157d75e196599c309dfbebb";
+const DSA_BASE: &str = "21e4b0e1d4d7c5b9fe5c93cb3cdf44cd9d9ef2b730b56d74b0e5073103b6ff8782b95aa9b547f2b0d76cb85e89e2135d3c426916ff22bcf2ffa6bb248f7bc548dccbfd23b0f44dd9754cfeaed18983652f47de2ed0dde9266e0c74e2d132e43ea154b0f281108dd7f7a0612eafad76d3e5a823c6c14ce91505ff7fa27e95e9ae";
+
+fn hexadecimal<const N: usize>(digits: &str) -> [u8; N] {
+    strongroom_crypto::hex::parsed(digits.as_bytes()).unwrap()
+}
+
+/// The group of RFC 3526 with 2048 bits.
+pub(crate) fn dh_parameters() -> Vec<(A, Value)> {
+    start();
+    let group = strongroom_crypto::dh::DhParameters::generate(2048).unwrap();
+    vec![bytes(A::PRIME, group.prime()), bytes(A::BASE, group.base())]
 }
 
 /// Some value of a form, other than what any preset or template here has; a flag is false.

@@ -77,6 +77,11 @@ pub enum Shape {
     Secret = 1 << 10,
     DsaParameters = 1 << 11,
     DhParameters = 1 << 12,
+    DesSecret = 1 << 13,
+    DsaPublic = 1 << 14,
+    DhPublic = 1 << 15,
+    DsaPrivate = 1 << 16,
+    DhPrivate = 1 << 17,
 }
 
 impl Shape {
@@ -100,10 +105,17 @@ impl Shape {
                 Some(KeyType::EC | KeyType::EC_EDWARDS | KeyType::EC_MONTGOMERY),
                 _,
             ) => Self::CurvePublic,
+            (ObjectClass::PUBLIC_KEY, Some(KeyType::DSA), _) => Self::DsaPublic,
+            (ObjectClass::PUBLIC_KEY, Some(KeyType::DH), _) => Self::DhPublic,
             (ObjectClass::PRIVATE_KEY, Some(KeyType::RSA), _) => Self::RsaPrivate,
+            (ObjectClass::PRIVATE_KEY, Some(KeyType::DSA), _) => Self::DsaPrivate,
+            (ObjectClass::PRIVATE_KEY, Some(KeyType::DH), _) => Self::DhPrivate,
             (ObjectClass::PRIVATE_KEY, Some(KeyType::EC), _) => Self::EcPrivate,
             (ObjectClass::PRIVATE_KEY, Some(KeyType::EC_EDWARDS), _) => Self::EdwardsPrivate,
             (ObjectClass::PRIVATE_KEY, Some(KeyType::EC_MONTGOMERY), _) => Self::MontgomeryPrivate,
+            (ObjectClass::SECRET_KEY, Some(key_type), _) if des_bytes(key_type).is_some() => {
+                Self::DesSecret
+            }
             (ObjectClass::SECRET_KEY, Some(key_type), _) if is_secret_type(key_type) => {
                 Self::Secret
             }
@@ -126,12 +138,24 @@ impl Shape {
     }
 }
 
-/// Types of secret key that are stored and used.
+/// How many bytes a key of a type of DES has; none of other types.
+#[must_use]
+pub const fn des_bytes(key_type: KeyType) -> Option<usize> {
+    match key_type {
+        KeyType::DES => Some(8),
+        KeyType::DES2 => Some(16),
+        KeyType::DES3 => Some(24),
+        _ => None,
+    }
+}
+
+/// Types of secret key that are stored and used, and that vary in length.
 #[must_use]
 pub fn is_secret_type(key_type: KeyType) -> bool {
     const TYPES: &[KeyType] = &[
         KeyType::AES,
         KeyType::GENERIC_SECRET,
+        KeyType::MD5_HMAC,
         KeyType::SHA_1_HMAC,
         KeyType::SHA224_HMAC,
         KeyType::SHA256_HMAC,
@@ -154,14 +178,24 @@ const WTLS: u32 = Shape::WtlsCertificate as u32;
 const CERTIFICATE: u32 = X509 | ATTRIBUTE_CERTIFICATE | WTLS;
 const RSA_PUBLIC: u32 = Shape::RsaPublic as u32;
 const CURVE_PUBLIC: u32 = Shape::CurvePublic as u32;
-const PUBLIC: u32 = RSA_PUBLIC | CURVE_PUBLIC;
+const DSA_PUBLIC: u32 = Shape::DsaPublic as u32;
+const DH_PUBLIC: u32 = Shape::DhPublic as u32;
+/// Those that encrypt nothing.
+const OTHER_PUBLIC: u32 = CURVE_PUBLIC | DSA_PUBLIC | DH_PUBLIC;
+const PUBLIC: u32 = RSA_PUBLIC | OTHER_PUBLIC;
 const RSA_PRIVATE: u32 = Shape::RsaPrivate as u32;
 const EC_PRIVATE: u32 = Shape::EcPrivate as u32;
 const EDWARDS_PRIVATE: u32 = Shape::EdwardsPrivate as u32;
 const MONTGOMERY_PRIVATE: u32 = Shape::MontgomeryPrivate as u32;
 const CURVE_PRIVATE: u32 = EC_PRIVATE | EDWARDS_PRIVATE | MONTGOMERY_PRIVATE;
-const PRIVATE: u32 = RSA_PRIVATE | CURVE_PRIVATE;
-const SECRET: u32 = Shape::Secret as u32;
+const DSA_PRIVATE: u32 = Shape::DsaPrivate as u32;
+const DH_PRIVATE: u32 = Shape::DhPrivate as u32;
+/// Those that decrypt nothing.
+const OTHER_PRIVATE: u32 = CURVE_PRIVATE | DSA_PRIVATE | DH_PRIVATE;
+const PRIVATE: u32 = RSA_PRIVATE | OTHER_PRIVATE;
+/// Those whose length is said by the template.
+const LONG_SECRET: u32 = Shape::Secret as u32;
+const SECRET: u32 = LONG_SECRET | Shape::DesSecret as u32;
 const KEY: u32 = PUBLIC | PRIVATE | SECRET;
 const DSA_PARAMETERS: u32 = Shape::DsaParameters as u32;
 const DH_PARAMETERS: u32 = Shape::DhParameters as u32;
@@ -312,12 +346,12 @@ pub static TABLE: &[Row] = &[
     // 4.8 Public keys. What nobody forbids is allowed, as the tools of the field expect of a new key.
     attribute(A::SUBJECT, Bytes, PUBLIC, CHANGEABLE, Empty),
     attribute(A::ENCRYPT, Flag, RSA_PUBLIC, CHANGEABLE, True),
-    attribute(A::ENCRYPT, Flag, CURVE_PUBLIC, CHANGEABLE, False),
+    attribute(A::ENCRYPT, Flag, OTHER_PUBLIC, CHANGEABLE, False),
     attribute(A::VERIFY, Flag, PUBLIC, CHANGEABLE, True),
     attribute(A::VERIFY_RECOVER, Flag, RSA_PUBLIC, CHANGEABLE, True),
-    attribute(A::VERIFY_RECOVER, Flag, CURVE_PUBLIC, CHANGEABLE, False),
+    attribute(A::VERIFY_RECOVER, Flag, OTHER_PUBLIC, CHANGEABLE, False),
     attribute(A::WRAP, Flag, RSA_PUBLIC, CHANGEABLE, True),
-    attribute(A::WRAP, Flag, CURVE_PUBLIC, CHANGEABLE, False),
+    attribute(A::WRAP, Flag, OTHER_PUBLIC, CHANGEABLE, False),
     attribute(A::ENCAPSULATE, Flag, PUBLIC, CHANGEABLE, False),
     attribute(
         A::TRUSTED,
@@ -344,12 +378,12 @@ pub static TABLE: &[Row] = &[
         True,
     ),
     attribute(A::DECRYPT, Flag, RSA_PRIVATE | SECRET, CHANGEABLE, True),
-    attribute(A::DECRYPT, Flag, CURVE_PRIVATE, CHANGEABLE, False),
+    attribute(A::DECRYPT, Flag, OTHER_PRIVATE, CHANGEABLE, False),
     attribute(A::SIGN, Flag, PRIVATE | SECRET, CHANGEABLE, True),
     attribute(A::SIGN_RECOVER, Flag, RSA_PRIVATE, CHANGEABLE, True),
-    attribute(A::SIGN_RECOVER, Flag, CURVE_PRIVATE, CHANGEABLE, False),
+    attribute(A::SIGN_RECOVER, Flag, OTHER_PRIVATE, CHANGEABLE, False),
     attribute(A::UNWRAP, Flag, RSA_PRIVATE | SECRET, CHANGEABLE, True),
-    attribute(A::UNWRAP, Flag, CURVE_PRIVATE, CHANGEABLE, False),
+    attribute(A::UNWRAP, Flag, OTHER_PRIVATE, CHANGEABLE, False),
     attribute(A::DECAPSULATE, Flag, PRIVATE, CHANGEABLE, False),
     attribute(
         A::EXTRACTABLE,
@@ -392,7 +426,7 @@ pub static TABLE: &[Row] = &[
     attribute(
         A::VALUE_LEN,
         Number,
-        SECRET,
+        LONG_SECRET,
         CREATE_REFUSES | GENERATE_NEEDS,
         Absent,
     ),
@@ -478,6 +512,70 @@ pub static TABLE: &[Row] = &[
         Bytes,
         EDWARDS_PRIVATE | MONTGOMERY_PRIVATE,
         CREATE_NEEDS | COMPONENT,
+        Absent,
+    ),
+    // 6.2 DSA, 6.4 Diffie-Hellman.
+    attribute(
+        A::PRIME,
+        BigInteger,
+        DSA_PUBLIC | DH_PUBLIC,
+        CREATE_NEEDS | GENERATE_NEEDS,
+        Absent,
+    ),
+    attribute(
+        A::SUBPRIME,
+        BigInteger,
+        DSA_PUBLIC,
+        CREATE_NEEDS | GENERATE_NEEDS,
+        Absent,
+    ),
+    attribute(
+        A::BASE,
+        BigInteger,
+        DSA_PUBLIC | DH_PUBLIC,
+        CREATE_NEEDS | GENERATE_NEEDS,
+        Absent,
+    ),
+    attribute(
+        A::VALUE,
+        BigInteger,
+        DSA_PUBLIC | DH_PUBLIC,
+        CREATE_NEEDS | GENERATE_REFUSES,
+        Absent,
+    ),
+    attribute(
+        A::PRIME,
+        BigInteger,
+        DSA_PRIVATE | DH_PRIVATE,
+        CREATE_NEEDS | GENERATE_REFUSES | UNWRAP_REFUSES,
+        Absent,
+    ),
+    attribute(
+        A::SUBPRIME,
+        BigInteger,
+        DSA_PRIVATE,
+        CREATE_NEEDS | GENERATE_REFUSES | UNWRAP_REFUSES,
+        Absent,
+    ),
+    attribute(
+        A::BASE,
+        BigInteger,
+        DSA_PRIVATE | DH_PRIVATE,
+        CREATE_NEEDS | GENERATE_REFUSES | UNWRAP_REFUSES,
+        Absent,
+    ),
+    attribute(
+        A::VALUE,
+        BigInteger,
+        DSA_PRIVATE | DH_PRIVATE,
+        CREATE_NEEDS | COMPONENT,
+        Absent,
+    ),
+    attribute(
+        A::VALUE_BITS,
+        Number,
+        DH_PRIVATE,
+        CREATE_REFUSES | UNWRAP_REFUSES,
         Absent,
     ),
     // 4.11 Domain parameters.

@@ -44,14 +44,14 @@ const STANDARD: &[(&[Shape], &[A], &[u32])] = &[
     (PRIVATES, &[A::WRAP_WITH_TRUSTED], &[8, 11]),
     (PRIVATES, &[A::ALWAYS_SENSITIVE, A::NEVER_EXTRACTABLE], &[2, 4, 6]),
     (PRIVATES, &[A::UNWRAP_TEMPLATE, A::DERIVE_TEMPLATE, A::ALWAYS_AUTHENTICATE, A::PUBLIC_KEY_INFO], &[]),
-    (&[Shape::Secret], &[A::ENCRYPT, A::DECRYPT, A::SIGN, A::VERIFY, A::WRAP, A::UNWRAP], &[8]),
-    (&[Shape::Secret], &[A::SENSITIVE], &[8, 11]),
-    (&[Shape::Secret], &[A::EXTRACTABLE], &[8, 12]),
-    (&[Shape::Secret], &[A::WRAP_WITH_TRUSTED], &[8, 11]),
-    (&[Shape::Secret], &[A::TRUSTED], &[8, 10]),
-    (&[Shape::Secret], &[A::ALWAYS_SENSITIVE, A::NEVER_EXTRACTABLE], &[2, 4, 6]),
-    (&[Shape::Secret], &[A::CHECK_VALUE, A::WRAP_TEMPLATE, A::UNWRAP_TEMPLATE, A::DERIVE_TEMPLATE], &[]),
-    (&[Shape::Secret], &[A::VALUE], &[1, 4, 6, 7]),
+    (SECRETS, &[A::ENCRYPT, A::DECRYPT, A::SIGN, A::VERIFY, A::WRAP, A::UNWRAP], &[8]),
+    (SECRETS, &[A::SENSITIVE], &[8, 11]),
+    (SECRETS, &[A::EXTRACTABLE], &[8, 12]),
+    (SECRETS, &[A::WRAP_WITH_TRUSTED], &[8, 11]),
+    (SECRETS, &[A::TRUSTED], &[8, 10]),
+    (SECRETS, &[A::ALWAYS_SENSITIVE, A::NEVER_EXTRACTABLE], &[2, 4, 6]),
+    (SECRETS, &[A::CHECK_VALUE, A::WRAP_TEMPLATE, A::UNWRAP_TEMPLATE, A::DERIVE_TEMPLATE], &[]),
+    (SECRETS, &[A::VALUE], &[1, 4, 6, 7]),
     // Of AES keys it has footnote 6 as well; tools of the field give it all the same, and it is compared with what came out.
     (&[Shape::Secret], &[A::VALUE_LEN], &[2, 3]),
     (&[Shape::RsaPublic], &[A::MODULUS], &[1, 4]),
@@ -65,6 +65,13 @@ const STANDARD: &[(&[Shape], &[A], &[u32])] = &[
     (&[Shape::CurvePublic], &[A::EC_POINT], &[1, 4]),
     (CURVES, &[A::EC_PARAMS], &[1, 4, 6]),
     (CURVES, &[A::VALUE], &[1, 4, 6, 7]),
+    (&[Shape::DsaPublic, Shape::DhPublic], &[A::PRIME, A::BASE], &[1, 3]),
+    (&[Shape::DsaPublic], &[A::SUBPRIME], &[1, 3]),
+    (&[Shape::DsaPublic, Shape::DhPublic], &[A::VALUE], &[1, 4]),
+    (&[Shape::DsaPrivate, Shape::DhPrivate], &[A::PRIME, A::BASE], &[1, 4, 6]),
+    (&[Shape::DsaPrivate], &[A::SUBPRIME], &[1, 4, 6]),
+    (&[Shape::DsaPrivate, Shape::DhPrivate], &[A::VALUE], &[1, 4, 6, 7]),
+    (&[Shape::DhPrivate], &[A::VALUE_BITS], &[2, 6]),
     (DOMAINS, &[A::KEY_TYPE], &[1]),
     (DOMAINS, &[A::LOCAL], &[2, 4, 6]),
     (DOMAINS, &[A::PRIME, A::BASE], &[1, 4]),
@@ -77,7 +84,13 @@ const CERTIFICATES: &[Shape] = &[
     Shape::AttributeCertificate,
     Shape::WtlsCertificate,
 ];
-const PUBLICS: &[Shape] = &[Shape::RsaPublic, Shape::CurvePublic];
+const PUBLICS: &[Shape] = &[
+    Shape::RsaPublic,
+    Shape::CurvePublic,
+    Shape::DsaPublic,
+    Shape::DhPublic,
+];
+const SECRETS: &[Shape] = &[Shape::Secret, Shape::DesSecret];
 const CURVES: &[Shape] = &[
     Shape::EcPrivate,
     Shape::EdwardsPrivate,
@@ -85,6 +98,8 @@ const CURVES: &[Shape] = &[
 ];
 const PRIVATES: &[Shape] = &[
     Shape::RsaPrivate,
+    Shape::DsaPrivate,
+    Shape::DhPrivate,
     Shape::EcPrivate,
     Shape::EdwardsPrivate,
     Shape::MontgomeryPrivate,
@@ -97,6 +112,11 @@ const KEYS: &[Shape] = &[
     Shape::EdwardsPrivate,
     Shape::MontgomeryPrivate,
     Shape::Secret,
+    Shape::DesSecret,
+    Shape::DsaPublic,
+    Shape::DhPublic,
+    Shape::DsaPrivate,
+    Shape::DhPrivate,
 ];
 const DOMAINS: &[Shape] = &[Shape::DsaParameters, Shape::DhParameters];
 
@@ -135,13 +155,13 @@ fn every_shape_follows_from_its_class_and_type() {
         assert_eq!(Shape::of(class, key_type, certificate), Some(shape));
         assert_eq!(
             shape.is_secret_holder(),
-            PRIVATES.contains(&shape) || shape == Shape::Secret
+            PRIVATES.contains(&shape) || SECRETS.contains(&shape)
         );
     }
     use strongroom_wire::ck::{KeyType, ObjectClass};
     for (class, key_type) in [
         (ObjectClass::SECRET_KEY, Some(KeyType::RSA)),
-        (ObjectClass::SECRET_KEY, Some(KeyType::DES3)),
+        (ObjectClass::SECRET_KEY, Some(KeyType::RC4)),
         (ObjectClass::PUBLIC_KEY, Some(KeyType::AES)),
         (ObjectClass::PRIVATE_KEY, None),
         (ObjectClass::CERTIFICATE, None),

@@ -7,7 +7,7 @@
 //! Who calls it: the front desk ([`crate::service`]); the keys chapter, for wrapping.
 
 use strongroom_crypto as crypto;
-use strongroom_crypto::aes::{Cipher, Direction};
+use strongroom_crypto::block::{Cipher, Direction};
 use strongroom_crypto::gcm::GcmEncryption;
 use strongroom_keymem::SecretVec;
 use strongroom_wire::request::{Mechanism, ObjectHandle, Output, Parameter};
@@ -16,7 +16,7 @@ use super::sign::PKCS1_BYTES_MIN;
 use super::{Desk, Reply};
 use crate::error::{Error, Result};
 use crate::mechanism::Row;
-use crate::mechanism::params::{AesMode, CipherMethod, Gcm};
+use crate::mechanism::params::{BlockMode, Chaining, CipherMethod, Gcm};
 use crate::object::OpenKey;
 use crate::policy::{Decrypt, Encrypt, Grant, Usage};
 use crate::session::operation::{Call, Length, init};
@@ -152,7 +152,7 @@ pub struct Encryption {
 
 #[derive(Debug)]
 enum EncryptionStream {
-    Aes(Cipher),
+    Block(Cipher),
     Gcm(GcmEncryption),
 }
 
@@ -178,8 +178,8 @@ impl Encryption {
 impl EncryptionStream {
     fn start(method: &CipherMethod, key: &OpenKey) -> Result<Self> {
         match method {
-            CipherMethod::Aes(mode) => Ok(Self::Aes(Cipher::new(
-                key.secret()?.aes()?,
+            CipherMethod::Block(mode) => Ok(Self::Block(Cipher::new(
+                key.secret()?.block(mode.cipher)?,
                 mode.mode(),
                 Direction::Encrypt,
             )?)),
@@ -197,7 +197,7 @@ impl EncryptionStream {
 
     fn part_length(&self, bytes: usize) -> usize {
         match self {
-            Self::Aes(cipher) => cipher.update_length(bytes),
+            Self::Block(cipher) => cipher.update_length(bytes),
             Self::Gcm(_) => bytes,
         }
     }
@@ -205,14 +205,14 @@ impl EncryptionStream {
     fn final_length(&self) -> usize {
         match self {
             // Exact: what does not fill a block comes out with its padding, or is an error.
-            Self::Aes(cipher) => cipher.output_bound(0),
+            Self::Block(cipher) => cipher.output_bound(0),
             Self::Gcm(gcm) => gcm.tag_bytes(),
         }
     }
 
     fn update(&mut self, part: &[u8], out: &mut SecretVec) -> Result<()> {
         match self {
-            Self::Aes(cipher) => cipher.update(part, out)?,
+            Self::Block(cipher) => cipher.update(part, out)?,
             Self::Gcm(gcm) => gcm.update(part, out)?,
         }
         Ok(())
@@ -220,7 +220,7 @@ impl EncryptionStream {
 
     fn finish(self, out: &mut SecretVec) -> Result<()> {
         match self {
-            Self::Aes(mut cipher) => cipher.finish(out)?,
+            Self::Block(mut cipher) => cipher.finish(out)?,
             Self::Gcm(gcm) => gcm.finish(out)?,
         }
         Ok(())
@@ -238,7 +238,7 @@ pub struct Decryption {
 
 #[derive(Debug)]
 enum DecryptionStream {
-    Aes(Cipher),
+    Block(Cipher),
     /// GCM: nothing leaves before the tag, which comes last, was found right.
     Collected(SecretVec),
 }
@@ -267,10 +267,12 @@ impl Decryption {
             (Some(DecryptionStream::Collected(sealed)), method) => {
                 decrypted_length(method, self.grant.key(), sealed.len())
             }
-            (Some(DecryptionStream::Aes(cipher)), CipherMethod::Aes(AesMode::CbcPad(_))) => {
+            (Some(DecryptionStream::Block(cipher)), CipherMethod::Block(mode))
+                if matches!(mode.chaining, Chaining::CbcPad(_)) =>
+            {
                 Ok(Length::AtMost(cipher.output_bound(0)))
             }
-            (Some(DecryptionStream::Aes(cipher)), _) => Ok(Length::Exact(cipher.output_bound(0))),
+            (Some(DecryptionStream::Block(cipher)), _) => Ok(Length::Exact(cipher.output_bound(0))),
             (None, _) => Err(Error::GeneralError),
         }
     }
@@ -278,7 +280,9 @@ impl Decryption {
     fn finish(mut self, out: &mut SecretVec) -> Result<()> {
         self.stream()?;
         match self.stream {
-            Some(DecryptionStream::Aes(mut cipher)) => cipher.finish(out).map_err(ciphertext_fault),
+            Some(DecryptionStream::Block(mut cipher)) => {
+                cipher.finish(out).map_err(ciphertext_fault)
+            }
             Some(DecryptionStream::Collected(sealed)) => {
                 decrypt_whole(&self.method, self.grant.key(), sealed.expose(), out)
             }
@@ -290,8 +294,8 @@ impl Decryption {
 impl DecryptionStream {
     fn start(method: &CipherMethod, key: &OpenKey) -> Result<Self> {
         match method {
-            CipherMethod::Aes(mode) => Ok(Self::Aes(Cipher::new(
-                key.secret()?.aes()?,
+            CipherMethod::Block(mode) => Ok(Self::Block(Cipher::new(
+                key.secret()?.block(mode.cipher)?,
                 mode.mode(),
                 Direction::Decrypt,
             )?)),
@@ -304,7 +308,7 @@ impl DecryptionStream {
 
     fn part_length(&self, bytes: usize) -> usize {
         match self {
-            Self::Aes(cipher) => cipher.update_length(bytes),
+            Self::Block(cipher) => cipher.update_length(bytes),
             Self::Collected(_) => 0,
         }
     }
@@ -312,7 +316,7 @@ impl DecryptionStream {
     /// Takes a part; at most `held_max` bytes are kept back until the end.
     fn update(&mut self, part: &[u8], out: &mut SecretVec, held_max: usize) -> Result<()> {
         match self {
-            Self::Aes(cipher) => cipher.update(part, out).map_err(ciphertext_fault),
+            Self::Block(cipher) => cipher.update(part, out).map_err(ciphertext_fault),
             Self::Collected(sealed) => {
                 if sealed.len().saturating_add(part.len()) > held_max {
                     return Err(Error::EncryptedDataLenRange);
@@ -339,16 +343,21 @@ fn method_of<U: Usage>(
 /// [`Error::DataLenRange`] when there is none of such data.
 pub fn encrypted_length(method: &CipherMethod, key: &OpenKey, bytes: usize) -> Result<usize> {
     match (method, key) {
-        (CipherMethod::Aes(AesMode::Ecb | AesMode::Cbc(_)), _)
-            if !bytes.is_multiple_of(BLOCK_BYTES) =>
-        {
-            Err(Error::DataLenRange)
-        }
-        (CipherMethod::Aes(AesMode::CbcPad(_)), _) => Ok(bytes - bytes % BLOCK_BYTES + BLOCK_BYTES),
-        (CipherMethod::Aes(_), _) => Ok(bytes),
+        (CipherMethod::Block(mode), _) => block_encrypted_length(mode, bytes),
         (CipherMethod::AesGcm(gcm), _) => Ok(bytes + gcm.tag_bytes),
         (_, OpenKey::RsaPublic(key)) => Ok(key.modulus_bytes()),
         _ => Err(Error::KeyTypeInconsistent),
+    }
+}
+
+fn block_encrypted_length(mode: &BlockMode, bytes: usize) -> Result<usize> {
+    let block = mode.cipher.block_bytes();
+    match mode.chaining {
+        Chaining::Ecb | Chaining::Cbc(_) if !bytes.is_multiple_of(block) => {
+            Err(Error::DataLenRange)
+        }
+        Chaining::CbcPad(_) => Ok(bytes - bytes % block + block),
+        Chaining::Ecb | Chaining::Cbc(_) | Chaining::Ctr(..) => Ok(bytes),
     }
 }
 
@@ -363,8 +372,8 @@ pub fn encrypt_whole(
     out: &mut SecretVec,
 ) -> Result<()> {
     match (method, key) {
-        (CipherMethod::Aes(mode), OpenKey::Secret(key)) => {
-            let mut cipher = Cipher::new(key.aes()?, mode.mode(), Direction::Encrypt)?;
+        (CipherMethod::Block(mode), OpenKey::Secret(key)) => {
+            let mut cipher = Cipher::new(key.block(mode.cipher)?, mode.mode(), Direction::Encrypt)?;
             cipher.update(data, out)?;
             cipher.finish(out)?;
         }
@@ -391,11 +400,13 @@ pub fn encrypt_whole(
 /// [`Error::EncryptedDataLenRange`] when there is none of such data.
 pub fn decrypted_length(method: &CipherMethod, key: &OpenKey, bytes: usize) -> Result<Length> {
     let length = match (method, key) {
-        (CipherMethod::Aes(AesMode::Ctr(..)), _) => Some(Length::Exact(bytes)),
-        (CipherMethod::Aes(_), _) if !bytes.is_multiple_of(BLOCK_BYTES) => None,
-        // Padding takes one to sixteen bytes away.
-        (CipherMethod::Aes(AesMode::CbcPad(_)), _) => bytes.checked_sub(1).map(Length::AtMost),
-        (CipherMethod::Aes(_), _) => Some(Length::Exact(bytes)),
+        (CipherMethod::Block(mode), _) => match mode.chaining {
+            Chaining::Ctr(..) => Some(Length::Exact(bytes)),
+            _ if !bytes.is_multiple_of(mode.cipher.block_bytes()) => None,
+            // Padding takes one byte to a whole block away.
+            Chaining::CbcPad(_) => bytes.checked_sub(1).map(Length::AtMost),
+            Chaining::Ecb | Chaining::Cbc(_) => Some(Length::Exact(bytes)),
+        },
         (CipherMethod::AesGcm(gcm), _) => bytes.checked_sub(gcm.tag_bytes).map(Length::Exact),
         (_, OpenKey::RsaPrivate(key)) if bytes != key.modulus_bytes() => None,
         (CipherMethod::RsaRaw, OpenKey::RsaPrivate(_)) => Some(Length::Exact(bytes)),
@@ -422,8 +433,8 @@ pub fn decrypt_whole(
     out: &mut SecretVec,
 ) -> Result<()> {
     let decrypted = match (method, key) {
-        (CipherMethod::Aes(mode), OpenKey::Secret(key)) => {
-            let mut cipher = Cipher::new(key.aes()?, mode.mode(), Direction::Decrypt)?;
+        (CipherMethod::Block(mode), OpenKey::Secret(key)) => {
+            let mut cipher = Cipher::new(key.block(mode.cipher)?, mode.mode(), Direction::Decrypt)?;
             cipher.update(data, out).and_then(|()| cipher.finish(out))
         }
         (CipherMethod::AesGcm(Gcm { iv, aad, tag_bytes }), OpenKey::Secret(key)) => {
@@ -451,7 +462,6 @@ fn ciphertext_fault(error: crypto::Error) -> Error {
 /// PKCS#11 3.2, 6.1.6 to 6.1.8: RSA encrypts in a single part; to C_EncryptUpdate and C_EncryptFinal there is no active operation of
 /// an appropriate type.
 const SINGLE_PART_ONLY: Error = Error::OperationNotInitialized;
-const BLOCK_BYTES: usize = 16;
 
 #[cfg(test)]
 mod tests;

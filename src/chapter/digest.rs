@@ -11,7 +11,7 @@ use strongroom_wire::request::{Mechanism, ObjectHandle, Output};
 
 use super::{Desk, Reply};
 use crate::error::{Error, Result};
-use crate::mechanism::{params, row};
+use crate::mechanism::{Use, params};
 use crate::session::operation::{Call, Length};
 
 /// A digest that is being computed.
@@ -29,9 +29,8 @@ pub fn digest_init(desk: &Desk<'_>, mechanism: Option<&Mechanism<'_>>) -> Result
         return Ok(Reply::Empty);
     };
     operations.digest.must_be_idle()?;
-    let hash = row(mechanism.kind)
-        .and_then(|row| row.digest())
-        .ok_or(Error::MechanismInvalid)?;
+    let row = desk.mechanism(mechanism.kind, Use::Digest)?;
+    let hash = row.digest().ok_or(Error::MechanismInvalid)?;
     params::none(&mechanism.parameter)?;
     operations
         .digest

@@ -1,32 +1,33 @@
-//! Making keys: generate and derive (PKCS#11 3.2, 5.18), and [`complete`], which judges and completes every key.
+//! Making keys: generate (PKCS#11 3.2, 5.18), [`derive`], and [`complete`], which judges and completes every key.
 //!
 //! What lives here: what a key says of itself once its values are known.
 //! What must never live here: wrapping ([`super::wrapping`]), primitives.
 //! Who calls it: the service; the objects and wrapping chapters for [`complete`].
 
+pub mod derive;
+pub mod domain;
+
 use std::sync::Arc;
 
 use strongroom_crypto::ec::{Curve, EcPrivateKey};
 use strongroom_crypto::edwards::{Curve25519, Ed25519PrivateKey, X25519PrivateKey};
-use strongroom_crypto::kdf;
 use strongroom_crypto::random;
 use strongroom_crypto::rsa::RsaPrivateKey;
 use strongroom_keymem::SecretBytes;
 use strongroom_wire::ck::{AttributeType, KeyType, ObjectClass};
-use strongroom_wire::request::{self, Mechanism, ObjectHandle};
+use strongroom_wire::request::{self, Mechanism};
 
 use super::objects::{Made, keep, keep_one, may_keep};
 use super::{Desk, Reply};
 use crate::attribute::Value;
-use crate::attribute::draft::{Draft, Implied, Origin, number_in};
+use crate::attribute::draft::{Draft, Implied, Origin};
 use crate::attribute::table::Shape;
-use crate::attribute::template::{Derive as DeriveTemplate, Generate, Template};
+use crate::attribute::template::{Generate, Template};
 use crate::error::{Error, Result};
-use crate::mechanism::params::{self, Ecdh};
-use crate::mechanism::{DeriveScheme, GenerateScheme, Row, Use, row};
+use crate::limits::Limits;
+use crate::mechanism::{GenerateScheme, Row, Use, params};
 use crate::object::open_key::SecretKey;
 use crate::object::{OpenKey, open_key};
-use crate::policy::{Derive, Grant, authorize};
 
 /// Judges the values of a draft and completes what follows from them. A key comes back open.
 ///
@@ -53,7 +54,7 @@ pub fn complete(draft: &mut Draft) -> Result<Option<Arc<OpenKey>>> {
             draft.complete_value()?;
             Ok(None)
         }
-        Shape::Secret => {
+        Shape::Secret | Shape::DesSecret => {
             draft.complete_value()?;
             let value = draft
                 .secret(AttributeType::VALUE)
@@ -62,8 +63,12 @@ pub fn complete(draft: &mut Draft) -> Result<Option<Arc<OpenKey>>> {
             Ok(Some(Arc::new(OpenKey::Secret(key))))
         }
         Shape::RsaPublic
+        | Shape::DsaPublic
+        | Shape::DhPublic
         | Shape::CurvePublic
         | Shape::RsaPrivate
+        | Shape::DsaPrivate
+        | Shape::DhPrivate
         | Shape::EcPrivate
         | Shape::EdwardsPrivate
         | Shape::MontgomeryPrivate => {
@@ -122,6 +127,14 @@ fn complete_asymmetric(draft: &mut Draft, key: &OpenKey) -> Result<()> {
         OpenKey::RsaPrivate(key) => {
             set_rsa_components(draft, key)?;
             key.public()?.to_spki_der()?
+        }
+        OpenKey::DsaPublic(key) => key.to_spki_der()?,
+        OpenKey::DsaPrivate(key) => key.to_spki_der()?,
+        OpenKey::DhPublic(parameters, value) => parameters.spki_der(value),
+        OpenKey::DhPrivate(key) => {
+            let bits = key.value_bits() as u64;
+            draft.set_computed_number(AttributeType::VALUE_BITS, bits)?;
+            key.to_spki_der()
         }
         OpenKey::EcPublic(key) => {
             draft.set(
@@ -187,12 +200,6 @@ fn octet_string(point: &[u8]) -> Box<[u8]> {
     [header, point].concat().into()
 }
 
-fn row_for(mechanism: &Mechanism<'_>, function: Use) -> Result<&'static Row> {
-    row(mechanism.kind)
-        .filter(|row| row.serves(function))
-        .ok_or(Error::MechanismInvalid)
-}
-
 /// C_GenerateKey.
 ///
 /// # Errors
@@ -202,31 +209,44 @@ pub fn generate_key(
     mechanism: &Mechanism<'_>,
     sent: &request::Template<'_>,
 ) -> Result<Reply> {
-    let row = row_for(mechanism, Use::Generate)?;
+    let row = desk.mechanism(mechanism.kind, Use::Generate)?;
     params::none(&mechanism.parameter)?;
+    let scheme = row.generate().ok_or(Error::MechanismInvalid)?;
     let key_type = *row.key_types.first().ok_or(Error::MechanismInvalid)?;
     let template = Template::<Generate>::parse(sent)?;
+    let class = match scheme {
+        GenerateScheme::DsaParameters | GenerateScheme::DhParameters => {
+            ObjectClass::DOMAIN_PARAMETERS
+        }
+        _ => ObjectClass::SECRET_KEY,
+    };
     let implied = Implied {
-        class: Some(ObjectClass::SECRET_KEY),
+        class: Some(class),
         key_type: Some(key_type),
         imposed: &[],
     };
     let mut draft = Draft::parse(&template, implied, desk.asker())?;
     may_keep(desk, &|kind| draft.is(kind))?;
-    let length = draft
-        .attributes()
-        .number(AttributeType::VALUE_LEN)
-        .ok_or(Error::TemplateIncomplete)?;
-    if !(row.sizes.0..=row.sizes.1).contains(&length) {
-        return Err(Error::AttributeValueInvalid);
+    match scheme {
+        GenerateScheme::DsaParameters => domain::generate_dsa_parameters(&mut draft)?,
+        GenerateScheme::DhParameters => domain::generate_dh_parameters(&mut draft)?,
+        _ => generate_value(&mut draft, row)?,
     }
-    let length = usize::try_from(length).map_err(|_| Error::AttributeValueInvalid)?;
-    let value = SecretBytes::filled_by(length, |bytes| random::fill(bytes).map_err(Error::from))?;
-    draft.give_secret(AttributeType::VALUE, value);
     let open = complete(&mut draft)?;
     draft.state_origin(Origin::Generated(mechanism.kind));
     draft.state_unique_id()?;
     keep_one(desk, draft, open)
+}
+
+/// The value of a secret key: random bytes.
+fn generate_value(draft: &mut Draft, row: &Row) -> Result<()> {
+    let length = draft.value_bytes()?.ok_or(Error::TemplateIncomplete)?;
+    if !(row.sizes.0..=row.sizes.1).contains(&(length as u64)) {
+        return Err(Error::AttributeValueInvalid);
+    }
+    let value = SecretBytes::filled_by(length, |bytes| random::fill(bytes).map_err(Error::from))?;
+    draft.give_made_value(value);
+    Ok(())
 }
 
 /// C_GenerateKeyPair.
@@ -239,7 +259,7 @@ pub fn generate_key_pair(
     public: &request::Template<'_>,
     private: &request::Template<'_>,
 ) -> Result<Reply> {
-    let row = row_for(mechanism, Use::GenerateKeyPair)?;
+    let row = desk.mechanism(mechanism.kind, Use::GenerateKeyPair)?;
     params::none(&mechanism.parameter)?;
     let key_type = *row.key_types.first().ok_or(Error::MechanismInvalid)?;
     let public = Template::<Generate>::parse(public)?;
@@ -254,7 +274,7 @@ pub fn generate_key_pair(
     may_keep(desk, &|kind| public.is(kind))?;
     may_keep(desk, &|kind| private.is(kind))?;
     let scheme = row.generate().ok_or(Error::MechanismInvalid)?;
-    let key = generate_pair(scheme, &mut public, &mut private)?;
+    let key = generate_pair(desk.limits, scheme, &mut public, &mut private)?;
     complete_asymmetric(&mut private, &key)?;
     let public_key = complete(&mut public)?;
     for draft in [&mut public, &mut private] {
@@ -282,12 +302,13 @@ pub fn generate_key_pair(
 
 /// Makes the pair: the public draft gets its values, the private one what `complete_asymmetric` does not give it.
 fn generate_pair(
+    limits: &Limits,
     scheme: GenerateScheme,
     public: &mut Draft,
     private: &mut Draft,
 ) -> Result<OpenKey> {
     match scheme {
-        GenerateScheme::RsaPair => generate_rsa(public),
+        GenerateScheme::RsaPair => generate_rsa(limits, public),
         GenerateScheme::EcPair => generate_ec(public, private),
         GenerateScheme::EdwardsPair => {
             curve_fits(public)?;
@@ -303,16 +324,25 @@ fn generate_pair(
             private.give_secret(AttributeType::VALUE, key.bytes()?);
             Ok(OpenKey::X25519Private(key))
         }
-        GenerateScheme::Aes | GenerateScheme::Secret => Err(Error::MechanismInvalid),
+        GenerateScheme::DsaPair => domain::generate_dsa(public, private),
+        GenerateScheme::DhPair => domain::generate_dh(public, private),
+        GenerateScheme::Aes
+        | GenerateScheme::Des
+        | GenerateScheme::Secret
+        | GenerateScheme::DsaParameters
+        | GenerateScheme::DhParameters => Err(Error::MechanismInvalid),
     }
 }
 
-fn generate_rsa(public: &mut Draft) -> Result<OpenKey> {
+fn generate_rsa(limits: &Limits, public: &mut Draft) -> Result<OpenKey> {
     let bits = public
         .attributes()
         .number(AttributeType::MODULUS_BITS)
         .ok_or(Error::TemplateIncomplete)?;
     let bits = usize::try_from(bits).map_err(|_| Error::AttributeValueInvalid)?;
+    if bits < limits.rsa_bits_min {
+        return Err(Error::AttributeValueInvalid);
+    }
     let exponent = public
         .attributes()
         .bytes(AttributeType::PUBLIC_EXPONENT)
@@ -352,111 +382,6 @@ fn share_parameters(public: &mut Draft, private: &mut Draft, point: &[u8]) -> Re
     private.set(AttributeType::EC_PARAMS, Value::Bytes(parameters.into()));
     public.set(AttributeType::EC_POINT, Value::Bytes(octet_string(point)));
     Ok(())
-}
-
-/// C_DeriveKey.
-///
-/// # Errors
-/// As PKCS#11 3.2, 5.18.5 has them.
-pub fn derive_key(
-    desk: &Desk<'_>,
-    mechanism: &Mechanism<'_>,
-    base_key: ObjectHandle,
-    sent: &request::Template<'_>,
-) -> Result<Reply> {
-    let row = row_for(mechanism, Use::Derive)?;
-    let grant = authorize::<Derive>(desk.session, desk.key(base_key)?, row, desk.today)?;
-    let base = grant.object().clone();
-    let template = Template::<DeriveTemplate>::parse(sent)?;
-    let imposed = base
-        .attributes
-        .template(AttributeType::DERIVE_TEMPLATE)
-        .unwrap_or_default();
-    let stated = template
-        .number(AttributeType::KEY_TYPE)?
-        .or_else(|| number_in(imposed, AttributeType::KEY_TYPE));
-    let implied = Implied {
-        class: Some(ObjectClass::SECRET_KEY),
-        key_type: Some(stated.map_or(KeyType::GENERIC_SECRET, KeyType)),
-        imposed,
-    };
-    let mut draft = Draft::parse(&template, implied, desk.asker())?;
-    may_keep(desk, &|kind| draft.is(kind))?;
-    let value = match row.derive().ok_or(Error::MechanismInvalid)? {
-        DeriveScheme::Ecdh => derive_ecdh(&grant, mechanism, &draft)?,
-    };
-    draft.give_secret(AttributeType::VALUE, value);
-    let open = complete(&mut draft).map_err(|error| match error {
-        // The shared secret has no length that fits the key type, and the template does not say one that does.
-        Error::AttributeValueInvalid => Error::TemplateInconsistent,
-        other => other,
-    })?;
-    draft.state_origin(Origin::Derived {
-        always_sensitive: base.is(AttributeType::ALWAYS_SENSITIVE),
-        never_extractable: base.is(AttributeType::NEVER_EXTRACTABLE),
-    });
-    draft.state_unique_id()?;
-    keep_one(desk, draft, open)
-}
-
-/// ECDH with an optional X9.63 derivation (PKCS#11 3.2, 6.3.18).
-fn derive_ecdh(
-    grant: &Grant<Derive>,
-    mechanism: &Mechanism<'_>,
-    draft: &Draft,
-) -> Result<SecretBytes> {
-    let parameter = Ecdh::parse(&mechanism.parameter)?;
-    let shared = match grant.key() {
-        OpenKey::EcPrivate(key) => {
-            let point = open_key::point_of(key.curve(), parameter.point)
-                .map_err(|_| Error::MechanismParamInvalid)?;
-            key.agree(point)
-        }
-        OpenKey::X25519Private(key) => {
-            let point =
-                open_key::bare_point(parameter.point, &[32]).ok_or(Error::MechanismParamInvalid)?;
-            key.agree(point)
-        }
-        _ => return Err(Error::KeyTypeInconsistent),
-    };
-    // Whatever is wrong with the point is wrong with the parameter.
-    let shared = shared.map_err(|error| match error {
-        strongroom_crypto::Error::Memory => Error::DeviceMemory,
-        _ => Error::MechanismParamInvalid,
-    })?;
-    let length = draft
-        .attributes()
-        .number(AttributeType::VALUE_LEN)
-        .map(usize::try_from)
-        .transpose();
-    let length = length.map_err(|_| Error::AttributeValueInvalid)?;
-    match parameter.hash {
-        None => cut_leading(shared, length),
-        Some(hash) => {
-            let length = length.unwrap_or_else(|| shared.len());
-            if !(1..=crate::limits::SECRET_KEY_BYTES_MAX).contains(&length) {
-                return Err(Error::AttributeValueInvalid);
-            }
-            Ok(shared.with(|secret| kdf::x963(hash, secret, parameter.shared, length))?)
-        }
-    }
-}
-
-/// PKCS#11 3.2, 6.3.18: a shared secret that is too long loses bytes at its leading end.
-fn cut_leading(shared: SecretBytes, length: Option<usize>) -> Result<SecretBytes> {
-    match length {
-        None => Ok(shared),
-        Some(length) if length == shared.len() => Ok(shared),
-        Some(length) => shared.with(|bytes| {
-            let start = bytes
-                .len()
-                .checked_sub(length)
-                .ok_or(Error::AttributeValueInvalid)?;
-            Ok(SecretBytes::copy_from(
-                bytes.get(start..).unwrap_or_default(),
-            )?)
-        }),
-    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub mod wrapping;
 use std::sync::Arc;
 
 use strongroom_keymem::SecretVec;
-use strongroom_wire::ck::{AttributeType, UserType};
+use strongroom_wire::ck::{AttributeType, MechanismType, UserType};
 use strongroom_wire::request::ObjectHandle;
 use strongroom_wire::response::{MechanismEntry, SessionInfo, SlotEntry, SlotInfo, TokenInfo};
 
@@ -27,7 +27,9 @@ use crate::attribute::draft::Asker;
 use crate::calendar::Date;
 use crate::error::{Error, Result};
 use crate::limits::Limits;
+use crate::mechanism::{Mechanisms, Row, Use};
 use crate::object::Object;
+use crate::policy::Rules;
 use crate::service::Numbers;
 use crate::session::Session;
 
@@ -40,6 +42,8 @@ pub struct Desk<'s> {
     pub today: Date,
     /// Bounds in force.
     pub limits: &'s Limits,
+    /// Mechanisms that may be used.
+    pub mechanisms: &'s Mechanisms,
     /// Gives numbers to session objects.
     pub numbers: &'s Numbers,
 }
@@ -57,12 +61,32 @@ impl Desk<'_> {
         self.session.sees(object)
     }
 
+    /// The row of a mechanism that a function may use.
+    ///
+    /// # Errors
+    /// [`Error::MechanismInvalid`].
+    pub fn mechanism(&self, kind: MechanismType, function: Use) -> Result<&'static Row> {
+        self.mechanisms
+            .row(kind)
+            .filter(|row| row.serves(function))
+            .ok_or(Error::MechanismInvalid)
+    }
+
     /// A key to work with.
     ///
     /// # Errors
     /// [`Error::KeyHandleInvalid`].
     pub fn key(&self, handle: ObjectHandle) -> Result<Arc<Object>> {
         self.object(handle).ok_or(Error::KeyHandleInvalid)
+    }
+
+    /// What policy judges by, besides the key.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        Rules {
+            today: self.today,
+            rsa_bits_min: self.limits.rsa_use_bits_min(),
+        }
     }
 
     /// Who asks, as far as attributes care.

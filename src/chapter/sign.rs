@@ -362,16 +362,18 @@ impl Message {
         Ok(match scheme {
             SignScheme::RsaPkcs1(Some(hash))
             | SignScheme::RsaPss(Some(hash))
+            | SignScheme::Dsa(Some(hash))
             | SignScheme::Ecdsa(Some(hash)) => Self::Hashed(Digest::new(hash)?),
             SignScheme::RsaPkcs1(None)
             | SignScheme::RsaPss(None)
+            | SignScheme::Dsa(None)
             | SignScheme::Ecdsa(None)
             | SignScheme::RsaRaw => Self::Single,
             SignScheme::Eddsa => Self::Collected(SecretVec::new()),
             SignScheme::Hmac(hash, _) => {
                 Self::Hmac(key.secret()?.with_hmac(hash, |key| Ok(key.start()?))?)
             }
-            SignScheme::Cmac(_) => Self::Cmac(key.secret()?.cmac()?.start()?),
+            SignScheme::Cmac(cipher, _) => Self::Cmac(key.secret()?.cmac(cipher)?.start()?),
         })
     }
 
@@ -417,7 +419,7 @@ impl Message {
         match self {
             Self::Hashed(digest) => see(digest.finish()?.as_ref()),
             Self::Hmac(mac) => see(mac.finish()?.as_ref()),
-            Self::Cmac(mac) => see(&mac.finish()?),
+            Self::Cmac(mac) => see(mac.finish()?.as_ref()),
             Self::Collected(message) => see(message.expose()),
             Self::Single => Err(Error::OperationNotInitialized),
         }
@@ -434,6 +436,7 @@ fn signature_bytes(method: &SignMethod, key: &OpenKey) -> Result<usize> {
         (_, OpenKey::RsaPrivate(key)) => key.modulus_bytes(),
         (_, OpenKey::RsaPublic(key)) => key.modulus_bytes(),
         (_, OpenKey::EcPrivate(key)) => 2 * key.curve().order_bytes(),
+        (_, OpenKey::DsaPrivate(key)) => key.parameters().signature_bytes(),
         (_, OpenKey::Ed25519Private(_)) => ED25519_SIGNATURE_BYTES,
         _ => return Err(Error::KeyTypeInconsistent),
     })
@@ -454,6 +457,13 @@ fn sign_with(method: &SignMethod, key: &OpenKey, input: &[u8], out: &mut SecretV
         }
         (SignMethod::Ecdsa, OpenKey::EcPrivate(key)) => {
             accept_ecdsa_input(input)?;
+            out.push_slice(&key.sign_digest(input)?)?;
+        }
+        (SignMethod::Dsa, OpenKey::DsaPrivate(key)) => {
+            accept_dsa_input(input)?;
+            out.push_slice(&key.sign_digest(input)?)?;
+        }
+        (SignMethod::DsaDigest, OpenKey::DsaPrivate(key)) => {
             out.push_slice(&key.sign_digest(input)?)?;
         }
         (SignMethod::Eddsa(edwards), OpenKey::Ed25519Private(key)) => {
@@ -481,6 +491,11 @@ fn verify_with(method: &SignMethod, key: &OpenKey, input: &[u8], signature: &[u8
             accept_ecdsa_input(input)?;
             key.verify_digest(input, signature)
         }
+        (SignMethod::Dsa, OpenKey::DsaPublic(key)) => {
+            accept_dsa_input(input)?;
+            key.verify_digest(input, signature)
+        }
+        (SignMethod::DsaDigest, OpenKey::DsaPublic(key)) => key.verify_digest(input, signature),
         (SignMethod::Eddsa(edwards), OpenKey::Ed25519Public(key)) => {
             key.verify_variant(edwards.variant(), input, signature)
         }
@@ -512,6 +527,14 @@ const fn accept_ecdsa_input(input: &[u8]) -> Result<()> {
         Err(Error::DataLenRange)
     } else {
         Ok(())
+    }
+}
+
+/// PKCS#11 3.2, 6.2.9: a hash value of 20, 28, 32, 48 or 64 bytes; what is longer than q is cut by the primitive.
+const fn accept_dsa_input(input: &[u8]) -> Result<()> {
+    match input.len() {
+        20 | 28 | 32 | 48 | 64 => Ok(()),
+        _ => Err(Error::DataLenRange),
     }
 }
 

@@ -14,6 +14,7 @@ use strongroom_wire::request::{self, Mechanism, ObjectHandle, Output};
 
 use super::cipher::{decrypt_whole, encrypt_whole};
 use super::keys::complete;
+use super::keys::domain::{state_dh_parameters, state_dsa_parameters};
 use super::objects::{keep_one, may_keep};
 use super::{Desk, Reply};
 use crate::attribute::Value;
@@ -21,7 +22,7 @@ use crate::attribute::draft::{Draft, Implied, Origin, number_in};
 use crate::attribute::template::{Template, Unwrap as UnwrapTemplate};
 use crate::error::{Error, Result};
 use crate::mechanism::params::{self, CipherMethod, RsaAes};
-use crate::mechanism::{CipherScheme, Row, WrapScheme, row};
+use crate::mechanism::{CipherScheme, Row, Use, WrapScheme};
 use crate::object::{Object, OpenKey};
 use crate::policy::{Grant, Unwrap, Usage, Wrap, authorize};
 
@@ -36,12 +37,12 @@ pub fn wrap_key(
     key: ObjectHandle,
     output: Output,
 ) -> Result<Reply> {
-    let row = row(mechanism.kind).ok_or(Error::MechanismInvalid)?;
+    let row = desk.mechanism(mechanism.kind, Use::Wrap)?;
     let wrapping = desk
         .object(wrapping_key)
         .ok_or(Error::WrappingKeyHandleInvalid)?;
     let target = desk.key(key)?;
-    let grant = authorize::<Wrap>(desk.session, wrapping, row, desk.today)?;
+    let grant = authorize::<Wrap>(desk.session, wrapping, row, desk.rules())?;
     may_leave(&target, grant.object())?;
     let scheme = row.wrap().ok_or(Error::MechanismInvalid)?;
     let plain = outside_form(desk, &target, scheme)?;
@@ -100,10 +101,14 @@ fn outside_form(
     let form = match &*key {
         OpenKey::Secret(key) => key.value().with(|value| padded(value, scheme))?,
         OpenKey::RsaPrivate(key) => key.to_pkcs8()?,
+        OpenKey::DsaPrivate(key) => key.to_pkcs8()?,
+        OpenKey::DhPrivate(key) => key.to_pkcs8()?,
         OpenKey::EcPrivate(key) => key.to_pkcs8()?,
         OpenKey::Ed25519Private(key) => key.to_pkcs8()?,
         OpenKey::X25519Private(key) => key.to_pkcs8()?,
         OpenKey::RsaPublic(_)
+        | OpenKey::DsaPublic(_)
+        | OpenKey::DhPublic(..)
         | OpenKey::EcPublic(_)
         | OpenKey::Ed25519Public(_)
         | OpenKey::X25519Public(_) => {
@@ -115,14 +120,11 @@ fn outside_form(
 
 /// PKCS#11 3.2, 6.10.2: ECB and CBC without padding wrap a secret key with zero bytes behind it, up to a whole block.
 fn padded(value: &[u8], scheme: WrapScheme) -> Result<SecretBytes> {
-    let blocks = matches!(
-        scheme,
-        WrapScheme::Cipher(CipherScheme::AesEcb | CipherScheme::AesCbc)
-    );
-    let length = if blocks {
-        value.len().next_multiple_of(16)
-    } else {
-        value.len()
+    let length = match scheme {
+        WrapScheme::Cipher(CipherScheme::Ecb(cipher) | CipherScheme::Cbc(cipher)) => {
+            value.len().next_multiple_of(cipher.block_bytes())
+        }
+        _ => value.len(),
     };
     let mut form = SecretBytes::zeroed(length)?;
     form.with_mut(|room| {
@@ -200,11 +202,11 @@ pub fn unwrap_key(
     wrapped: &[u8],
     sent: &request::Template<'_>,
 ) -> Result<Reply> {
-    let row = row(mechanism.kind).ok_or(Error::MechanismInvalid)?;
+    let row = desk.mechanism(mechanism.kind, Use::Unwrap)?;
     let unwrapping = desk
         .object(unwrapping_key)
         .ok_or(Error::UnwrappingKeyHandleInvalid)?;
-    let grant = authorize::<Unwrap>(desk.session, unwrapping, row, desk.today)?;
+    let grant = authorize::<Unwrap>(desk.session, unwrapping, row, desk.rules())?;
     let template = Template::<UnwrapTemplate>::parse(sent)?;
     let imposed = grant
         .object()
@@ -309,6 +311,8 @@ fn draft_of(
     };
     let key_type = private.as_ref().map(|key| match key {
         PrivateKey::Rsa(_) => KeyType::RSA,
+        PrivateKey::Dsa(_) => KeyType::DSA,
+        PrivateKey::Dh(_) => KeyType::DH,
         PrivateKey::Ec(_) => KeyType::EC,
         PrivateKey::Ed25519(_) => KeyType::EC_EDWARDS,
         PrivateKey::X25519(_) => KeyType::EC_MONTGOMERY,
@@ -337,6 +341,14 @@ fn take_private(draft: &mut Draft, key: &PrivateKey) -> Result<()> {
             draft.give_secret(AttributeType::PRIME_1, components.prime_1);
             draft.give_secret(AttributeType::PRIME_2, components.prime_2);
         }
+        PrivateKey::Dsa(key) => {
+            state_dsa_parameters(draft, key.parameters());
+            draft.give_secret(AttributeType::VALUE, key.value()?);
+        }
+        PrivateKey::Dh(key) => {
+            state_dh_parameters(draft, key.parameters());
+            draft.give_secret(AttributeType::VALUE, key.value()?);
+        }
         PrivateKey::Ec(key) => {
             draft.set(
                 AttributeType::EC_PARAMS,
@@ -364,19 +376,19 @@ fn take_private(draft: &mut Draft, key: &PrivateKey) -> Result<()> {
     Ok(())
 }
 
-/// The value of a secret key. Where wrapping may have put zeros behind it, `CKA_VALUE_LEN` says where it ends.
+/// The value of a secret key. Where wrapping may have put zeros behind it, its type or `CKA_VALUE_LEN` says where it ends.
 fn take_secret(draft: &mut Draft, row: &Row, plain: &[u8]) -> Result<()> {
     let unpadded = matches!(
         row.wrap(),
         Some(WrapScheme::Cipher(
-            CipherScheme::AesEcb | CipherScheme::AesCbc
+            CipherScheme::Ecb(_) | CipherScheme::Cbc(_)
         ))
     );
-    let value = match draft.attributes().number(AttributeType::VALUE_LEN) {
-        Some(length) if unpadded => {
-            let length = usize::try_from(length).map_err(|_| Error::TemplateInconsistent)?;
-            plain.get(..length).ok_or(Error::TemplateInconsistent)?
-        }
+    let length = draft
+        .value_bytes()
+        .map_err(|_| Error::TemplateInconsistent)?;
+    let value = match length {
+        Some(length) if unpadded => plain.get(..length).ok_or(Error::TemplateInconsistent)?,
         Some(_) | None => plain,
     };
     draft.set_secret(AttributeType::VALUE, value)

@@ -4,7 +4,7 @@
 //! What must never live here: whether the key may be used (policy), the primitives (crypto).
 //! Who calls it: the chapters of operations and keys, when an operation begins.
 
-use strongroom_crypto::aes::Mode;
+use strongroom_crypto::block::{BlockCipher, Mode};
 use strongroom_crypto::digest::Hash;
 use strongroom_crypto::edwards::EdwardsVariant;
 use strongroom_wire::ck::{Kdf, MechanismType, Mgf, OaepSource};
@@ -26,6 +26,10 @@ pub enum SignMethod {
     RsaPss(Pss),
     /// ECDSA over a digest.
     Ecdsa,
+    /// DSA over a digest that the application made.
+    Dsa,
+    /// DSA over a digest.
+    DsaDigest,
     /// One of the three forms of Ed25519.
     Eddsa(Edwards),
     /// A MAC, cut to this many bytes.
@@ -41,23 +45,98 @@ pub enum CipherMethod {
     RsaRaw,
     /// RSAES-OAEP.
     RsaOaep(Oaep),
-    /// AES in a mode of SP 800-38A.
-    Aes(AesMode),
+    /// A block cipher in a mode of SP 800-38A.
+    Block(BlockMode),
     /// AES-GCM.
     AesGcm(Gcm),
 }
 
+/// A block cipher and a mode of SP 800-38A.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockMode {
+    /// Which cipher.
+    pub cipher: BlockCipher,
+    /// How its blocks hang together.
+    pub chaining: Chaining,
+}
+
 /// A mode of SP 800-38A.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AesMode {
+pub enum Chaining {
     /// Without parameter.
     Ecb,
     /// With its initialisation vector.
-    Cbc([u8; 16]),
+    Cbc(Iv),
     /// With its initialisation vector.
-    CbcPad([u8; 16]),
+    CbcPad(Iv),
     /// With its first counter block, of which so many bits count.
     Ctr([u8; 16], u32),
+}
+
+/// An initialisation vector, as long as a block of its cipher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Iv {
+    bytes: [u8; 16],
+    length: usize,
+}
+
+impl Iv {
+    /// Takes one for a cipher.
+    ///
+    /// # Errors
+    /// [`Error::MechanismParamInvalid`] when it is not as long as a block.
+    pub fn new(cipher: BlockCipher, iv: &[u8]) -> Result<Self> {
+        let length = cipher.block_bytes();
+        let mut bytes = [0; 16];
+        match bytes.get_mut(..length) {
+            Some(room) if room.len() == iv.len() => room.copy_from_slice(iv),
+            _ => return Err(Error::MechanismParamInvalid),
+        }
+        Ok(Self { bytes, length })
+    }
+
+    fn parse(cipher: BlockCipher, parameter: &Parameter<'_>) -> Result<Self> {
+        match *parameter {
+            Parameter::Bytes(iv) => Self::new(cipher, iv),
+            _ => Err(Error::MechanismParamInvalid),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// `CK_KEY_DERIVATION_STRING_DATA`, or `CK_AES_CBC_ENCRYPT_DATA_PARAMS` and its kin.
+#[derive(Debug)]
+pub struct EncryptData<'p> {
+    /// How the data are encrypted.
+    pub method: CipherMethod,
+    /// What is encrypted: whole blocks.
+    pub data: &'p [u8],
+}
+
+impl<'p> EncryptData<'p> {
+    /// Reads the parameter of a derivation by a cipher in ECB or CBC.
+    ///
+    /// # Errors
+    /// [`Error::MechanismParamInvalid`].
+    pub fn parse(scheme: CipherScheme, parameter: &Parameter<'p>) -> Result<Self> {
+        let Parameter::EncryptData { iv, data } = *parameter else {
+            return Err(Error::MechanismParamInvalid);
+        };
+        let (cipher, chaining) = match scheme {
+            CipherScheme::Ecb(cipher) if iv.is_empty() => (cipher, Chaining::Ecb),
+            CipherScheme::Cbc(cipher) => (cipher, Chaining::Cbc(Iv::new(cipher, iv)?)),
+            _ => return Err(Error::MechanismParamInvalid),
+        };
+        // PKCS#11 3.2, 6.27: the data have to be a multiple of the block.
+        if data.is_empty() || !data.len().is_multiple_of(cipher.block_bytes()) {
+            return Err(Error::MechanismParamInvalid);
+        }
+        let method = CipherMethod::Block(BlockMode { cipher, chaining });
+        Ok(Self { method, data })
+    }
 }
 
 /// `CK_RSA_PKCS_PSS_PARAMS`.
@@ -138,7 +217,12 @@ impl SignMethod {
                 length,
                 hash.output_bytes(),
             )?)),
-            SignScheme::Cmac(length) => Ok(Self::Mac(mac_bytes(parameter, length, CMAC_BYTES)?)),
+            SignScheme::Cmac(cipher, length) => {
+                let full = cipher.block_bytes();
+                Ok(Self::Mac(mac_bytes(parameter, length, full)?))
+            }
+            SignScheme::Dsa(None) => none(parameter).map(|()| Self::Dsa),
+            SignScheme::Dsa(Some(_)) => none(parameter).map(|()| Self::DsaDigest),
             SignScheme::RsaPkcs1(None) => none(parameter).map(|()| Self::RsaPkcs1),
             SignScheme::RsaPkcs1(Some(hash)) => {
                 none(parameter).map(|()| Self::RsaPkcs1Digest(hash))
@@ -159,24 +243,37 @@ impl CipherMethod {
             CipherScheme::RsaPkcs1 => none(parameter).map(|()| Self::RsaPkcs1)?,
             CipherScheme::RsaRaw => none(parameter).map(|()| Self::RsaRaw)?,
             CipherScheme::RsaOaep => Self::RsaOaep(Oaep::parse(parameter, key_bits)?),
-            CipherScheme::AesEcb => none(parameter).map(|()| Self::Aes(AesMode::Ecb))?,
-            CipherScheme::AesCbc => Self::Aes(AesMode::Cbc(block(parameter)?)),
-            CipherScheme::AesCbcPad => Self::Aes(AesMode::CbcPad(block(parameter)?)),
-            CipherScheme::AesCtr => Self::Aes(counter(parameter)?),
+            CipherScheme::Ecb(cipher) => {
+                none(parameter)?;
+                Self::block(cipher, Chaining::Ecb)
+            }
+            CipherScheme::Cbc(cipher) => {
+                Self::block(cipher, Chaining::Cbc(Iv::parse(cipher, parameter)?))
+            }
+            CipherScheme::CbcPad(cipher) => {
+                Self::block(cipher, Chaining::CbcPad(Iv::parse(cipher, parameter)?))
+            }
+            CipherScheme::AesCtr => Self::block(BlockCipher::Aes, counter(parameter)?),
             CipherScheme::AesGcm => Self::AesGcm(Gcm::parse(parameter)?),
         })
     }
 }
 
-impl AesMode {
+impl CipherMethod {
+    const fn block(cipher: BlockCipher, chaining: Chaining) -> Self {
+        Self::Block(BlockMode { cipher, chaining })
+    }
+}
+
+impl BlockMode {
     /// As the primitive takes it.
     #[must_use]
-    pub const fn mode(&self) -> Mode<'_> {
-        match self {
-            Self::Ecb => Mode::Ecb,
-            Self::Cbc(iv) => Mode::Cbc { iv },
-            Self::CbcPad(iv) => Mode::CbcPad { iv },
-            Self::Ctr(counter_block, counter_bits) => Mode::Ctr {
+    pub fn mode(&self) -> Mode<'_> {
+        match &self.chaining {
+            Chaining::Ecb => Mode::Ecb,
+            Chaining::Cbc(iv) => Mode::Cbc { iv: iv.bytes() },
+            Chaining::CbcPad(iv) => Mode::CbcPad { iv: iv.bytes() },
+            Chaining::Ctr(counter_block, counter_bits) => Mode::Ctr {
                 counter_block,
                 counter_bits: *counter_bits,
             },
@@ -394,16 +491,12 @@ pub fn optional_iv<const N: usize>(parameter: &Parameter<'_>) -> Result<Option<[
     }
 }
 
-fn block(parameter: &Parameter<'_>) -> Result<[u8; 16]> {
-    optional_iv(parameter)?.ok_or(Error::MechanismParamInvalid)
-}
-
-fn counter(parameter: &Parameter<'_>) -> Result<AesMode> {
+fn counter(parameter: &Parameter<'_>) -> Result<Chaining> {
     let Parameter::Counter { bits, block } = *parameter else {
         return Err(Error::MechanismParamInvalid);
     };
     match u32::try_from(bits) {
-        Ok(bits @ 1..=128) => Ok(AesMode::Ctr(block, bits)),
+        Ok(bits @ 1..=128) => Ok(Chaining::Ctr(block, bits)),
         _ => Err(Error::MechanismParamInvalid),
     }
 }
@@ -424,6 +517,8 @@ fn mac_bytes(parameter: &Parameter<'_>, length: MacLength, full: usize) -> Resul
 fn hash_of(mechanism: MechanismType) -> Result<Hash> {
     super::row(mechanism)
         .and_then(super::Row::digest)
+        // MD5 has no mask of its own in the standard, and nothing old needs one.
+        .filter(|hash| *hash != Hash::Md5)
         .ok_or(Error::MechanismParamInvalid)
 }
 
@@ -442,6 +537,5 @@ fn mask_hash_of(mgf: Mgf) -> Result<Hash> {
     })
 }
 
-const CMAC_BYTES: usize = 16;
 /// RFC 8032, 2: a context has at most 255 octets.
 const CONTEXT_BYTES_MAX: usize = 255;

@@ -4,6 +4,7 @@
 //! What must never live here: code that carries a scheme out.
 //! Who calls it: [`crate::policy`], the chapters, the generated SUPPORT.md.
 
+use strongroom_crypto::block::BlockCipher;
 use strongroom_crypto::digest::Hash;
 use strongroom_wire::ck::{KeyType, MechanismType, flag};
 use strongroom_wire::response::MechanismEntry;
@@ -53,12 +54,14 @@ pub enum SignScheme {
     RsaPss(Option<Hash>),
     /// ECDSA (FIPS 186-5, 6): with a hash, or over a digest.
     Ecdsa(Option<Hash>),
+    /// DSA (FIPS 186-4, 4): with a hash, or over a digest.
+    Dsa(Option<Hash>),
     /// Ed25519, Ed25519ctx, Ed25519ph (RFC 8032, 5.1).
     Eddsa,
     /// HMAC (FIPS 198-1); the length of a general one stands in its parameter.
     Hmac(Hash, MacLength),
-    /// AES-CMAC (SP 800-38B).
-    Cmac(MacLength),
+    /// CMAC (SP 800-38B).
+    Cmac(BlockCipher, MacLength),
 }
 
 /// Length of a MAC.
@@ -80,11 +83,11 @@ pub enum CipherScheme {
     /// RSAES-OAEP (RFC 8017, 7.1).
     RsaOaep,
     /// SP 800-38A, 6.1.
-    AesEcb,
+    Ecb(BlockCipher),
     /// SP 800-38A, 6.2.
-    AesCbc,
+    Cbc(BlockCipher),
     /// CBC with the padding of PKCS#7 (RFC 5652, 6.3).
-    AesCbcPad,
+    CbcPad(BlockCipher),
     /// SP 800-38A, 6.5.
     AesCtr,
     /// SP 800-38D.
@@ -94,7 +97,7 @@ pub enum CipherScheme {
 /// How to wrap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WrapScheme {
-    /// A cipher over the key's bytes: AES-ECB, -CBC, -CBC-PAD, -CTR, -GCM, RSA PKCS#1 and OAEP.
+    /// A cipher over the key's bytes: a block cipher in ECB, CBC, CBC with padding, AES-CTR, AES-GCM, RSA PKCS#1 and OAEP.
     Cipher(CipherScheme),
     /// RFC 3394.
     AesKw,
@@ -109,6 +112,10 @@ pub enum WrapScheme {
 pub enum DeriveScheme {
     /// ECDH, and X25519 on Montgomery keys (SP 800-56A, 5.7.1.2; RFC 7748, 6).
     Ecdh,
+    /// Diffie-Hellman of PKCS #3 (PKCS#11 3.2, 6.4.8).
+    Dh,
+    /// The result of an encryption (PKCS#11 3.2, 6.27).
+    EncryptData(CipherScheme),
 }
 
 /// What to generate.
@@ -116,10 +123,20 @@ pub enum DeriveScheme {
 pub enum GenerateScheme {
     /// AES key.
     Aes,
+    /// DES key, of one, two or three keys.
+    Des,
     /// Generic secret.
     Secret,
+    /// Domain parameters of DSA.
+    DsaParameters,
+    /// Domain parameters of Diffie-Hellman.
+    DhParameters,
     /// RSA pair.
     RsaPair,
+    /// DSA pair, of given parameters.
+    DsaPair,
+    /// Diffie-Hellman pair, of given parameters.
+    DhPair,
     /// Pair on a Weierstrass curve.
     EcPair,
     /// Ed25519 pair.
@@ -176,7 +193,13 @@ impl Scheme {
             Self::Cipher(_) => flag::ENCRYPT | flag::DECRYPT,
             Self::Wrap(_) => flag::WRAP | flag::UNWRAP,
             Self::Derive(_) => flag::DERIVE,
-            Self::Generate(GenerateScheme::Aes | GenerateScheme::Secret) => flag::GENERATE,
+            Self::Generate(
+                GenerateScheme::Aes
+                | GenerateScheme::Des
+                | GenerateScheme::Secret
+                | GenerateScheme::DsaParameters
+                | GenerateScheme::DhParameters,
+            ) => flag::GENERATE,
             Self::Generate(_) => flag::GENERATE_KEY_PAIR,
         }
     }
@@ -321,11 +344,17 @@ const EDWARDS: &[KeyType] = &[KeyType::EC_EDWARDS];
 const MONTGOMERY: &[KeyType] = &[KeyType::EC_MONTGOMERY];
 const EC_AND_MONTGOMERY: &[KeyType] = &[KeyType::EC, KeyType::EC_MONTGOMERY];
 const AES: &[KeyType] = &[KeyType::AES];
+const DES: &[KeyType] = &[KeyType::DES];
+const DES3_AND_2: &[KeyType] = &[KeyType::DES3, KeyType::DES2];
+const DSA: &[KeyType] = &[KeyType::DSA];
+const DH: &[KeyType] = &[KeyType::DH];
 const SECRET: &[KeyType] = &[KeyType::GENERIC_SECRET];
 
-/// Bits. Smaller keys can be stored for verification, but this table is about making and using them.
-const RSA_BITS: (u64, u64) = (2048, 8192);
-const EC_BITS: (u64, u64) = (256, 521);
+/// Bits. What an operator lets be made and used is within these (`limits.rs`).
+const RSA_BITS: (u64, u64) = (512, 8192);
+const DSA_BITS: (u64, u64) = (1024, 3072);
+const DH_BITS: (u64, u64) = (512, 8192);
+const EC_BITS: (u64, u64) = (224, 521);
 const CURVE25519_BITS: (u64, u64) = (255, 255);
 /// Bytes.
 const AES_BYTES: (u64, u64) = (16, 32);
@@ -360,6 +389,39 @@ const fn ec(kind: MechanismType, schemes: &'static [Scheme]) -> Row {
     }
 }
 
+const fn dsa(kind: MechanismType, schemes: &'static [Scheme]) -> Row {
+    Row {
+        kind,
+        key_types: DSA,
+        sizes: DSA_BITS,
+        schemes,
+    }
+}
+
+const fn dh(kind: MechanismType, schemes: &'static [Scheme]) -> Row {
+    Row {
+        kind,
+        key_types: DH,
+        sizes: DH_BITS,
+        schemes,
+    }
+}
+
+/// A mechanism of DES; sizes in bytes.
+const fn des(
+    kind: MechanismType,
+    key_types: &'static [KeyType],
+    sizes: (u64, u64),
+    schemes: &'static [Scheme],
+) -> Row {
+    Row {
+        kind,
+        key_types,
+        sizes,
+        schemes,
+    }
+}
+
 const fn aes(kind: MechanismType, schemes: &'static [Scheme]) -> Row {
     Row {
         kind,
@@ -383,15 +445,16 @@ const fn hmac(
     }
 }
 
+use BlockCipher::{Aes, Des};
 use CipherScheme::{
-    AesCbc, AesCbcPad, AesCtr, AesEcb, AesGcm, RsaOaep, RsaPkcs1 as RsaPkcs1Cipher,
-    RsaRaw as RsaRawCipher,
+    AesCtr, AesGcm, Cbc, CbcPad, Ecb, RsaOaep, RsaPkcs1 as RsaPkcs1Cipher, RsaRaw as RsaRawCipher,
 };
 use MacLength::{Full, General};
 use MechanismType as M;
 use Scheme::{Cipher, Derive, Digest, Generate, Recover, Sign, Wrap};
-use SignScheme::{Cmac, Ecdsa, Eddsa, Hmac, RsaPkcs1, RsaPss, RsaRaw};
+use SignScheme::{Cmac, Dsa, Ecdsa, Eddsa, Hmac, RsaPkcs1, RsaPss, RsaRaw};
 
+const HMAC_MD5_KEYS: &[KeyType] = &[KeyType::GENERIC_SECRET, KeyType::MD5_HMAC];
 const HMAC_SHA1_KEYS: &[KeyType] = &[KeyType::GENERIC_SECRET, KeyType::SHA_1_HMAC];
 const HMAC_SHA224_KEYS: &[KeyType] = &[KeyType::GENERIC_SECRET, KeyType::SHA224_HMAC];
 const HMAC_SHA256_KEYS: &[KeyType] = &[KeyType::GENERIC_SECRET, KeyType::SHA256_HMAC];
@@ -427,6 +490,7 @@ static TABLE: &[Row] = &[
         &[Cipher(RsaOaep), Wrap(WrapScheme::Cipher(RsaOaep))],
     ),
     rsa(M::RSA_PKCS_PSS, &[Sign(RsaPss(None))]),
+    rsa(M::MD5_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Md5)))]),
     rsa(M::SHA1_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha1)))]),
     rsa(M::SHA224_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha224)))]),
     rsa(M::SHA256_RSA_PKCS, &[Sign(RsaPkcs1(Some(Hash::Sha256)))]),
@@ -484,14 +548,14 @@ static TABLE: &[Row] = &[
     Row {
         kind: M::ECDH1_DERIVE,
         key_types: EC_AND_MONTGOMERY,
-        sizes: (255, 521),
+        sizes: (224, 521),
         schemes: &[Derive(DeriveScheme::Ecdh)],
     },
     // Every curve here has cofactor 1, or clears it in the scalar (X25519), so both mechanisms are one.
     Row {
         kind: M::ECDH1_COFACTOR_DERIVE,
         key_types: EC_AND_MONTGOMERY,
-        sizes: (255, 521),
+        sizes: (224, 521),
         schemes: &[Derive(DeriveScheme::Ecdh)],
     },
     Row {
@@ -515,15 +579,15 @@ static TABLE: &[Row] = &[
     aes(M::AES_KEY_GEN, &[Generate(GenerateScheme::Aes)]),
     aes(
         M::AES_ECB,
-        &[Cipher(AesEcb), Wrap(WrapScheme::Cipher(AesEcb))],
+        &[Cipher(Ecb(Aes)), Wrap(WrapScheme::Cipher(Ecb(Aes)))],
     ),
     aes(
         M::AES_CBC,
-        &[Cipher(AesCbc), Wrap(WrapScheme::Cipher(AesCbc))],
+        &[Cipher(Cbc(Aes)), Wrap(WrapScheme::Cipher(Cbc(Aes)))],
     ),
     aes(
         M::AES_CBC_PAD,
-        &[Cipher(AesCbcPad), Wrap(WrapScheme::Cipher(AesCbcPad))],
+        &[Cipher(CbcPad(Aes)), Wrap(WrapScheme::Cipher(CbcPad(Aes)))],
     ),
     aes(
         M::AES_CTR,
@@ -533,18 +597,138 @@ static TABLE: &[Row] = &[
         M::AES_GCM,
         &[Cipher(AesGcm), Wrap(WrapScheme::Cipher(AesGcm))],
     ),
-    aes(M::AES_CMAC, &[Sign(Cmac(Full))]),
-    aes(M::AES_CMAC_GENERAL, &[Sign(Cmac(General))]),
+    aes(M::AES_CMAC, &[Sign(Cmac(Aes, Full))]),
+    aes(M::AES_CMAC_GENERAL, &[Sign(Cmac(Aes, General))]),
     aes(M::AES_KEY_WRAP, &[Wrap(WrapScheme::AesKw)]),
     aes(M::AES_KEY_WRAP_KWP, &[Wrap(WrapScheme::AesKwp)]),
     // The number of 2.40 is used in two ways in the field; here it is RFC 5649, as SoftHSM has it.
     aes(M::AES_KEY_WRAP_PAD, &[Wrap(WrapScheme::AesKwp)]),
+    aes(
+        M::AES_ECB_ENCRYPT_DATA,
+        &[Derive(DeriveScheme::EncryptData(Ecb(Aes)))],
+    ),
+    aes(
+        M::AES_CBC_ENCRYPT_DATA,
+        &[Derive(DeriveScheme::EncryptData(Cbc(Aes)))],
+    ),
+    des(
+        M::DES_KEY_GEN,
+        DES,
+        (8, 8),
+        &[Generate(GenerateScheme::Des)],
+    ),
+    des(
+        M::DES_ECB,
+        DES,
+        (8, 8),
+        &[Cipher(Ecb(Des)), Wrap(WrapScheme::Cipher(Ecb(Des)))],
+    ),
+    des(
+        M::DES_CBC,
+        DES,
+        (8, 8),
+        &[Cipher(Cbc(Des)), Wrap(WrapScheme::Cipher(Cbc(Des)))],
+    ),
+    des(
+        M::DES_CBC_PAD,
+        DES,
+        (8, 8),
+        &[Cipher(CbcPad(Des)), Wrap(WrapScheme::Cipher(CbcPad(Des)))],
+    ),
+    des(
+        M::DES_ECB_ENCRYPT_DATA,
+        DES,
+        (8, 8),
+        &[Derive(DeriveScheme::EncryptData(Ecb(Des)))],
+    ),
+    des(
+        M::DES_CBC_ENCRYPT_DATA,
+        DES,
+        (8, 8),
+        &[Derive(DeriveScheme::EncryptData(Cbc(Des)))],
+    ),
+    des(
+        M::DES2_KEY_GEN,
+        &[KeyType::DES2],
+        (16, 16),
+        &[Generate(GenerateScheme::Des)],
+    ),
+    des(
+        M::DES3_KEY_GEN,
+        &[KeyType::DES3],
+        (24, 24),
+        &[Generate(GenerateScheme::Des)],
+    ),
+    des(
+        M::DES3_ECB,
+        DES3_AND_2,
+        (16, 24),
+        &[Cipher(Ecb(Des)), Wrap(WrapScheme::Cipher(Ecb(Des)))],
+    ),
+    des(
+        M::DES3_CBC,
+        DES3_AND_2,
+        (16, 24),
+        &[Cipher(Cbc(Des)), Wrap(WrapScheme::Cipher(Cbc(Des)))],
+    ),
+    des(
+        M::DES3_CBC_PAD,
+        DES3_AND_2,
+        (16, 24),
+        &[Cipher(CbcPad(Des)), Wrap(WrapScheme::Cipher(CbcPad(Des)))],
+    ),
+    des(M::DES3_CMAC, DES3_AND_2, (16, 24), &[Sign(Cmac(Des, Full))]),
+    des(
+        M::DES3_CMAC_GENERAL,
+        DES3_AND_2,
+        (16, 24),
+        &[Sign(Cmac(Des, General))],
+    ),
+    des(
+        M::DES3_ECB_ENCRYPT_DATA,
+        DES3_AND_2,
+        (16, 24),
+        &[Derive(DeriveScheme::EncryptData(Ecb(Des)))],
+    ),
+    des(
+        M::DES3_CBC_ENCRYPT_DATA,
+        DES3_AND_2,
+        (16, 24),
+        &[Derive(DeriveScheme::EncryptData(Cbc(Des)))],
+    ),
+    dsa(
+        M::DSA_PARAMETER_GEN,
+        &[Generate(GenerateScheme::DsaParameters)],
+    ),
+    dsa(M::DSA_KEY_PAIR_GEN, &[Generate(GenerateScheme::DsaPair)]),
+    dsa(M::DSA, &[Sign(Dsa(None))]),
+    dsa(M::DSA_SHA1, &[Sign(Dsa(Some(Hash::Sha1)))]),
+    dsa(M::DSA_SHA224, &[Sign(Dsa(Some(Hash::Sha224)))]),
+    dsa(M::DSA_SHA256, &[Sign(Dsa(Some(Hash::Sha256)))]),
+    dsa(M::DSA_SHA384, &[Sign(Dsa(Some(Hash::Sha384)))]),
+    dsa(M::DSA_SHA512, &[Sign(Dsa(Some(Hash::Sha512)))]),
+    dsa(M::DSA_SHA3_224, &[Sign(Dsa(Some(Hash::Sha3_224)))]),
+    dsa(M::DSA_SHA3_256, &[Sign(Dsa(Some(Hash::Sha3_256)))]),
+    dsa(M::DSA_SHA3_384, &[Sign(Dsa(Some(Hash::Sha3_384)))]),
+    dsa(M::DSA_SHA3_512, &[Sign(Dsa(Some(Hash::Sha3_512)))]),
+    dh(
+        M::DH_PKCS_PARAMETER_GEN,
+        &[Generate(GenerateScheme::DhParameters)],
+    ),
+    dh(M::DH_PKCS_KEY_PAIR_GEN, &[Generate(GenerateScheme::DhPair)]),
+    dh(M::DH_PKCS_DERIVE, &[Derive(DeriveScheme::Dh)]),
     Row {
         kind: M::GENERIC_SECRET_KEY_GEN,
         key_types: SECRET,
         sizes: SECRET_BYTES,
         schemes: &[Generate(GenerateScheme::Secret)],
     },
+    hmac(M::MD5_HMAC, HMAC_MD5_KEYS, &[Sign(Hmac(Hash::Md5, Full))]),
+    hmac(
+        M::MD5_HMAC_GENERAL,
+        HMAC_MD5_KEYS,
+        &[Sign(Hmac(Hash::Md5, General))],
+    ),
     hmac(
         M::SHA_1_HMAC,
         HMAC_SHA1_KEYS,
@@ -655,6 +839,7 @@ static TABLE: &[Row] = &[
         HMAC_SHA3_512_KEYS,
         &[Sign(Hmac(Hash::Sha3_512, General))],
     ),
+    keyless(M::MD5, &[Digest(Hash::Md5)]),
     keyless(M::SHA_1, &[Digest(Hash::Sha1)]),
     keyless(M::SHA224, &[Digest(Hash::Sha224)]),
     keyless(M::SHA256, &[Digest(Hash::Sha256)]),

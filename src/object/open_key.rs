@@ -6,8 +6,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use strongroom_crypto::aes::AesKey;
+use strongroom_crypto::block::{BlockCipher, BlockKey};
+use strongroom_crypto::dh::{DhParameters, DhPrivateKey};
 use strongroom_crypto::digest::Hash;
+use strongroom_crypto::dsa::{DsaParameters, DsaPrivateKey, DsaPublicKey};
 use strongroom_crypto::ec::{Curve, EcPrivateKey, EcPublicKey};
 use strongroom_crypto::edwards::{Ed25519PrivateKey, Ed25519PublicKey, X25519PrivateKey};
 use strongroom_crypto::gcm::GcmKey;
@@ -27,6 +29,11 @@ use crate::error::{Error, Result};
 pub enum OpenKey {
     RsaPublic(RsaPublicKey),
     RsaPrivate(RsaPrivateKey),
+    DsaPublic(DsaPublicKey),
+    DsaPrivate(DsaPrivateKey),
+    /// A public Diffie-Hellman key can only be handed to a derivation as a parameter; here it is its parameters and its value.
+    DhPublic(DhParameters, Box<[u8]>),
+    DhPrivate(DhPrivateKey),
     EcPublic(EcPublicKey),
     EcPrivate(EcPrivateKey),
     Ed25519Public(Ed25519PublicKey),
@@ -41,9 +48,9 @@ pub enum OpenKey {
 #[derive(Debug)]
 pub struct SecretKey {
     value: SecretBytes,
-    aes: OnceLock<AesKey>,
+    block: OnceLock<(BlockCipher, BlockKey)>,
     gcm: OnceLock<GcmKey>,
-    cmac: OnceLock<CmacKey>,
+    cmac: OnceLock<(BlockCipher, CmacKey)>,
     wrap: OnceLock<WrapKey>,
     hmac: OnceLock<(Hash, HmacKey)>,
 }
@@ -57,13 +64,22 @@ fn prepared<T>(place: &OnceLock<T>, make: impl FnOnce() -> Result<T>) -> Result<
     Ok(place.get_or_init(|| made))
 }
 
+/// A key has one type, and a type one cipher, so that what was prepared for another one is a key that this mechanism cannot use.
+fn of_cipher<T>((kept, key): &(BlockCipher, T), cipher: BlockCipher) -> Result<&T> {
+    if *kept == cipher {
+        Ok(key)
+    } else {
+        Err(Error::KeyTypeInconsistent)
+    }
+}
+
 impl SecretKey {
     /// Takes the value.
     #[must_use]
     pub const fn new(value: SecretBytes) -> Self {
         Self {
             value,
-            aes: OnceLock::new(),
+            block: OnceLock::new(),
             gcm: OnceLock::new(),
             cmac: OnceLock::new(),
             wrap: OnceLock::new(),
@@ -80,15 +96,19 @@ impl SecretKey {
     /// For the modes of SP 800-38A.
     ///
     /// # Errors
-    /// When the value is no AES key, or memory is used up.
-    pub fn aes(&self) -> Result<&AesKey> {
-        prepared(&self.aes, || Ok(self.value.with(AesKey::new)?))
+    /// When the value is no key of this cipher, or memory is used up.
+    pub fn block(&self, cipher: BlockCipher) -> Result<&BlockKey> {
+        let make = || {
+            let key = self.value.with(|value| BlockKey::new(cipher, value))?;
+            Ok((cipher, key))
+        };
+        of_cipher(prepared(&self.block, make)?, cipher)
     }
 
     /// For GCM.
     ///
     /// # Errors
-    /// As [`Self::aes`].
+    /// As [`Self::block`].
     pub fn gcm(&self) -> Result<&GcmKey> {
         prepared(&self.gcm, || Ok(self.value.with(GcmKey::new)?))
     }
@@ -96,15 +116,19 @@ impl SecretKey {
     /// For CMAC.
     ///
     /// # Errors
-    /// As [`Self::aes`].
-    pub fn cmac(&self) -> Result<&CmacKey> {
-        prepared(&self.cmac, || Ok(self.value.with(CmacKey::new)?))
+    /// As [`Self::block`].
+    pub fn cmac(&self, cipher: BlockCipher) -> Result<&CmacKey> {
+        let make = || {
+            let key = self.value.with(|value| CmacKey::new(cipher, value))?;
+            Ok((cipher, key))
+        };
+        of_cipher(prepared(&self.cmac, make)?, cipher)
     }
 
     /// For RFC 3394 and RFC 5649.
     ///
     /// # Errors
-    /// As [`Self::aes`].
+    /// As [`Self::block`].
     pub fn wrap(&self) -> Result<&WrapKey> {
         prepared(&self.wrap, || Ok(self.value.with(WrapKey::new)?))
     }
@@ -131,6 +155,10 @@ impl OpenKey {
         let size = match self {
             Self::RsaPublic(key) => key.bits(),
             Self::RsaPrivate(key) => key.bits(),
+            Self::DsaPublic(key) => key.parameters().bits(),
+            Self::DsaPrivate(key) => key.parameters().bits(),
+            Self::DhPublic(parameters, _) => parameters.bits(),
+            Self::DhPrivate(key) => key.parameters().bits(),
             Self::EcPublic(key) => key.curve().bits(),
             Self::EcPrivate(key) => key.curve().bits(),
             Self::Ed25519Public(_)
@@ -224,6 +252,29 @@ pub fn point_of(curve: Curve, bytes: &[u8]) -> Result<&[u8]> {
     bare_point(bytes, &point_lengths(curve)).ok_or(Error::AttributeValueInvalid)
 }
 
+/// `CKA_PRIME`, `CKA_SUBPRIME` and `CKA_BASE`.
+///
+/// # Errors
+/// What the primitive says when they do not fit each other; [`Error::TemplateIncomplete`].
+pub fn dsa_parameters(attributes: &Attributes) -> Result<DsaParameters> {
+    Ok(DsaParameters::new(
+        required(attributes, AttributeType::PRIME)?,
+        required(attributes, AttributeType::SUBPRIME)?,
+        required(attributes, AttributeType::BASE)?,
+    )?)
+}
+
+/// `CKA_PRIME` and `CKA_BASE`.
+///
+/// # Errors
+/// As [`dsa_parameters`].
+pub fn dh_parameters(attributes: &Attributes) -> Result<DhParameters> {
+    Ok(DhParameters::new(
+        required(attributes, AttributeType::PRIME)?,
+        required(attributes, AttributeType::BASE)?,
+    )?)
+}
+
 fn bytes_32(attributes: &Attributes) -> Result<[u8; 32]> {
     let bytes = required(attributes, AttributeType::EC_POINT)?;
     let bare = bare_point(bytes, &[32]).ok_or(Error::AttributeValueInvalid)?;
@@ -236,6 +287,18 @@ fn open_public(attributes: &Attributes, key_type: KeyType) -> Result<OpenKey> {
             required(attributes, AttributeType::MODULUS)?,
             required(attributes, AttributeType::PUBLIC_EXPONENT)?,
         )?),
+        KeyType::DSA => OpenKey::DsaPublic(DsaPublicKey::from_value(
+            &dsa_parameters(attributes)?,
+            required(attributes, AttributeType::VALUE)?,
+        )?),
+        KeyType::DH => {
+            let parameters = dh_parameters(attributes)?;
+            let value = required(attributes, AttributeType::VALUE)?;
+            if !parameters.holds(value)? {
+                return Err(Error::AttributeValueInvalid);
+            }
+            OpenKey::DhPublic(parameters, value.into())
+        }
         KeyType::EC => {
             let curve = curve(attributes)?;
             let point = point_of(curve, required(attributes, AttributeType::EC_POINT)?)?;
@@ -270,6 +333,14 @@ fn open_private(
                 attributes.bytes(AttributeType::PUBLIC_EXPONENT),
                 values.value(AttributeType::PRIVATE_EXPONENT),
                 crt(values),
+            )?),
+            KeyType::DSA => OpenKey::DsaPrivate(DsaPrivateKey::from_value(
+                &dsa_parameters(attributes)?,
+                value()?,
+            )?),
+            KeyType::DH => OpenKey::DhPrivate(DhPrivateKey::from_value(
+                &dh_parameters(attributes)?,
+                value()?,
             )?),
             KeyType::EC => {
                 OpenKey::EcPrivate(EcPrivateKey::from_scalar(curve(attributes)?, value()?)?)

@@ -17,6 +17,7 @@ use crate::attribute::table::Shape;
 use crate::attribute::template::Create;
 use crate::error::Error;
 use crate::service::rig::{Dice, bytes, number, sending, start, with};
+use strongroom_crypto::block::BlockCipher;
 
 fn plain_object(handle: u64, attributes: Vec<(A, Value)>) -> Arc<Object> {
     let attributes = Attributes::new(attributes);
@@ -207,10 +208,13 @@ fn keys_open_and_nothing_else_does() {
             Shape::RsaPublic | Shape::RsaPrivate => 2048,
             Shape::CurvePublic | Shape::EcPrivate => 256,
             Shape::Secret => 32,
+            Shape::DesSecret => 24,
+            Shape::DsaPublic | Shape::DsaPrivate => 1024,
+            Shape::DhPublic | Shape::DhPrivate => 2048,
             _ => 255,
         };
         assert_eq!(key.size(), size, "{shape:?}");
-        let secret = if shape == Shape::Secret {
+        let secret = if matches!(shape, Shape::Secret | Shape::DesSecret) {
             Ok(())
         } else {
             Err(Error::KeyTypeInconsistent)
@@ -238,12 +242,16 @@ fn a_secret_key_serves_every_hash_and_mode_that_it_can() {
     let first = tag(Hash::Sha256);
     tag(Hash::Sha512);
     assert_eq!(tag(Hash::Sha256), first, "the one prepared first is kept");
-    key.aes().unwrap();
+    key.block(BlockCipher::Aes).unwrap();
     key.gcm().unwrap();
-    key.cmac().unwrap();
+    key.cmac(BlockCipher::Aes).unwrap();
+    // A key has one type; a mechanism of another finds nothing here that it could use.
+    let other = key.block(BlockCipher::Des).map(|_| ());
+    assert_eq!(other, Err(Error::KeyTypeInconsistent));
     key.wrap().unwrap();
     let odd = SecretKey::new(SecretBytes::copy_from(&[1; 15]).unwrap());
-    assert!(odd.aes().is_err() && odd.gcm().is_err() && odd.cmac().is_err() && odd.wrap().is_err());
+    assert!(odd.block(BlockCipher::Aes).is_err() && odd.gcm().is_err());
+    assert!(odd.cmac(BlockCipher::Aes).is_err() && odd.wrap().is_err());
     odd.with_hmac(Hash::Sha1, |_| Ok(())).unwrap();
 }
 

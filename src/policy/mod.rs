@@ -7,7 +7,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use strongroom_wire::ck::{AttributeType, ObjectClass};
+use strongroom_wire::ck::{AttributeType, KeyType, ObjectClass};
 
 use crate::calendar::Date;
 use crate::error::{Error, Result};
@@ -128,6 +128,15 @@ impl<U: Usage> Grant<U> {
     }
 }
 
+/// What a key is judged by that does not stand in the key.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Today's date.
+    pub today: Date,
+    /// The smallest RSA key that is used, in bits.
+    pub rsa_bits_min: u64,
+}
+
 /// May this session use this key, with this mechanism, for `U`, today?
 ///
 /// # Errors
@@ -136,7 +145,7 @@ pub fn authorize<U: Usage>(
     session: &Session,
     object: Arc<Object>,
     mechanism: &Row,
-    today: Date,
+    rules: Rules,
 ) -> Result<Grant<U>> {
     if !mechanism.serves(U::FUNCTION) {
         return Err(Error::MechanismInvalid);
@@ -152,9 +161,9 @@ pub fn authorize<U: Usage>(
         return Err(Error::KeyFunctionNotPermitted);
     }
     permits_mechanism(&object, mechanism)?;
-    in_force(&object, today, U::AFTER_END)?;
+    in_force(&object, rules.today, U::AFTER_END)?;
     let key = session.token().open_key(&object)?;
-    size_fits(&object, &key, mechanism, U::WRONG_SIZE)?;
+    size_fits(&object, &key, mechanism, rules, U::WRONG_SIZE)?;
     Ok(Grant {
         object,
         key,
@@ -181,13 +190,19 @@ fn in_force(object: &Object, today: Date, after_end: bool) -> Result<()> {
     Ok(())
 }
 
-/// The sizes of the mechanism. Old small RSA keys may still verify and encrypt nothing new is asked of them in private.
-fn size_fits(object: &Object, key: &OpenKey, mechanism: &Row, wrong: Error) -> Result<()> {
-    let (_, largest) = mechanism.sizes;
-    let smallest = if object.class() == ObjectClass::PUBLIC_KEY {
-        0
-    } else {
-        mechanism.sizes.0
+/// The sizes of the mechanism; of RSA the smallest is the operator's.
+fn size_fits(
+    object: &Object,
+    key: &OpenKey,
+    mechanism: &Row,
+    rules: Rules,
+    wrong: Error,
+) -> Result<()> {
+    let (smallest, largest) = mechanism.sizes;
+    let smallest = match (object.key_type(), object.class()) {
+        (Some(KeyType::RSA), _) => smallest.max(rules.rsa_bits_min),
+        (_, ObjectClass::PUBLIC_KEY) => 0,
+        _ => smallest,
     };
     if (smallest..=largest).contains(&key.size()) {
         Ok(())

@@ -267,6 +267,14 @@ fn a_key_too_small_for_its_mechanism_signs_nothing() {
     start();
     let value = strongroom_keymem::SecretBytes::copy_from(&[1; 16]).unwrap();
     let key = OpenKey::Secret(crate::object::open_key::SecretKey::new(value));
+    let rules = Rules {
+        today: Date {
+            year: 2026,
+            month: 11,
+            day: 22,
+        },
+        rsa_bits_min: 1024,
+    };
     for row in crate::mechanism::rows()
         .iter()
         .filter(|row| !row.key_types.is_empty())
@@ -277,6 +285,7 @@ fn a_key_too_small_for_its_mechanism_signs_nothing() {
             &object(ObjectClass::SECRET_KEY),
             &key,
             row,
+            rules,
             Error::KeySizeRange,
         );
         assert_eq!(outcome.is_ok(), fits, "{}", row.kind);
@@ -284,6 +293,7 @@ fn a_key_too_small_for_its_mechanism_signs_nothing() {
             &object(ObjectClass::PUBLIC_KEY),
             &key,
             row,
+            rules,
             Error::KeySizeRange,
         );
         assert_eq!(outcome.is_ok(), largest >= 16, "{}", row.kind);

@@ -16,6 +16,7 @@ use strongroom_wire::rehearsal::Act;
 
 use super::{Malformed, Service};
 use crate::attribute::reveal::{Revealed, reveal};
+use crate::attribute::table::des_bytes;
 use crate::attribute::{Value, draft, table};
 use crate::audit::{self, Audit, Event, ImportFacts, Principal};
 use crate::chapter::{sessions, slots};
@@ -404,14 +405,17 @@ fn object_line(object: &Object) -> ObjectLine {
         let curve = crate::object::open_key::curve(&object.attributes).ok()?;
         Some(curve.bits() as u64)
     };
+    // RSA, and DSA and Diffie-Hellman.
+    let modulus_bits = || {
+        let modulus = object.attributes.bytes(AttributeType::MODULUS);
+        let modulus = modulus.or_else(|| object.attributes.bytes(AttributeType::PRIME));
+        modulus.map(|modulus| modulus.len() as u64 * 8)
+    };
+    let des_bits = || Some(des_bytes(object.key_type()?)? as u64 * 8);
     let bits = number(AttributeType::VALUE_LEN)
         .map(|bytes| bytes * 8)
-        .or_else(|| {
-            object
-                .attributes
-                .bytes(AttributeType::MODULUS)
-                .map(|modulus| modulus.len() as u64 * 8)
-        })
+        .or_else(modulus_bits)
+        .or_else(des_bits)
         .or_else(curve_bits);
     ObjectLine {
         unique_id: object.unique_id().to_owned(),

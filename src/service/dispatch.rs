@@ -69,7 +69,7 @@ impl Service {
             R::GenerateKeyPair { mechanism, public, private, .. } => keys::generate_key_pair(desk, mechanism, public, private),
             R::WrapKey { mechanism, wrapping_key, key, output, .. } => wrapping::wrap_key(desk, mechanism, *wrapping_key, *key, *output),
             R::UnwrapKey { mechanism, unwrapping_key, wrapped, template, .. } => wrapping::unwrap_key(desk, mechanism, *unwrapping_key, wrapped, template),
-            R::DeriveKey { mechanism, base_key, template, .. } => keys::derive_key(desk, mechanism, *base_key, template),
+            R::DeriveKey { mechanism, base_key, template, .. } => keys::derive::derive_key(desk, mechanism, *base_key, template),
             R::DualUpdate { dual, part, output, .. } => dual::update(desk, *dual, part.expose(), *output),
             R::VerifySignatureInit { mechanism, key, signature, .. } => sign::verify_signature_init(desk, mechanism.as_ref(), *key, signature),
             R::VerifySignature { data, .. } => sign::verify_signature(desk, data.expose()),

@@ -241,20 +241,19 @@ impl Service {
             let refusal = Refusal::new(Rv::OPERATION_NOT_INITIALIZED, reason);
             return refused(refusal, Facts::default());
         };
-        let facts = import.facts();
+        let mut facts = import.facts();
         if let AdminRequest::ImportObjects { objects } = request {
             return match self.import_objects(import, objects.items()) {
                 Ok(judged) => (AdminAnswer::ImportJudged(judged), import.facts()),
                 Err(refusal) => refused(refusal, facts),
             };
         }
-        let import = importing.0.take();
-        match (request, import) {
-            (AdminRequest::ImportCommit, Some(import)) => match self.commit_import(import, facts) {
-                Ok(imported) => imported,
-                Err(refused_with) => refused(refused_with.0, refused_with.1),
-            },
-            _ => (AdminAnswer::Done, facts),
+        let (AdminRequest::ImportCommit, Some(import)) = (request, importing.0.take()) else {
+            return (AdminAnswer::Done, facts);
+        };
+        match self.commit_import(import, &mut facts) {
+            Ok(imported) => (imported, facts),
+            Err(refusal) => refused(refusal, facts),
         }
     }
 

@@ -167,7 +167,7 @@ impl Service {
             .filter(|token| token.rehearsal().is_some())
             .count();
         self.rehearsing.store(rehearsing, Ordering::Relaxed);
-        self.ports.changes.ask_always(rehearsing > 0);
+        self.tell_whether_to_ask();
     }
 
     fn rehearsal_state(&self, token: &Token) -> State {

@@ -173,6 +173,7 @@ pub(crate) fn settings(limits: Limits) -> Settings {
     Settings {
         audit_level: Level::All,
         limits,
+        mechanisms: crate::mechanism::Mechanisms::default(),
         pin_cost: PinCost::danger_cheap(),
         daemon_version: [1, 2, 3],
         ticket_reach: crate::vault::Reach::Process,

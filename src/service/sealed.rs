@@ -20,7 +20,6 @@ use super::{
 use crate::audit::{Audit, Principal};
 use crate::chapter::{Reply, slots};
 use crate::error::{Error, Result};
-use crate::mechanism;
 use crate::sink::Locked;
 use crate::vault::Generation;
 
@@ -143,10 +142,7 @@ impl SealedDesk {
                 &self.settings.limits,
             )),
             Request::Mechanisms { slot: SLOT } => Ok(Reply::Mechanisms(
-                mechanism::rows()
-                    .iter()
-                    .map(mechanism::Row::entry)
-                    .collect(),
+                self.settings.mechanisms.entries(&self.settings.limits),
             )),
             _ => Err(Error::DeviceError),
         }

@@ -16,7 +16,7 @@ use crate::chapter::digest::Digesting;
 use crate::chapter::sign::{Recovery, Signature, SignatureFirst};
 use crate::chapter::{Desk, Reply};
 use crate::error::{Error, Result};
-use crate::mechanism::{Row, row};
+use crate::mechanism::Row;
 use crate::policy::{Grant, Sign, SignRecover, Usage, Verify, VerifyRecover, authorize};
 
 /// The operations of one session: one of each kind at a time, all kinds beside each other.
@@ -460,10 +460,8 @@ pub fn init<U: Usage, O>(
         return Ok(Reply::Empty);
     };
     slot(&mut desk.session.operations.lock()).must_be_idle()?;
-    let row = row(mechanism.kind)
-        .filter(|row| row.serves(U::FUNCTION))
-        .ok_or(Error::MechanismInvalid)?;
-    let grant = authorize::<U>(desk.session, desk.key(key)?, row, desk.today)?;
+    let row = desk.mechanism(mechanism.kind, U::FUNCTION)?;
+    let grant = authorize::<U>(desk.session, desk.key(key)?, row, desk.rules())?;
     let login = Login::wanted_by(&grant);
     let private = grant.object().is(AttributeType::PRIVATE);
     let operation = make(grant, row, &mechanism.parameter)?;

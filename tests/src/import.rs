@@ -79,10 +79,11 @@ impl Importer {
         for objects in objects.chunks(IMPORT_OBJECTS_MAX) {
             let objects = objects.iter().map(travelling).collect();
             let objects = List::new(objects).expect("not too many");
-            match self.ask(&AdminRequest::ImportObjects { objects })? {
-                AdminAnswer::ImportJudged(more) => judged.extend(more.into_items()),
-                other => panic!("{other:?}"),
-            }
+            let answer = self.ask(&AdminRequest::ImportObjects { objects })?;
+            let AdminAnswer::ImportJudged(more) = answer else {
+                panic!("{answer:?}")
+            };
+            judged.extend(more.into_items());
         }
         Ok(judged)
     }
@@ -95,10 +96,11 @@ impl Importer {
     /// # Panics
     /// When the answer is none.
     pub fn commit(&mut self) -> Result<(Token, u64), Refusal> {
-        match self.ask(&AdminRequest::ImportCommit)? {
-            AdminAnswer::Imported { token, objects } => Ok((token, objects)),
-            other => panic!("{other:?}"),
-        }
+        let answer = self.ask(&AdminRequest::ImportCommit)?;
+        let AdminAnswer::Imported { token, objects } = answer else {
+            panic!("{answer:?}")
+        };
+        Ok((token, objects))
     }
 }
 

@@ -28,6 +28,7 @@ pub mod hsm;
 pub mod import;
 pub mod judge;
 pub mod load;
+pub mod mariadb;
 pub mod mechanism;
 pub mod module;
 pub mod operation;

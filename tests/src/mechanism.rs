@@ -77,6 +77,14 @@ pub enum Parameter {
         /// Context.
         context: Vec<u8>,
     },
+    /// `CK_KEY_DERIVATION_STRING_DATA` without a vector; with one `CK_DES_CBC_ENCRYPT_DATA_PARAMS` or `CK_AES_CBC_ENCRYPT_DATA_PARAMS`, by
+    /// its length.
+    EncryptData {
+        /// Initialisation vector.
+        iv: Vec<u8>,
+        /// What is encrypted.
+        data: Vec<u8>,
+    },
 }
 
 /// `CK_RSA_PKCS_OAEP_PARAMS`.
@@ -235,6 +243,34 @@ impl Mechanism {
                     pContextData: pointer_or_null(context),
                 };
                 with((&raw mut raw).cast(), size_of_val(&raw))
+            }
+            Parameter::EncryptData { iv, data } => {
+                let (start, length) = (pointer_or_null(data), data.len() as CK_ULONG);
+                let mut plain = CK_KEY_DERIVATION_STRING_DATA {
+                    pData: start,
+                    ulLen: length,
+                };
+                let mut of_des = CK_DES_CBC_ENCRYPT_DATA_PARAMS {
+                    iv: [0; 8],
+                    pData: start,
+                    length,
+                };
+                let mut of_aes = CK_AES_CBC_ENCRYPT_DATA_PARAMS {
+                    iv: [0; 16],
+                    pData: start,
+                    length,
+                };
+                match iv.len() {
+                    8 => {
+                        of_des.iv.copy_from_slice(iv);
+                        with((&raw mut of_des).cast(), size_of_val(&of_des))
+                    }
+                    16 => {
+                        of_aes.iv.copy_from_slice(iv);
+                        with((&raw mut of_aes).cast(), size_of_val(&of_aes))
+                    }
+                    _ => with((&raw mut plain).cast(), size_of_val(&plain)),
+                }
             }
         }
     }

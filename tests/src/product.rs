@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Names a directory that holds `strongroomd`, `strongroom` and `libstrongroom_pkcs11.so`; nothing is built then.
+/// Names a directory that holds `strongroomd`, `strongroom`, `libstrongroom_pkcs11.so` and `libstrongroom_mariadb.so`; nothing is built then.
 const ENV_BIN_DIR: &str = "STRONGROOM_BIN_DIR";
 
 /// The directory of the programs.
@@ -63,6 +63,8 @@ fn build(profile_dir: &Path) {
             "strongroom-pkcs11",
             "-p",
             "strongroom-cli",
+            "-p",
+            "strongroom-mariadb",
         ])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .env("CARGO_TARGET_DIR", target)

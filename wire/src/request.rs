@@ -150,6 +150,15 @@ pub enum Parameter<'a> {
     },
     /// A parameter whose length or pointers do not fit its mechanism.
     Malformed,
+    /// `CK_KEY_DERIVATION_STRING_DATA`, without a vector, and `CK_DES_CBC_ENCRYPT_DATA_PARAMS` and `CK_AES_CBC_ENCRYPT_DATA_PARAMS`.
+    EncryptData {
+        /// Initialisation vector; empty where there is none.
+        #[serde(serialize_with = "codec::bytes")]
+        iv: &'a [u8],
+        /// What is encrypted.
+        #[serde(serialize_with = "codec::bytes")]
+        data: &'a [u8],
+    },
 }
 
 /// `CK_RSA_PKCS_OAEP_PARAMS`.

@@ -29,14 +29,15 @@ usage: cargo xtask recipes [--keep] [NAME...]
 
 Run the commands of documents, in order, in a temporary directory, and compare what they say with what the document says.
 
-  recipes   the pages of docs/recipes, or those that are named, each with a daemon and a token of its own; docs/recipes/README.md says
+  recipes   the pages of docs/recipes and docs/tde, or those that are named, each with a daemon and a token of its own; docs/recipes/README.md says
             what a page looks like. Ends with the line `recipes: N passed, M failed, K not run here`.
               --keep   leave the directories of pages that fail
   readme    the commands of README.md
 
 The programs are those of the directory STRONGROOM_BIN_DIR; without it they are built for debugging.";
 
-const DIRECTORY: &str = "docs/recipes";
+/// Where pages are; a directory that is not there has none.
+const DIRECTORIES: [&str; 2] = ["docs/recipes", "docs/tde"];
 
 /// Runs pages.
 ///
@@ -65,7 +66,10 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
         .iter()
         .find(|name| pages.iter().all(|page| page.name != **name))
     {
-        return Err(format!("there is no page {name} in {DIRECTORY}"));
+        return Err(format!(
+            "there is no page {name} in {}",
+            DIRECTORIES.join(" or ")
+        ));
     }
     pages.retain(|page| names.is_empty() || names.contains(&page.name.as_str()));
     let tally = Tally::default();
@@ -93,23 +97,43 @@ pub(crate) fn readme(root: &Path) -> Result<(), String> {
 
 /// All pages, in the order of their names.
 fn pages(root: &Path) -> Result<Vec<Page>, String> {
-    let directory = root.join(DIRECTORY);
     let mut names = BTreeSet::new();
-    for entry in fs::read_dir(&directory).map_err(|error| format!("{DIRECTORY}: {error}"))? {
-        let file = entry
-            .map_err(|error| format!("{DIRECTORY}: {error}"))?
-            .file_name();
-        if let Some(name) = file.to_str().and_then(|name| name.strip_suffix(".md")) {
-            names.insert(name.to_owned());
+    for directory in DIRECTORIES {
+        let entries = match fs::read_dir(root.join(directory)) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            entries => entries.map_err(|error| format!("{directory}: {error}"))?,
+        };
+        for entry in entries {
+            let file = entry
+                .map_err(|error| format!("{directory}: {error}"))?
+                .file_name();
+            if let Some(name) = file.to_str().and_then(|name| name.strip_suffix(".md")) {
+                names.insert(name.to_owned());
+            }
         }
     }
     names.remove("README");
-    names.iter().map(|name| read(root, name)).collect()
+    let mut pages = Vec::new();
+    for name in &names {
+        let page = read(root, name)?;
+        // A database that runs nowhere here has a page for people only: it names no packages.
+        if path(root, name).starts_with(DIRECTORIES[0]) || !page.packages.is_empty() {
+            pages.push(page);
+        }
+    }
+    Ok(pages)
 }
 
-/// One page of docs/recipes.
+/// The path of a page: the first directory that has it.
+fn path(root: &Path, name: &str) -> String {
+    let place = |directory: &&str| root.join(directory).join(format!("{name}.md")).is_file();
+    let directory = DIRECTORIES.iter().find(|directory| place(directory));
+    format!("{}/{name}.md", directory.unwrap_or(&DIRECTORIES[0]))
+}
+
+/// One page.
 fn read(root: &Path, name: &str) -> Result<Page, String> {
-    let path = format!("{DIRECTORY}/{name}.md");
+    let path = path(root, name);
     let text = fs::read_to_string(root.join(&path)).map_err(|error| format!("{path}: {error}"))?;
     Page::read(name, &text, Reading::Recipe).map_err(|what| format!("{path}: {what}"))
 }
@@ -134,7 +158,7 @@ fn one(root: &Path, name: &str, directory: &Path, programs: &Path) -> Result<(),
     let before = read(root, "README")?;
     let stage = Stage {
         page: &page,
-        path: format!("{DIRECTORY}/{name}.md"),
+        path: path(root, name),
         before: &before.steps,
         directory,
         programs,
@@ -282,7 +306,13 @@ impl Scene {
         open(&scene.directory)?;
         open(&scene.programs)?;
         // Copied, because the user that root becomes for some pages need not see where they are.
-        for name in ["strongroomd", "strongroom", "libstrongroom_pkcs11.so"] {
+        let names = [
+            "strongroomd",
+            "strongroom",
+            "libstrongroom_pkcs11.so",
+            "libstrongroom_mariadb.so",
+        ];
+        for name in names {
             let file = scene.programs.join(name);
             fs::copy(from.join(name), &file).map_err(|error| at(&from.join(name), &error))?;
             open(&file)?;
@@ -332,7 +362,12 @@ impl Drop for Scene {
 }
 
 fn build(root: &Path) -> Result<PathBuf, String> {
-    let packages = ["strongroomd", "strongroom-cli", "strongroom-pkcs11"];
+    let packages = [
+        "strongroomd",
+        "strongroom-cli",
+        "strongroom-pkcs11",
+        "strongroom-mariadb",
+    ];
     let mut command = Command::new(env!("CARGO"));
     command
         .current_dir(root)
@@ -383,7 +418,7 @@ mod tests {
         for page in pages {
             let name = &page.name;
             assert!(
-                list.contains(&format!("({name}.md)")),
+                list.contains(&format!("[{name}](")),
                 "{name} is not in the list"
             );
         }

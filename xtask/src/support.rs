@@ -141,11 +141,16 @@ fn shapes(bits: u32) -> Vec<String> {
         (Shape::WtlsCertificate, "WTLS certificate"),
         (Shape::RsaPublic, "RSA public"),
         (Shape::CurvePublic, "EC public"),
+        (Shape::DsaPublic, "DSA public"),
+        (Shape::DhPublic, "DH public"),
         (Shape::RsaPrivate, "RSA private"),
         (Shape::EcPrivate, "EC private"),
         (Shape::EdwardsPrivate, "Edwards private"),
         (Shape::MontgomeryPrivate, "Montgomery private"),
+        (Shape::DsaPrivate, "DSA private"),
+        (Shape::DhPrivate, "DH private"),
         (Shape::Secret, "secret key"),
+        (Shape::DesSecret, "DES key"),
         (Shape::DsaParameters, "DSA parameters"),
         (Shape::DhParameters, "DH parameters"),
     ];
@@ -154,17 +159,26 @@ fn shapes(bits: u32) -> Vec<String> {
         Shape::AttributeCertificate,
         Shape::WtlsCertificate,
     ];
-    const PUBLIC: &[Shape] = &[Shape::RsaPublic, Shape::CurvePublic];
+    const PUBLIC: &[Shape] = &[
+        Shape::RsaPublic,
+        Shape::CurvePublic,
+        Shape::DsaPublic,
+        Shape::DhPublic,
+    ];
+    const SECRET: &[Shape] = &[Shape::Secret, Shape::DesSecret];
     const PRIVATE: &[Shape] = &[
         Shape::RsaPrivate,
         Shape::EcPrivate,
         Shape::EdwardsPrivate,
         Shape::MontgomeryPrivate,
+        Shape::DsaPrivate,
+        Shape::DhPrivate,
     ];
     const GROUPS: &[(&[Shape], &str)] = &[
         (CERTIFICATE, "certificates"),
         (PUBLIC, "public keys"),
         (PRIVATE, "private keys"),
+        (SECRET, "secret keys"),
     ];
     if SHAPES.iter().all(|(shape, _)| bits & shape.bit() != 0) {
         return vec!["all".to_owned()];
@@ -272,7 +286,14 @@ mod tests {
 
     #[test]
     fn groups_of_objects_have_one_name() {
-        let all = Shape::RsaPublic.bit() | Shape::CurvePublic.bit() | Shape::Secret.bit();
+        let public = [
+            Shape::RsaPublic,
+            Shape::CurvePublic,
+            Shape::DsaPublic,
+            Shape::DhPublic,
+        ];
+        let public = public.iter().fold(0, |all, shape| all | shape.bit());
+        let all = public | Shape::Secret.bit();
         assert_eq!(shapes(all), ["public keys", "secret key"]);
     }
 }

@@ -10,7 +10,7 @@ use aws_lc_sys as lc;
 
 use super::owned::Owned;
 use super::{failure, succeeded};
-use crate::aes::Direction;
+use crate::block::Direction;
 use crate::error::Error;
 
 /// Bytes of an AES block.

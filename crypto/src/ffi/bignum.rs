@@ -1,9 +1,9 @@
-//! What lives here: big numbers in AWS-LC's heap, with the little arithmetic that completing an RSA key
-//! needs.
+//! What lives here: big numbers in AWS-LC's heap, with the little arithmetic that completing an RSA key,
+//! judging DSA parameters and Diffie-Hellman need.
 //!
 //! What must never live here: RSA itself; private operations run inside AWS-LC, blinded.
 //!
-//! Who calls it: `rsa/components.rs`, `ffi/rsa.rs`, `ffi/ec.rs`.
+//! Who calls it: `rsa/components.rs`, `dsa.rs`, `dh.rs`, `ffi/rsa.rs`, `ffi/ec.rs`, `ffi/dsa.rs`.
 
 use std::cmp::Ordering;
 use std::ffi::c_int;
@@ -223,6 +223,93 @@ impl Number {
         Ok(result)
     }
 
+    pub(crate) fn plus(&self, other: &Self) -> Result<Self, Error> {
+        let mut result = Self::zero()?;
+        // SAFETY: live numbers; the result is distinct.
+        let answer = unsafe { lc::BN_add(result.0.exclusive(), self.raw(), other.raw()) };
+        succeeded(answer, Error::Internal)?;
+        Ok(result)
+    }
+
+    /// Two to the power of `exponent`.
+    pub(crate) fn power_of_two(exponent: usize) -> Result<Self, Error> {
+        let exponent = c_int::try_from(exponent).map_err(|_| Error::ParameterInvalid)?;
+        let mut result = Self::zero()?;
+        // SAFETY: a live number of ours; a negative place is an error, not undefined.
+        let answer = unsafe { lc::BN_set_bit(result.0.exclusive(), exponent) };
+        succeeded(answer, Error::Internal)?;
+        Ok(result)
+    }
+
+    /// Whether this is a prime, but for a chance of 2⁻⁸⁰ at most.
+    pub(crate) fn is_prime(&self, scratch: &mut Scratch) -> Result<bool, Error> {
+        super::random::prepare_thread()?;
+        let mut prime = 0;
+        // SAFETY: a live number, only read; no callback.
+        let answer = unsafe {
+            lc::BN_primality_test(
+                &raw mut prime,
+                self.raw(),
+                PRIME_CHECKS,
+                scratch.0.exclusive(),
+                1,
+                std::ptr::null_mut(),
+            )
+        };
+        succeeded(answer, Error::Internal)?;
+        Ok(prime == 1)
+    }
+
+    /// A new safe prime p, of which two is a square: p ≡ 23 (mod 24).
+    pub(crate) fn safe_prime(bits: usize) -> Result<Self, Error> {
+        super::random::prepare_thread()?;
+        let bits = c_int::try_from(bits).map_err(|_| Error::KeySize)?;
+        let (step, rest) = (Self::from_bytes(&[24])?, Self::from_bytes(&[23])?);
+        let mut result = Self::zero()?;
+        // SAFETY: live numbers; the result is distinct; no callback.
+        let answer = unsafe {
+            lc::BN_generate_prime_ex(
+                result.0.exclusive(),
+                bits,
+                1,
+                step.raw(),
+                rest.raw(),
+                std::ptr::null_mut(),
+            )
+        };
+        succeeded(answer, Error::Internal)?;
+        Ok(result)
+    }
+
+    /// The prime of the group of RFC 3526 with so many bits.
+    pub(crate) fn rfc3526_prime(bits: usize) -> Result<Self, Error> {
+        let maker: unsafe extern "C" fn(*mut lc::BIGNUM) -> *mut lc::BIGNUM = match bits {
+            1536 => lc::BN_get_rfc3526_prime_1536,
+            2048 => lc::BN_get_rfc3526_prime_2048,
+            3072 => lc::BN_get_rfc3526_prime_3072,
+            4096 => lc::BN_get_rfc3526_prime_4096,
+            6144 => lc::BN_get_rfc3526_prime_6144,
+            8192 => lc::BN_get_rfc3526_prime_8192,
+            _ => return Err(Error::KeySize),
+        };
+        // SAFETY: null asks for a new number.
+        let pointer = unsafe { maker(std::ptr::null_mut()) };
+        // SAFETY: a fresh object or null.
+        unsafe { Owned::take(pointer, Error::Memory) }.map(Self)
+    }
+
+    /// The big-endian bytes of a public number, of minimal length.
+    pub(crate) fn to_public_bytes(&self) -> Result<Vec<u8>, Error> {
+        // SAFETY: a live number.
+        unsafe { public_bytes(self.raw()) }
+    }
+
+    /// The big-endian bytes of a secret number; of minimal length unless `length` says more.
+    pub(crate) fn to_secret_bytes(&self, length: Option<usize>) -> Result<SecretBytes, Error> {
+        // SAFETY: a live number.
+        unsafe { secret_bytes(self.raw(), length) }
+    }
+
     /// A random number from 2 to below `limit`.
     pub(crate) fn random_below(limit: &Self) -> Result<Self, Error> {
         super::random::prepare_thread()?;
@@ -233,6 +320,9 @@ impl Number {
         Ok(result)
     }
 }
+
+/// FIPS 186-5, table B.1 has 64 as the most that any size needs; a number that somebody else chose gets all of them.
+const PRIME_CHECKS: c_int = 64;
 
 /// The big-endian bytes of a public number, of minimal length.
 ///

@@ -10,6 +10,7 @@ use aws_lc_sys as lc;
 
 use super::owned::Owned;
 use super::{failure, succeeded};
+use crate::block::BlockCipher;
 use crate::digest::Hash;
 use crate::error::Error;
 
@@ -19,6 +20,7 @@ pub(crate) const DIGEST_BYTES_MAX: usize = 64;
 /// The C name of a hash function.
 pub(crate) fn message_digest(hash: Hash) -> *const lc::EVP_MD {
     let maker: unsafe extern "C" fn() -> *const lc::EVP_MD = match hash {
+        Hash::Md5 => lc::EVP_md5,
         Hash::Sha1 => lc::EVP_sha1,
         Hash::Sha224 => lc::EVP_sha224,
         Hash::Sha256 => lc::EVP_sha256,
@@ -35,7 +37,7 @@ pub(crate) fn message_digest(hash: Hash) -> *const lc::EVP_MD {
     unsafe { maker() }
 }
 
-/// The digest of a message in one piece. AWS-LC keeps the state of SHA-1 and SHA-2 on the stack then, and wipes it; for SHA-3 it has
+/// The digest of a message in one piece. AWS-LC keeps the state of MD5, SHA-1 and SHA-2 on the stack then, and wipes it; for SHA-3 it has
 /// no such function, so a context does it.
 pub(crate) fn digest_at_once(
     hash: Hash,
@@ -43,6 +45,7 @@ pub(crate) fn digest_at_once(
     out: &mut [u8; DIGEST_BYTES_MAX],
 ) -> Result<(), Error> {
     let function: unsafe extern "C" fn(*const u8, usize, *mut u8) -> *mut u8 = match hash {
+        Hash::Md5 => lc::MD5,
         Hash::Sha1 => lc::SHA1,
         Hash::Sha224 => lc::SHA224,
         Hash::Sha256 => lc::SHA256,
@@ -161,15 +164,17 @@ impl HmacContext {
     }
 }
 
-/// An AES-CMAC with its key absorbed.
+/// A CMAC with its key absorbed.
 pub(crate) struct CmacContext(Owned<lc::CMAC_CTX>);
 
 impl CmacContext {
-    pub(crate) fn new(key: &[u8]) -> Result<Self, Error> {
-        let maker: unsafe extern "C" fn() -> *const lc::EVP_CIPHER = match key.len() {
-            16 => lc::EVP_aes_128_cbc,
-            24 => lc::EVP_aes_192_cbc,
-            32 => lc::EVP_aes_256_cbc,
+    /// For DES the key has the length of three.
+    pub(crate) fn new(cipher: BlockCipher, key: &[u8]) -> Result<Self, Error> {
+        let maker: unsafe extern "C" fn() -> *const lc::EVP_CIPHER = match (cipher, key.len()) {
+            (BlockCipher::Aes, 16) => lc::EVP_aes_128_cbc,
+            (BlockCipher::Aes, 24) => lc::EVP_aes_192_cbc,
+            (BlockCipher::Aes, 32) => lc::EVP_aes_256_cbc,
+            (BlockCipher::Des, 24) => lc::EVP_des_ede3_cbc,
             _ => return Err(Error::KeySize),
         };
         // SAFETY: takes nothing and answers a pointer to a static table.
@@ -203,9 +208,9 @@ impl CmacContext {
         succeeded(answer, Error::Internal)
     }
 
-    pub(crate) fn finish(mut self, out: &mut [u8; 16]) -> Result<(), Error> {
+    pub(crate) fn finish(mut self, out: &mut [u8; DIGEST_BYTES_MAX]) -> Result<(), Error> {
         let mut written = 0;
-        // SAFETY: an initialised context; the MAC is one AES block.
+        // SAFETY: an initialised context; the MAC is one block, of 16 bytes at most.
         let answer =
             unsafe { lc::CMAC_Final(self.0.exclusive(), out.as_mut_ptr(), &raw mut written) };
         succeeded(answer, Error::Internal)

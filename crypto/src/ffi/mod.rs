@@ -8,7 +8,10 @@
 
 pub(crate) mod aes;
 pub(crate) mod bignum;
+pub(crate) mod der;
+pub(crate) mod des;
 pub(crate) mod digest;
+pub(crate) mod dsa;
 pub(crate) mod ec;
 pub(crate) mod edwards;
 pub(crate) mod gcm;

@@ -3,7 +3,7 @@
 //!
 //! What must never live here: a DER parser of our own.
 //!
-//! Who calls it: `pkcs8.rs`, `rsa.rs`, `ec.rs`, `ffi/oaep.rs`.
+//! Who calls it: `pkcs8.rs`, `rsa.rs`, `dsa.rs`, `ec.rs`, `ffi/oaep.rs`.
 
 use std::ffi::c_int;
 use std::mem::MaybeUninit;
@@ -11,6 +11,7 @@ use std::mem::MaybeUninit;
 use aws_lc_sys as lc;
 use strongroom_keymem::SecretBytes;
 
+use super::dsa::DsaKey;
 use super::ec::EcKey;
 use super::owned::Owned;
 use super::rsa::RsaKey;
@@ -23,6 +24,7 @@ pub(crate) struct PKey(Owned<lc::EVP_PKEY>);
 /// What an envelope holds.
 pub(crate) enum Content {
     Rsa(RsaKey),
+    Dsa(DsaKey),
     Ec(EcKey),
     Ed25519(SecretBytes),
     X25519(SecretBytes),
@@ -33,6 +35,14 @@ impl PKey {
         let mut envelope = Self::empty()?;
         // SAFETY: both are live; the reference count of the key is raised.
         let answer = unsafe { lc::EVP_PKEY_set1_RSA(envelope.0.exclusive(), key.shared()) };
+        succeeded(answer, Error::Internal)?;
+        Ok(envelope)
+    }
+
+    pub(crate) fn from_dsa(key: &DsaKey) -> Result<Self, Error> {
+        let mut envelope = Self::empty()?;
+        // SAFETY: both are live; the reference count of the key is raised.
+        let answer = unsafe { lc::EVP_PKEY_set1_DSA(envelope.0.exclusive(), key.shared()) };
         succeeded(answer, Error::Internal)?;
         Ok(envelope)
     }
@@ -69,6 +79,13 @@ impl PKey {
                 // SAFETY: an owned reference or null.
                 let key = unsafe { Owned::take(pointer, Error::Internal) }?;
                 Ok(Content::Rsa(RsaKey::from_owned(key)))
+            }
+            lc::EVP_PKEY_DSA => {
+                // SAFETY: a live key of this kind; the answer is a new reference.
+                let pointer = unsafe { lc::EVP_PKEY_get1_DSA(self.shared()) };
+                // SAFETY: an owned reference or null.
+                let key = unsafe { Owned::take(pointer, Error::Internal) }?;
+                Ok(Content::Dsa(DsaKey::from_owned(key)))
             }
             lc::EVP_PKEY_EC => {
                 // SAFETY: a live key of this kind; the answer is a new reference.

@@ -16,6 +16,7 @@ mod ciphers;
 mod curves;
 mod hashes;
 mod hpke;
+mod legacy;
 mod rsa_keys;
 mod shamir;
 mod threads;

@@ -381,7 +381,7 @@ fn numbers_that_contradict_each_other_are_refused() {
 #[test]
 fn sizes_and_exponents_have_bounds() {
     ready();
-    for bits in [0, 512, 1024, 2047, 2049, 2112, 8320] {
+    for bits in [0, 256, 384, 2047, 2049, 2112, 8320] {
         let refused = RsaPrivateKey::generate(bits, &[1, 0, 1]).map(|_| ());
         assert_eq!(refused, Err(Error::KeySize), "{bits}");
     }
@@ -399,8 +399,19 @@ fn sizes_and_exponents_have_bounds() {
         RsaPublicKey::from_components(&old, &[3]).unwrap().bits(),
         1024
     );
-    let refused = RsaPublicKey::from_components(&old[1..], &[3]).map(|_| ());
+    let refused = RsaPublicKey::from_components(&old[65..], &[3]).map(|_| ());
     assert_eq!(refused, Err(Error::KeySize));
+    // What the past left behind still signs, and the checks of its numbers are the same.
+    for bits in [512, 1024] {
+        let small = RsaPrivateKey::generate(bits, &[1, 0, 1]).unwrap();
+        let signature = small.sign_pkcs1_digest(Hash::Md5, &[7; 16]).unwrap();
+        let public = small.public().unwrap();
+        public
+            .verify_pkcs1_digest(Hash::Md5, &[7; 16], &signature)
+            .unwrap();
+        let again = small.to_pkcs8().unwrap().with(RsaPrivateKey::from_pkcs8);
+        assert_eq!(again.unwrap().bits(), bits);
+    }
 }
 
 #[test]

@@ -72,14 +72,11 @@ impl<'d> Imports<'d> {
             .import(self.principal, asked, &mut self.importing)
             .map_err(|_| End::Refused)?;
         drop(pin_turn);
-        match &answer {
-            AdminAnswer::Imported { token, objects } => {
-                tracing::info!(slot = token.slot, objects, "objects were brought in");
-            }
-            AdminAnswer::Refused { rv, .. } => {
-                tracing::warn!(%rv, "a request to bring objects in was refused");
-            }
-            _ => {}
+        if let AdminAnswer::Imported { token, objects } = &answer {
+            tracing::info!(slot = token.slot, objects, "objects were brought in");
+        }
+        if let AdminAnswer::Refused { rv, .. } = &answer {
+            tracing::warn!(%rv, "a request to bring objects in was refused");
         }
         encode(&answer, outgoing.begin()?).map_err(|_| End::Refused)?;
         outgoing.send(socket)?;

@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use strongroom::mechanism::Mechanisms;
 
 use super::limits::LimitsSection;
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub log: LogSection,
     /// `[limits]`
     pub limits: LimitsSection,
+    /// `[mechanisms]`
+    pub mechanisms: MechanismsSection,
     /// How long calls wait for a daemon that has gone; read by the module.
     #[serde(alias = "reconnect-seconds")]
     pub reconnect_seconds: Option<u64>,
@@ -132,6 +135,26 @@ pub struct JailSection {
     pub danger_none: bool,
 }
 
+/// `[mechanisms]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MechanismsSection {
+    /// Names of those that nobody may use.
+    pub refused: Vec<String>,
+    /// Names of those that may be used, if not all.
+    pub allowed: Option<Vec<String>>,
+}
+
+impl MechanismsSection {
+    /// As the token takes it.
+    ///
+    /// # Errors
+    /// Which name is none.
+    pub fn chosen(&self) -> Result<Mechanisms, String> {
+        Mechanisms::parse(&self.refused, self.allowed.as_deref())
+    }
+}
+
 /// `[log]`
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -183,11 +206,12 @@ impl Settings {
             what: with_near_key(error.message()),
         })?;
         settings.refuse_relative_paths(path)?;
-        settings.limits.check().map_err(|what| FileError {
+        let wrong = |what| FileError {
             path: path.into(),
             place: None,
             what,
-        })?;
+        };
+        settings.limits.check().map_err(wrong)?;
         Ok(settings)
     }
 

@@ -5,8 +5,10 @@
 //! Who calls it: the table of functions.
 
 use cryptoki_sys::{
-    CK_AES_CTR_PARAMS, CK_ECDH1_DERIVE_PARAMS, CK_EDDSA_PARAMS, CK_GCM_PARAMS, CK_MECHANISM,
-    CK_RSA_AES_KEY_WRAP_PARAMS, CK_RSA_PKCS_OAEP_PARAMS, CK_RSA_PKCS_PSS_PARAMS, CK_ULONG,
+    CK_AES_CBC_ENCRYPT_DATA_PARAMS, CK_AES_CTR_PARAMS, CK_DES_CBC_ENCRYPT_DATA_PARAMS,
+    CK_ECDH1_DERIVE_PARAMS, CK_EDDSA_PARAMS, CK_GCM_PARAMS, CK_KEY_DERIVATION_STRING_DATA,
+    CK_MECHANISM, CK_RSA_AES_KEY_WRAP_PARAMS, CK_RSA_PKCS_OAEP_PARAMS, CK_RSA_PKCS_PSS_PARAMS,
+    CK_ULONG,
 };
 use strongroom_wire::ck::{Kdf, MechanismType, Mgf, OaepSource, Rv};
 use strongroom_wire::frame::DATA_BYTES_MAX;
@@ -53,6 +55,15 @@ impl Run {
         }
     }
 
+    /// A run of bytes that are here already.
+    fn short(run: &[u8]) -> Result<Self, Rv> {
+        let mut bytes = [0; SHORT_BYTES];
+        let length = run.len();
+        let room = bytes.get_mut(..length).ok_or(Rv::MECHANISM_PARAM_INVALID)?;
+        room.copy_from_slice(run);
+        Ok(Self::Short { bytes, length })
+    }
+
     /// Copies a run; more than `bytes_max` are refused before any is read.
     fn copy(start: Alleged<u8>, length: CK_ULONG, bytes_max: usize) -> Result<Self, Rv> {
         let mut short = [0; SHORT_BYTES];
@@ -94,6 +105,7 @@ enum Shape {
     Eddsa {
         prehash: bool,
     },
+    EncryptData,
     Malformed,
 }
 
@@ -229,6 +241,18 @@ impl Mechanism {
             M::RSA_AES_KEY_WRAP => self.read_rsa_aes_key_wrap(parameters),
             M::ECDH1_DERIVE | M::ECDH1_COFACTOR_DERIVE => self.read_ecdh1(parameters),
             M::EDDSA => self.read_eddsa(parameters),
+            M::DES_ECB_ENCRYPT_DATA | M::DES3_ECB_ENCRYPT_DATA | M::AES_ECB_ENCRYPT_DATA => {
+                let string = parameters.structure::<CK_KEY_DERIVATION_STRING_DATA>()?;
+                self.read_encrypt_data(&[], string.pData, string.ulLen)
+            }
+            M::DES_CBC_ENCRYPT_DATA | M::DES3_CBC_ENCRYPT_DATA => {
+                let cbc = parameters.structure::<CK_DES_CBC_ENCRYPT_DATA_PARAMS>()?;
+                self.read_encrypt_data(&cbc.iv, cbc.pData, cbc.length)
+            }
+            M::AES_CBC_ENCRYPT_DATA => {
+                let cbc = parameters.structure::<CK_AES_CBC_ENCRYPT_DATA_PARAMS>()?;
+                self.read_encrypt_data(&cbc.iv, cbc.pData, cbc.length)
+            }
             kind if has_pss_parameter(kind) => read_pss(parameters),
             kind if has_length_parameter(kind) => parameters.structure().map(Shape::Number),
             _ => {
@@ -302,6 +326,17 @@ impl Mechanism {
         })
     }
 
+    fn read_encrypt_data(
+        &mut self,
+        iv: &[u8],
+        data: *mut u8,
+        data_bytes: CK_ULONG,
+    ) -> Result<Shape, Rv> {
+        self.first = Run::short(iv)?;
+        self.second = run(data, data_bytes, PARAMETER_BYTES_MAX)?;
+        Ok(Shape::EncryptData)
+    }
+
     fn parameter(&self) -> Parameter<'_> {
         let first = self.first.bytes();
         let second = self.second.bytes();
@@ -340,6 +375,10 @@ impl Mechanism {
             Shape::Eddsa { prehash } => Parameter::Eddsa {
                 prehash: *prehash,
                 context: first,
+            },
+            Shape::EncryptData => Parameter::EncryptData {
+                iv: first,
+                data: second,
             },
             Shape::Malformed => Parameter::Malformed,
         }

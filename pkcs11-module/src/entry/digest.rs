@@ -134,6 +134,7 @@ pub(crate) fn finish(at: &Instance, session: SessionHandle, out: Out) -> Result<
 const fn hash_of(kind: MechanismType) -> Option<Hash> {
     use MechanismType as M;
     Some(match kind {
+        M::MD5 => Hash::Md5,
         M::SHA_1 => Hash::Sha1,
         M::SHA224 => Hash::Sha224,
         M::SHA256 => Hash::Sha256,

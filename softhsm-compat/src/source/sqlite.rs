@@ -104,25 +104,22 @@ fn rows(connection: &Connection) -> rusqlite::Result<BTreeMap<i64, Parsed>> {
 
 fn add(object: &mut Parsed, kind: u64, value: Result<StoredValue, &'static str>) {
     let Ok(attributes) = object else { return };
-    let fault = match value {
+    // A set of mechanisms lies among the byte strings; only its attribute tells.
+    let is_set = kind == AttributeType::ALLOWED_MECHANISMS.0;
+    let value = match value {
+        Ok(StoredValue::Bytes(bytes)) if is_set => mechanisms(&bytes),
+        other => other,
+    };
+    match value {
+        // SoftHSM writes some attributes of a new key twice, and reads the first row that it meets.
         Ok(value) => {
-            // A set of mechanisms lies among the byte strings; only its attribute tells.
-            let value = match value {
-                StoredValue::Bytes(bytes) if kind == AttributeType::ALLOWED_MECHANISMS.0 => {
-                    mechanisms(&bytes)
-                }
-                other => Ok(other),
-            };
-            match value.map(|value| attributes.insert(kind, value)) {
-                Ok(None) if attributes.len() <= OBJECT_ATTRIBUTES_MAX => return,
-                Ok(None) => "it has too many attributes",
-                Ok(Some(_)) => "it has an attribute twice",
-                Err(fault) => fault,
+            attributes.entry(kind).or_insert(value);
+            if attributes.len() > OBJECT_ATTRIBUTES_MAX {
+                *object = Err("it has too many attributes");
             }
         }
-        Err(fault) => fault,
-    };
-    *object = Err(fault);
+        Err(fault) => *object = Err(fault),
+    }
 }
 
 /// A table, and what its values are.

@@ -354,7 +354,7 @@ fn class_and_type_are_needed_and_not_contradicted() {
     assert_eq!(create(&certificate).unwrap_err(), Error::TemplateIncomplete);
     for unknown in [
         number(A::CLASS, 0x8000_0001),
-        number(A::KEY_TYPE, KeyType::DES3.0),
+        number(A::KEY_TYPE, KeyType::RC4.0),
     ] {
         let outcome = create(&with(&secret, &[unknown])).unwrap_err();
         assert_eq!(outcome, Error::AttributeValueInvalid);

@@ -47,7 +47,7 @@ fn every_row_digests() {
         );
         rows_seen += 1;
     }
-    assert_eq!(rows_seen, 11);
+    assert_eq!(rows_seen, 12);
     let hmac = mechanism(M::SHA256_HMAC, Parameter::None);
     assert_eq!(
         digest_init(desk, Some(&hmac)).unwrap_err(),

@@ -102,7 +102,7 @@ fn what_is_wrong_is_named() {
         b"\x06\x09\x2b\x24\x03\x03\x02\x08\x01\x01\x07",
     );
     let unknown = number(A(0x7777), 1);
-    let cases: [(Vec<(A, Value)>, Rv, &str); 14] = [
+    let cases = [
         (vec![], Rv::TEMPLATE_INCOMPLETE, "CKA_CLASS is missing"),
         (
             vec![bytes(A::CLASS, b"x")],

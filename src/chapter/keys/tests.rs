@@ -2,7 +2,7 @@
 //! live here:* what several tests share (`service/rig.rs`). *Who calls it:* the test runner.
 
 use strongroom_wire::ck::{AttributeType as A, Kdf, MechanismType as M, Rv};
-use strongroom_wire::request::Parameter;
+use strongroom_wire::request::{ObjectHandle, Parameter};
 
 use super::*;
 use crate::attribute::samples::p256;

@@ -181,6 +181,11 @@ fn objects_are_listed_in_short() {
         let bits = match shape {
             Shape::RsaPublic | Shape::RsaPrivate => Some(2048),
             Shape::CurvePublic | Shape::EcPrivate | Shape::Secret => Some(256),
+            Shape::DesSecret => Some(192),
+            Shape::DsaPublic | Shape::DsaPrivate | Shape::DsaParameters | Shape::DhParameters => {
+                Some(1024)
+            }
+            Shape::DhPublic | Shape::DhPrivate => Some(2048),
             _ => None,
         };
         assert_eq!(line.bits, bits, "{shape:?}");

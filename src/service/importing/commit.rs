@@ -24,24 +24,18 @@ impl Service {
     pub(super) fn commit_import(
         &self,
         import: Import,
-        mut facts: Facts,
-    ) -> Result<(AdminAnswer, Facts), (Refusal, Facts)> {
-        match self.committed(import) {
-            Ok((token, digest)) => {
-                let token_line = self.token_line(&token);
-                facts.committed(&token_line, digest);
-                let objects = facts.objects.unwrap_or(0);
-                let answer = AdminAnswer::Imported {
-                    token: token_line,
-                    objects,
-                };
-                Ok((answer, facts))
-            }
-            Err(Refusal { rv, reason }) => {
-                let reason = format!("nothing was brought in: {reason}");
-                Err((Refusal { rv, reason }, facts))
-            }
-        }
+        facts: &mut Facts,
+    ) -> Result<AdminAnswer, Refusal> {
+        let (token, digest) = self.committed(import).map_err(|Refusal { rv, reason }| {
+            let reason = format!("nothing was brought in: {reason}");
+            Refusal { rv, reason }
+        })?;
+        let token = self.token_line(&token);
+        facts.committed(&token, digest);
+        Ok(AdminAnswer::Imported {
+            token,
+            objects: facts.objects.unwrap_or(0),
+        })
     }
 
     fn committed(&self, import: Import) -> Result<(Arc<Token>, String), Refusal> {

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use strongroom_crypto::block::BlockCipher;
 use strongroom_crypto::digest::Hash;
 use strongroom_crypto::ec::{Curve, EcPrivateKey};
 use strongroom_crypto::edwards::Ed25519PrivateKey;
@@ -37,6 +38,7 @@ pub(crate) struct Rig {
     pub(crate) session: Arc<Session>,
     application: Application,
     limits: Limits,
+    pub(crate) mechanisms: crate::mechanism::Mechanisms,
     numbers: Numbers,
     next: AtomicU64,
 }
@@ -89,6 +91,7 @@ impl Rig {
             session,
             application,
             limits: Limits::default(),
+            mechanisms: crate::mechanism::Mechanisms::default(),
             numbers: Numbers::new().unwrap(),
             next: AtomicU64::new(SESSION_OBJECT_FIRST),
         }
@@ -103,6 +106,7 @@ impl Rig {
                 day: 22,
             },
             limits: &self.limits,
+            mechanisms: &self.mechanisms,
             numbers: &self.numbers,
         }
     }
@@ -219,6 +223,22 @@ impl Rig {
         }
     }
 
+    pub(crate) fn dsa(&self) -> Pair {
+        let parameters = crate::attribute::samples::dsa_parameters();
+        let base = parameters[2].1.clone();
+        // The private value one: the public one is then the base.
+        let public = [&parameters[..], &[(A::VALUE, base)]].concat();
+        Pair {
+            private: self.add(
+                ObjectClass::PRIVATE_KEY,
+                KeyType::DSA,
+                &parameters,
+                &[(A::VALUE, &[1])],
+            ),
+            public: self.add(ObjectClass::PUBLIC_KEY, KeyType::DSA, &public, &[]),
+        }
+    }
+
     pub(crate) fn ed25519(&self) -> Pair {
         let key = Ed25519PrivateKey::generate().unwrap();
         let point = (A::EC_POINT, Value::Bytes((*key.public().bytes()).into()));
@@ -241,8 +261,13 @@ impl Rig {
             KeyType::EC => self.ec(Curve::P256),
             KeyType::EC_EDWARDS => self.ed25519(),
             KeyType::AES => self.aes(),
+            KeyType::DSA => self.dsa(),
             key_type => {
-                let key = self.secret_with(key_type, b"a secret of some length", &[]);
+                let value: &[u8] = match crate::attribute::table::des_bytes(key_type) {
+                    Some(bytes) => &[0x43; 24][..bytes],
+                    None => b"a secret of some length",
+                };
+                let key = self.secret_with(key_type, value, &[]);
                 Pair {
                     private: key,
                     public: key,
@@ -263,7 +288,7 @@ pub(crate) fn sign_parameter(scheme: SignScheme) -> Parameter<'static> {
                 salt_bytes: 20,
             }
         }
-        SignScheme::Hmac(_, MacLength::General) | SignScheme::Cmac(MacLength::General) => {
+        SignScheme::Hmac(_, MacLength::General) | SignScheme::Cmac(_, MacLength::General) => {
             Parameter::Number(7)
         }
         _ => Parameter::None,
@@ -279,7 +304,12 @@ pub(crate) fn cipher_parameter(scheme: CipherScheme) -> Parameter<'static> {
             source: OaepSource::DATA_SPECIFIED,
             label: b"label",
         }),
-        CipherScheme::AesCbc | CipherScheme::AesCbcPad => Parameter::Bytes(&[3; 16]),
+        CipherScheme::Cbc(BlockCipher::Aes) | CipherScheme::CbcPad(BlockCipher::Aes) => {
+            Parameter::Bytes(&[3; 16])
+        }
+        CipherScheme::Cbc(BlockCipher::Des) | CipherScheme::CbcPad(BlockCipher::Des) => {
+            Parameter::Bytes(&[3; 8])
+        }
         CipherScheme::AesCtr => Parameter::Counter {
             bits: 32,
             block: [9; 16],

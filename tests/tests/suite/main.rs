@@ -33,6 +33,7 @@ mod importing;
 mod keys;
 mod ledger;
 mod load;
+mod mariadb;
 mod mechanisms;
 mod rehearsal;
 mod replace;

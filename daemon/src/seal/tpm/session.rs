@@ -7,7 +7,7 @@
 //!
 //! Nothing here has a password: values of authorisation are empty throughout, so the key of a session is the whole key of its codes.
 
-use strongroom_crypto::aes::Direction;
+use strongroom_crypto::block::Direction;
 use strongroom_crypto::cfb::cfb;
 use strongroom_crypto::digest::{Digest, DigestValue, Hash};
 use strongroom_crypto::ec::{Curve, EcPrivateKey};

@@ -13,7 +13,7 @@ use strongroom_cli::output::{self, Format};
 use strongroom_cli::place::{Environment, Place};
 use strongroom_softhsm::arguments::{Arguments, Door};
 use strongroom_softhsm::report::Report;
-use strongroom_softhsm::{softhsm, unlock};
+use strongroom_softhsm::{foreign, from_files, from_modules, softhsm, unlock};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -29,16 +29,19 @@ fn main() -> ExitCode {
 
 fn run(arguments: &Arguments) -> Result<u8, Failure> {
     unlock::prepare().map_err(Failure::Failed)?;
+    if let Door::ForeignModule = &arguments.door {
+        return foreign::serve();
+    }
     let environment = Environment::of_this_process();
     let place = Place::find(&arguments.place, &environment)?;
     // Connected first: nobody should be asked for PINs for a daemon that is not there.
     let mut client = Client::connect(&place.admin_socket)?;
-    let Door::Softhsm(softhsm) = &arguments.door;
+    let how = arguments.door.import();
     let mut told = Report {
-        dry_run: softhsm.import.dry_run,
+        dry_run: how.dry_run,
         parts: Vec::new(),
     };
-    let done = softhsm::run(softhsm, &mut client, &environment, &mut told);
+    let done = enter(&arguments.door, &mut client, &environment, &mut told);
     if done.is_ok() || !told.parts.is_empty() {
         match arguments.format() {
             Format::Json => output::show_json(&told)?,
@@ -48,7 +51,26 @@ fn run(arguments: &Arguments) -> Result<u8, Failure> {
     done?;
     Ok(match told.code() {
         // What was asked for was all or nothing.
-        code if code != CODE_OK && softhsm.import.strict => 1,
+        code if code != CODE_OK && how.strict => 1,
         code => code,
     })
+}
+
+fn enter(
+    door: &Door,
+    client: &mut Client,
+    environment: &Environment,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let part = match door {
+        Door::Softhsm(door) => return softhsm::run(door, client, environment, report),
+        Door::Pem(door) => from_files::pem(door, client)?,
+        Door::Pkcs12(door) => from_files::pkcs12(door, client)?,
+        Door::Jwk(door) => from_files::jwk(door, client)?,
+        Door::Pkcs11(door) => from_modules::pkcs11(door, client)?,
+        Door::Nss(door) => from_modules::nss(door, client)?,
+        Door::ForeignModule => return Ok(()),
+    };
+    report.parts.push(part);
+    Ok(())
 }

@@ -22,7 +22,8 @@ pub(crate) fn token(options: &Options) -> Result<(), Refused> {
             "A token must be supplied. Use --serial <serial> or --token <label>",
         ));
     }
-    if let Some(module) = &options.module {
+    let foreign = |module: &&String| !module.ends_with(OUR_MODULE);
+    if let Some(module) = options.module.as_ref().filter(foreign) {
         return Err(Refused::error(format!(
             "No PKCS#11 module can delete a token, so --module {module} is of no use here; only tokens of Strongroom are deleted, by its daemon."
         )));
@@ -59,3 +60,6 @@ pub(crate) fn token(options: &Options) -> Result<(), Refused> {
         _ => Err(Refused::error("Found multiple matching tokens.")),
     }
 }
+
+/// The end of the path of our module: with any other one, somebody else's token is meant.
+const OUR_MODULE: &str = "libstrongroom_pkcs11.so";

@@ -86,22 +86,29 @@ fn called(options: &Options) -> Result<Called<'_>, Refused> {
 }
 
 fn open(module: &Pkcs11, slot: Slot) -> Result<Session, Refused> {
-    module.open_rw_session(slot).map_err(|error| match error {
-        Error::Pkcs11(RvError::SlotIdInvalid, _) => {
-            Refused::error("The given slot does not exist.")
-        }
-        _ => Refused::error("Could not open a session on the given slot."),
+    module.open_rw_session(slot).map_err(|error| {
+        Refused::error(if said(&error, RvError::SlotIdInvalid) {
+            "The given slot does not exist."
+        } else {
+            "Could not open a session on the given slot."
+        })
     })
 }
 
 fn login(session: &Session, pin: &Zeroizing<String>) -> Result<(), Refused> {
     let logged_in = session.login(UserType::User, Some(&auth_pin(pin)));
-    logged_in.map_err(|error| match error {
-        Error::Pkcs11(RvError::PinIncorrect, _) => {
-            Refused::error("The given user PIN does not match the one in the token.")
-        }
-        _ => Refused::error("Could not log in on the token."),
+    logged_in.map_err(|error| {
+        Refused::error(if said(&error, RvError::PinIncorrect) {
+            "The given user PIN does not match the one in the token."
+        } else {
+            "Could not log in on the token."
+        })
     })
+}
+
+/// Whether the module answered this value.
+fn said(error: &Error, value: RvError) -> bool {
+    matches!(error, Error::Pkcs11(answered, _) if *answered == value)
 }
 
 fn key_pair(path: &str, options: &Options) -> Result<KeyPair, Refused> {

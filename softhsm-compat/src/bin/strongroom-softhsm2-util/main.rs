@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11};
+use cryptoki::error::Error;
 use strongroom_cli::command::find_module;
 use strongroom_softhsm::unlock;
 
@@ -91,11 +92,13 @@ fn load(options: &Options) -> Result<Pkcs11, Refused> {
         return Err(Refused::error("Could not load the PKCS#11 library/module: it is not installed in any of the usual directories").and(logs));
     };
     let module = Pkcs11::new(&path).map_err(|error| {
-        Refused::error(format!(
-            "Could not load the PKCS#11 library/module: {}: {error}",
-            path.display()
-        ))
-        .and(logs)
+        // The words of the loader, without those around them.
+        let why = if let Error::LibraryLoading(why) = error {
+            why.to_string()
+        } else {
+            error.to_string()
+        };
+        Refused::error(format!("Could not load the PKCS#11 library/module: {why}")).and(logs)
     })?;
     initialize(&module).map_err(|_| {
         Refused::error(format!(
@@ -108,7 +111,7 @@ fn load(options: &Options) -> Result<Pkcs11, Refused> {
 }
 
 /// `C_Initialize`.
-pub(crate) fn initialize(module: &Pkcs11) -> Result<(), cryptoki::error::Error> {
+pub(crate) fn initialize(module: &Pkcs11) -> Result<(), Error> {
     module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
 }
 

@@ -10,5 +10,6 @@ mod dual;
 mod ec;
 mod edwards;
 mod generate;
+mod legacy;
 mod rsa;
 mod wrap;

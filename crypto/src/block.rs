@@ -1,5 +1,5 @@
-//! What lives here: AES (FIPS 197) in the modes ECB, CBC and CTR (SP 800-38A), with or without the
-//! padding of PKCS #7.
+//! What lives here: block ciphers (AES: FIPS 197; DES and triple DES: FIPS 46-3, SP 800-67) in the modes
+//! ECB, CBC and, for AES, CTR (SP 800-38A), with or without the padding of PKCS #7.
 //!
 //! What must never live here: authenticated modes (`gcm.rs`) and key wrap (`wrap.rs`).
 //!
@@ -11,37 +11,138 @@ use std::sync::Arc;
 use strongroom_keymem::{SecretBytes, SecretVec};
 
 use crate::error::Error;
-use crate::ffi::aes::{BLOCK_BYTES, Schedule, Schedules};
+use crate::ffi::{aes, des};
 
-/// An AES key with both schedules prepared. The bytes of the key itself are not kept.
-pub struct AesKey {
-    schedules: Arc<Schedules>,
+/// A block cipher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BlockCipher {
+    /// AES with 128, 192 or 256 bits.
+    Aes,
+    /// DES, triple DES with two keys or with three: which one is said by the length of the key.
+    Des,
 }
 
-impl AesKey {
-    /// Prepares a key of 16, 24 or 32 bytes.
+impl BlockCipher {
+    /// How long a block is.
+    #[must_use]
+    pub const fn block_bytes(self) -> usize {
+        match self {
+            Self::Aes => aes::BLOCK_BYTES,
+            Self::Des => des::BLOCK_BYTES,
+        }
+    }
+}
+
+/// A key of a block cipher with both schedules prepared. The bytes of the key itself are not kept.
+pub struct BlockKey {
+    schedules: Arc<Schedules>,
+    cipher: BlockCipher,
+}
+
+impl BlockKey {
+    /// Prepares a key: of AES 16, 24 or 32 bytes; of DES 8, 16 or 24, whose parity bits are not looked at.
     ///
     /// # Errors
     /// [`Error::KeySize`]; [`Error::Memory`].
-    pub fn new(key: &[u8]) -> Result<Self, Error> {
+    pub fn new(cipher: BlockCipher, key: &[u8]) -> Result<Self, Error> {
+        let schedules = match cipher {
+            BlockCipher::Aes => Schedules::Aes(aes::Schedules::new(key)?),
+            BlockCipher::Des => Schedules::Des(des::Schedules::new(key)?),
+        };
         Ok(Self {
-            schedules: Arc::new(Schedules::new(key)?),
+            schedules: Arc::new(schedules),
+            cipher,
         })
     }
 }
 
-impl fmt::Debug for AesKey {
+impl fmt::Debug for BlockKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("AesKey")
+        write!(formatter, "BlockKey({:?})", self.cipher)
     }
 }
 
-/// A block of zeros, encrypted: what check values of AES keys are cut from. Cheaper than a prepared key used once.
+/// The first three bytes of a block of zeros, encrypted: the check value of a key. For AES cheaper than a prepared key used once.
 ///
 /// # Errors
-/// [`Error::KeySize`] unless the key has 16, 24 or 32 bytes; [`Error::Memory`].
-pub fn encrypted_zeros(key: &[u8]) -> Result<[u8; BLOCK_BYTES], Error> {
-    Ok(Schedule::encrypting(key)?.encrypted(&[0; BLOCK_BYTES]))
+/// As [`BlockKey::new`].
+pub fn check_value(cipher: BlockCipher, key: &[u8]) -> Result<[u8; 3], Error> {
+    match cipher {
+        BlockCipher::Aes => {
+            let [a, b, c, ..] = aes::Schedule::encrypting(key)?.encrypted(&[0; aes::BLOCK_BYTES]);
+            Ok([a, b, c])
+        }
+        BlockCipher::Des => {
+            let mut block = [0; des::BLOCK_BYTES];
+            let zeros = block;
+            des::Schedules::new(key)?.ecb(Direction::Encrypt, &zeros, &mut block)?;
+            let [a, b, c, ..] = block;
+            Ok([a, b, c])
+        }
+    }
+}
+
+/// The schedules of a key.
+enum Schedules {
+    Aes(aes::Schedules),
+    Des(des::Schedules),
+}
+
+impl Schedules {
+    fn ecb(&self, direction: Direction, input: &[u8], out: &mut [u8]) -> Result<(), Error> {
+        match self {
+            Self::Aes(schedules) => schedules.ecb(direction, input, out),
+            Self::Des(schedules) => schedules.ecb(direction, input, out),
+        }
+    }
+
+    fn cbc(
+        &self,
+        direction: Direction,
+        chain: &mut Chain,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        match (self, chain) {
+            (Self::Aes(schedules), Chain::Aes(chain)) => {
+                schedules.cbc(direction, chain, input, out)
+            }
+            (Self::Des(schedules), Chain::Des(chain)) => {
+                schedules.cbc(direction, chain, input, out)
+            }
+            _ => Err(Error::Internal),
+        }
+    }
+
+    fn ctr(
+        &self,
+        counter: &mut [u8; aes::BLOCK_BYTES],
+        keystream: &mut [u8; aes::BLOCK_BYTES],
+        used: &mut u32,
+        input: &[u8],
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        match self {
+            Self::Aes(schedules) => schedules.ctr(counter, keystream, used, input, out),
+            Self::Des(_) => Err(Error::Internal),
+        }
+    }
+}
+
+/// The block that the next one is chained to.
+enum Chain {
+    Aes([u8; aes::BLOCK_BYTES]),
+    Des([u8; des::BLOCK_BYTES]),
+}
+
+impl Chain {
+    fn new(cipher: BlockCipher, iv: &[u8]) -> Result<Self, Error> {
+        let wrong = |_| Error::ParameterInvalid;
+        Ok(match cipher {
+            BlockCipher::Aes => Self::Aes(iv.try_into().map_err(wrong)?),
+            BlockCipher::Des => Self::Des(iv.try_into().map_err(wrong)?),
+        })
+    }
 }
 
 /// Encrypt or decrypt.
@@ -60,15 +161,15 @@ pub enum Mode<'a> {
     Ecb,
     /// Cipher block chaining over whole blocks.
     Cbc {
-        /// The initialisation vector.
-        iv: &'a [u8; 16],
+        /// The initialisation vector, as long as a block.
+        iv: &'a [u8],
     },
     /// Cipher block chaining with PKCS #7 padding.
     CbcPad {
-        /// The initialisation vector.
-        iv: &'a [u8; 16],
+        /// The initialisation vector, as long as a block.
+        iv: &'a [u8],
     },
-    /// Counter mode.
+    /// Counter mode, of AES only.
     Ctr {
         /// The first counter block.
         counter_block: &'a [u8; 16],
@@ -80,6 +181,7 @@ pub enum Mode<'a> {
 /// A running encryption or decryption.
 pub struct Cipher {
     schedules: Arc<Schedules>,
+    block_bytes: usize,
     direction: Direction,
     chaining: Chaining,
     /// The input that does not fill a block yet, or that padding holds back: at most one block.
@@ -90,8 +192,8 @@ pub struct Cipher {
 
 enum Chaining {
     Ecb,
-    Cbc([u8; BLOCK_BYTES]),
-    CbcPad([u8; BLOCK_BYTES]),
+    Cbc(Chain),
+    CbcPad(Chain),
     Ctr(Counter),
 }
 
@@ -99,12 +201,14 @@ impl Cipher {
     /// Starts an operation.
     ///
     /// # Errors
-    /// [`Error::ParameterInvalid`] when the counter bits are not 1 to 128; [`Error::Memory`].
-    pub fn new(key: &AesKey, mode: Mode<'_>, direction: Direction) -> Result<Self, Error> {
+    /// [`Error::ParameterInvalid`] when the counter bits are not 1 to 128 or the vector is not as long as a block;
+    /// [`Error::Unsupported`] for counter mode of another cipher than AES; [`Error::Memory`].
+    pub fn new(key: &BlockKey, mode: Mode<'_>, direction: Direction) -> Result<Self, Error> {
         let chaining = match mode {
             Mode::Ecb => Chaining::Ecb,
-            Mode::Cbc { iv } => Chaining::Cbc(*iv),
-            Mode::CbcPad { iv } => Chaining::CbcPad(*iv),
+            Mode::Cbc { iv } => Chaining::Cbc(Chain::new(key.cipher, iv)?),
+            Mode::CbcPad { iv } => Chaining::CbcPad(Chain::new(key.cipher, iv)?),
+            Mode::Ctr { .. } if key.cipher != BlockCipher::Aes => return Err(Error::Unsupported),
             Mode::Ctr {
                 counter_block,
                 counter_bits,
@@ -112,9 +216,10 @@ impl Cipher {
         };
         Ok(Self {
             schedules: Arc::clone(&key.schedules),
+            block_bytes: key.cipher.block_bytes(),
             direction,
             chaining,
-            pending: SecretBytes::zeroed(BLOCK_BYTES)?,
+            pending: SecretBytes::zeroed(key.cipher.block_bytes())?,
             pending_bytes: 0,
             finished: false,
         })
@@ -170,11 +275,11 @@ impl Cipher {
         let total = self.pending_bytes.saturating_add(input_bytes);
         match (&self.chaining, self.direction) {
             (Chaining::Ctr(_), _) => input_bytes,
-            // Padding adds one to sixteen bytes.
+            // Padding adds one byte to a whole block.
             (Chaining::CbcPad(_), Direction::Encrypt) => {
-                (total - total % BLOCK_BYTES).saturating_add(BLOCK_BYTES)
+                (total - total % self.block_bytes).saturating_add(self.block_bytes)
             }
-            // Padding takes one to sixteen bytes away.
+            // Padding takes one byte to a whole block away.
             (Chaining::CbcPad(_), Direction::Decrypt) => total.saturating_sub(1),
             (Chaining::Ecb | Chaining::Cbc(_), _) => total,
         }
@@ -187,7 +292,7 @@ impl Cipher {
             (Chaining::CbcPad(_), Direction::Decrypt) => total.saturating_sub(1),
             _ => total,
         };
-        usable - usable % BLOCK_BYTES
+        usable - usable % self.block_bytes
     }
 
     fn update_blocks(&mut self, input: &[u8], out: &mut SecretVec) -> Result<(), Error> {
@@ -196,12 +301,12 @@ impl Cipher {
         if ready > 0 {
             let produced = out.grow(ready)?;
             let (first, following) = produced.split_at_mut(if self.pending_bytes > 0 {
-                BLOCK_BYTES
+                self.block_bytes
             } else {
                 0
             });
             if !first.is_empty() {
-                let (head, tail) = rest.split_at(BLOCK_BYTES - self.pending_bytes);
+                let (head, tail) = rest.split_at(self.block_bytes - self.pending_bytes);
                 self.hold(head);
                 self.pending_bytes = 0;
                 let Self {
@@ -235,15 +340,16 @@ impl Cipher {
     fn finish_padding(&mut self, out: &mut SecretVec) -> Result<(), Error> {
         let start = self.pending_bytes;
         // RFC 5652, 6.3: every padding byte says how many there are; a full block when none is needed.
-        let padding = u8::try_from(BLOCK_BYTES - start).map_err(|_| Error::Internal)?;
+        let padding = u8::try_from(self.block_bytes - start).map_err(|_| Error::Internal)?;
         let Self {
             schedules,
             direction,
             chaining,
             pending,
+            block_bytes,
             ..
         } = self;
-        let produced = out.grow(BLOCK_BYTES)?;
+        let produced = out.grow(*block_bytes)?;
         pending.with_mut(|block| {
             block[start..].fill(padding);
             chaining.run(schedules, *direction, block, produced)
@@ -251,10 +357,10 @@ impl Cipher {
     }
 
     fn finish_unpadding(&mut self, out: &mut SecretVec) -> Result<(), Error> {
-        if self.pending_bytes != BLOCK_BYTES {
+        if self.pending_bytes != self.block_bytes {
             return Err(Error::DataLength);
         }
-        let mut plain = SecretBytes::zeroed(BLOCK_BYTES)?;
+        let mut plain = SecretBytes::zeroed(self.block_bytes)?;
         let Self {
             schedules,
             direction,
@@ -297,7 +403,7 @@ impl Chaining {
 
 /// A counter of which only the low bits count.
 struct Counter {
-    block: [u8; BLOCK_BYTES],
+    block: [u8; aes::BLOCK_BYTES],
     /// The high bits, which stay.
     prefix: u128,
     /// The bits that count.
@@ -309,7 +415,7 @@ struct Counter {
 }
 
 impl Counter {
-    fn new(block: &[u8; BLOCK_BYTES], bits: u32) -> Result<Self, Error> {
+    fn new(block: &[u8; aes::BLOCK_BYTES], bits: u32) -> Result<Self, Error> {
         if !(1..=128).contains(&bits) {
             return Err(Error::ParameterInvalid);
         }
@@ -350,7 +456,7 @@ impl Counter {
             let (to, following) = produced.split_at_mut(bytes);
             keystream.with_mut(|stream| {
                 let stream =
-                    <&mut [u8; BLOCK_BYTES]>::try_from(stream).map_err(|_| Error::Internal)?;
+                    <&mut [u8; aes::BLOCK_BYTES]>::try_from(stream).map_err(|_| Error::Internal)?;
                 schedules.ctr(&mut self.block, stream, &mut self.used, now, to)
             })?;
             // AWS-LC counts in all 128 bits: a carry out of the low ones is undone here.
