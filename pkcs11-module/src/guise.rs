@@ -11,14 +11,14 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use strongroom_wire::ck::{Rv, flag};
+use strongroom_wire::ck::{MechanismType, Rv, flag};
 use strongroom_wire::request::SlotId;
 use strongroom_wire::response::{SlotInfo, TokenInfo};
 
 use crate::abi::system;
 use crate::entry::general::Information;
 use crate::locate::Environment;
-use crate::softhsm::{Configuration, ENV_CONF};
+use crate::softhsm::{Configuration, ENV_CONF, Mechanisms};
 
 /// Puts the module in SoftHSM's place (1), or keeps it out of there whatever its file is called (0).
 pub(crate) const ENV_SOFTHSM: &str = "STRONGROOM_SOFTHSM";
@@ -33,8 +33,9 @@ const HOME: &str = "strongroom";
 /// anybody looks for what was left behind.
 const UNUSED_SECONDS: &str = "30";
 
-/// What SoftHSM, whose users come here, allows: any number of wrong PINs in any time, and children that go on with what they inherit.
-const SETTINGS: [&str; 3] = [
+/// What SoftHSM, whose users come here, allows: any number of wrong PINs in any time, and RSA keys as small as tests like them.
+const SETTINGS: [&str; 4] = [
+    "limits.rsa_bits_min=512",
     "limits.user_tries_max=1000000",
     "limits.so_tries_max=1000000",
     "limits.wrong_pins_per_minute_max=0",
@@ -81,6 +82,11 @@ impl Guise {
         }))
     }
 
+    /// Whether this process wears one, as far as can be told before C_Initialize.
+    pub(crate) fn is_worn() -> bool {
+        is_worn(&Environment::of_process(), system::module_file().as_deref())
+    }
+
     /// The daemon's directory.
     pub(crate) fn home(&self) -> &Path {
         &self.home
@@ -101,6 +107,11 @@ impl Guise {
         }
         if self.children_inherit() {
             set("after-fork=\"inherit\"");
+        }
+        match &self.configuration.mechanisms {
+            Mechanisms::All => {}
+            Mechanisms::Only(names) => set(&listed("allowed", names)),
+            Mechanisms::Without(names) => set(&listed("refused", names)),
         }
         arguments
     }
@@ -140,6 +151,16 @@ fn is_worn(environment: &Environment, module_file: Option<&Path>) -> bool {
         Some(told) => told != OsStr::new("0"),
         None => module_file.is_some_and(|file| file.as_os_str().as_bytes().ends_with(FILE_NAME)),
     }
+}
+
+/// A line of the daemon's configuration. Names that the standard has not are passed over as SoftHSM does, while the daemon would refuse them.
+fn listed(key: &str, names: &[String]) -> String {
+    let known = |name: &&String| MechanismType::ALL.iter().any(|(known, _)| known == name);
+    let quoted = names.iter().filter(known).map(|name| format!("\"{name}\""));
+    format!(
+        "mechanisms.{key}=[{}]",
+        quoted.collect::<Vec<_>>().join(",")
+    )
 }
 
 /// Variables that say where things are.

@@ -27,7 +27,7 @@ const START: Duration = Duration::from_secs(10);
 const REST: Duration = Duration::from_secs(60);
 
 /// Time between two looks at the child.
-const LOOK: Duration = Duration::from_millis(10);
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Starts the daemon for one instance of the module.
 pub(crate) struct Starter {

@@ -1,7 +1,8 @@
-//! The Debian package.
+//! The Debian packages.
 //!
-//! What lives here: gathering programs, manual pages and completions in one directory, from which `cargo deb` makes the package.
-//! What must never live here: what the package contains; that stands in `daemon/Cargo.toml`, and the files in `packaging/`.
+//! What lives here: gathering programs, manual pages and completions in one directory, from which `cargo deb` makes the packages.
+//! What must never live here: what the packages contain; that stands in `daemon/Cargo.toml`, in `softhsm-compat/Cargo.toml` for those who come
+//! from SoftHSM, and in the files of `packaging/`.
 //! Who calls it: `cargo xtask package`, and `./test package`.
 
 use std::fs;
@@ -14,12 +15,12 @@ use strongroomd::command_line::Arguments;
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask package [--programs DIR] [--output DIR]
 
-Makes the Debian package by cargo deb (cargo install cargo-deb --locked).
+Makes the Debian packages by cargo deb (cargo install cargo-deb --locked).
 
   --programs DIR   take the programs from here (default: build them for release)
-  --output DIR     write the package into this directory (default: target/debian)";
+  --output DIR     write the packages into this directory (default: target/debian)";
 
-/// Makes the package; prints where it is.
+/// Makes the packages; prints where they are.
 pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
     let target = target(root);
     let mut programs = None;
@@ -40,19 +41,23 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
     // `cargo deb` takes programs from a target directory, and so gets one with nothing else in it.
     let stage = target.join("package");
     gather(&programs, &stage.join("release"))?;
+    pack(root, &stage, &output, "strongroomd")?;
+    // A tree without that room has one package less.
+    if root.join(SOFTHSM_ROOM).is_dir() {
+        gather_for_softhsm(&programs, &stage.join("release"))?;
+        pack(root, &stage, &output, SOFTHSM_CRATE)?;
+    }
+    Ok(())
+}
+
+fn pack(root: &Path, stage: &Path, output: &Path, package: &str) -> Result<(), String> {
     run_command(
         Command::new("cargo")
             .current_dir(root)
-            .env("CARGO_TARGET_DIR", &stage)
-            .args([
-                "deb",
-                "--package",
-                "strongroomd",
-                "--no-build",
-                "--no-dbgsym",
-            ])
+            .env("CARGO_TARGET_DIR", stage)
+            .args(["deb", "--package", package, "--no-build", "--no-dbgsym"])
             .arg("--output")
-            .arg(&output),
+            .arg(output),
     )
 }
 
@@ -77,6 +82,9 @@ fn built(root: &Path, target: &Path) -> Result<PathBuf, String> {
         "-p",
         "strongroom-pkcs11",
     ]);
+    if root.join(SOFTHSM_ROOM).is_dir() {
+        build.args(["-p", SOFTHSM_CRATE]);
+    }
     run_command(&mut build)?;
     Ok(target.join("release"))
 }
@@ -127,6 +135,29 @@ fn gather(programs: &Path, stage: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// The programs for those who come from SoftHSM, and the link that stands in its place. What the link leads to is put beside it as on the machine
+/// later, so that it leads somewhere here as well.
+fn gather_for_softhsm(programs: &Path, stage: &Path) -> Result<(), String> {
+    for name in ["strongroom-softhsm2-util", "strongroom-import"] {
+        let from = programs.join(name);
+        fs::copy(&from, stage.join(name)).map_err(|error| at(&from, &error))?;
+    }
+    let libraries = stage.join("softhsm").join(machine()?);
+    let (modules, links) = (
+        libraries.join("pkcs11"),
+        libraries.join("strongroom/softhsm"),
+    );
+    for directory in [&modules, &links] {
+        fs::create_dir_all(directory).map_err(|error| at(directory, &error))?;
+    }
+    let from = programs.join(MODULE);
+    fs::copy(&from, modules.join(MODULE)).map_err(|error| at(&from, &error))?;
+    let link = links.join("libsofthsm2.so");
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(Path::new("../../pkcs11").join(MODULE), &link)
+        .map_err(|error| at(&link, &error))
+}
+
 fn machine() -> Result<String, String> {
     let output = Command::new("dpkg-architecture")
         .arg("-qDEB_HOST_MULTIARCH")
@@ -151,3 +182,5 @@ fn at(path: &Path, error: &std::io::Error) -> String {
 }
 
 const MODULE: &str = "libstrongroom_pkcs11.so";
+const SOFTHSM_ROOM: &str = "softhsm-compat";
+const SOFTHSM_CRATE: &str = "strongroom-softhsm";

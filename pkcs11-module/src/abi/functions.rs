@@ -496,6 +496,10 @@ unsafe extern "C" fn information_2_40(info: *mut CK_INFO) -> CK_RV {
 }
 
 fn tell_information(at: &Instance, info: Alleged<CK_INFO>, version: CK_VERSION) -> Result<(), Rv> {
+    let version = match at.guise() {
+        Some(_) => VERSION_2_40,
+        None => version,
+    };
     tell(
         info.required()?,
         layout::info(&general::information(at), version),

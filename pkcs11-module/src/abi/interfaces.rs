@@ -12,6 +12,7 @@ use strongroom_wire::ck::Rv;
 
 use super::caller::{Alleged, Array};
 use super::functions::{LIST_2_40, LIST_3_0, LIST_3_2};
+use crate::guise::Guise;
 
 /// The one name of the standard.
 const NAME: &CStr = c"PKCS 11";
@@ -50,9 +51,17 @@ pub(super) fn function_list(place: Alleged<*mut CK_FUNCTION_LIST>) -> Result<(),
     Ok(())
 }
 
+/// Those that are offered. SoftHSM 2.6 is a module of version 2.40, and who loads one in its place must not begin to speak 3.x.
+fn offered() -> impl Iterator<Item = (&'static CK_INTERFACE, (u8, u8))> {
+    let old = Guise::is_worn();
+    let all = INTERFACES.0.iter().zip(VERSIONS);
+    all.filter(move |(_, version)| !old || *version == (2, 40))
+}
+
 /// C_GetInterfaceList.
 pub(super) fn list(interfaces: Alleged<CK_INTERFACE>, count: Alleged<CK_ULONG>) -> Result<(), Rv> {
-    Array::new(interfaces, count)?.deliver(INTERFACES.0.iter().copied())
+    let offered: Vec<_> = offered().map(|(interface, _)| *interface).collect();
+    Array::new(interfaces, count)?.deliver(offered.into_iter())
 }
 
 /// C_GetInterface. No name means the default, no version the newest of a name. The standard has no value of its own for an
@@ -75,8 +84,7 @@ pub(super) fn find(
     let fits = |(major, minor): (u8, u8)| {
         wanted.is_none_or(|wanted| (wanted.major, wanted.minor) == (major, minor))
     };
-    let mut candidates = INTERFACES.0.iter().zip(VERSIONS);
-    let found = candidates
+    let found = offered()
         .find(|(_, version)| fits(*version))
         .ok_or(Rv::ARGUMENTS_BAD)?
         .0;

@@ -42,6 +42,10 @@ pub(crate) fn information(at: &Instance) -> Information {
 /// C_WaitForSlotEvent. Tokens come and go behind an application's back in a rehearsal only. The call that may block ends also when another
 /// thread calls C_Finalize (PKCS#11 3.2, 5.5.4).
 pub(crate) fn wait_for_slot_event(at: &Instance, flags: u64) -> Result<SlotId, Rv> {
+    // SoftHSM does not wait, and what was written for it does not expect to.
+    if at.guise().is_some() && flags & flag::DONT_BLOCK == 0 {
+        return Err(Rv::FUNCTION_NOT_SUPPORTED);
+    }
     loop {
         if let Some(slot) = slots::event(at) {
             return Ok(slot);

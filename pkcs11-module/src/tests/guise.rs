@@ -127,3 +127,27 @@ fn slots_are_removable_where_the_configuration_says_so() {
         assert_ne!(told.flags & flag::TOKEN_PRESENT, 0);
     }
 }
+
+#[test]
+fn mechanisms_are_handed_to_the_daemon_by_the_names_of_the_standard() {
+    for (line, handed) in [
+        ("", None),
+        ("slots.mechanisms = ALL\n", None),
+        (
+            "slots.mechanisms = CKM_SHA256,CKM_NOBODY,CKM_RSA_PKCS\n",
+            Some("mechanisms.allowed=[\"CKM_SHA256\",\"CKM_RSA_PKCS\"]"),
+        ),
+        (
+            "slots.mechanisms = -CKM_RSA_X_509\n",
+            Some("mechanisms.refused=[\"CKM_RSA_X_509\"]"),
+        ),
+        ("slots.mechanisms = \"]#\n", Some("mechanisms.allowed=[]")),
+    ] {
+        let (_, conf) = world(line);
+        let environment = environment(&[(ENV_SOFTHSM, Path::new("1")), (ENV_CONF, &conf)]);
+        let arguments = Guise::of(&environment).unwrap().unwrap().arguments();
+        let mechanisms = |argument: &&OsString| argument.as_bytes().starts_with(b"mechanisms.");
+        let told = arguments.iter().find(mechanisms);
+        assert_eq!(told, handed.map(OsString::from).as_ref(), "{line}");
+    }
+}

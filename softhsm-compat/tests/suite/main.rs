@@ -23,6 +23,7 @@
 
 mod brought;
 mod doors;
+mod lookalike;
 mod original;
 mod read;
 mod util;
