@@ -206,10 +206,10 @@ impl DhPrivateKey {
     /// [`Error::PointInvalid`] when the other's public value is out of 2 to p − 2, or the secret is 1 or p − 1 and thus none
     /// (SP 800-56A, 5.7.1.1); [`Error::Memory`].
     pub fn agree(&self, public: &[u8]) -> Result<SecretBytes, Error> {
-        let public = bounded(public).map_err(|error| match error {
-            Error::KeySize => Error::PointInvalid,
-            other => other,
-        })?;
+        let public = match bounded(public) {
+            Err(Error::KeySize) => return Err(Error::PointInvalid),
+            read => read?,
+        };
         if !within(&public, &self.prime)? {
             return Err(Error::PointInvalid);
         }

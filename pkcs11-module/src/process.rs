@@ -22,6 +22,7 @@ use crate::locate::{Environment, Locator};
 use crate::logins::Logins;
 use crate::prefetched::Prefetched;
 use crate::sessions::Sessions;
+use crate::stamp::Stamp;
 
 /// What belongs to one process. It lives forever, one for each process of a chain of forks, so that it is reachable without a lock.
 struct ProcessState {
@@ -58,6 +59,13 @@ impl ProcessState {
     }
 }
 
+/// The mechanisms of a slot, and when they were asked for.
+struct KnownMechanisms {
+    slot: SlotId,
+    since: Option<Stamp>,
+    list: Arc<[MechanismEntry]>,
+}
+
 static LATEST: Latest<ProcessState> = Latest::new();
 
 /// One C_Initialize to one C_Finalize.
@@ -72,8 +80,8 @@ pub(crate) struct Instance {
     pub(crate) kept: Kept,
     /// Random bytes that are ready.
     pub(crate) prefetched: Prefetched,
-    /// The mechanisms of each slot asked for so far: they do not change while a process lives.
-    mechanisms: Mutex<Vec<(SlotId, Arc<[MechanismEntry]>)>>,
+    /// The mechanisms of each slot asked for so far, and when: the operator may change them.
+    mechanisms: Mutex<Vec<KnownMechanisms>>,
     slots_seen: Mutex<SlotsSeen>,
     /// What its children inherit, if they shall.
     heritage: Option<&'static Heritage>,
@@ -102,21 +110,34 @@ impl Instance {
         }
     }
 
-    /// The mechanisms of a slot, if they were asked for before.
-    pub(crate) fn known_mechanisms(&self, slot: SlotId) -> Option<Arc<[MechanismEntry]>> {
+    /// The mechanisms of a slot, if they were asked for before and nothing has changed since. Where there is no page that counts changes
+    /// (before Linux 5.1) they are kept as they were; the daemon refuses what it refuses all the same.
+    pub(crate) fn known_mechanisms(
+        &self,
+        slot: SlotId,
+        now: Option<Stamp>,
+    ) -> Option<Arc<[MechanismEntry]>> {
         let known = lock(&self.mechanisms);
         known
             .iter()
-            .find(|(known, _)| *known == slot)
-            .map(|(_, list)| Arc::clone(list))
+            .find(|known| known.slot == slot && known.since == now)
+            .map(|known| Arc::clone(&known.list))
     }
 
     /// Keeps the mechanisms of a slot.
-    pub(crate) fn keep_mechanisms(&self, slot: SlotId, list: &Arc<[MechanismEntry]>) {
+    pub(crate) fn keep_mechanisms(
+        &self,
+        slot: SlotId,
+        now: Option<Stamp>,
+        list: &Arc<[MechanismEntry]>,
+    ) {
         let mut known = lock(&self.mechanisms);
-        if !known.iter().any(|(known, _)| *known == slot) {
-            known.push((slot, Arc::clone(list)));
-        }
+        known.retain(|known| known.slot != slot);
+        known.push(KnownMechanisms {
+            slot,
+            since: now,
+            list: Arc::clone(list),
+        });
     }
 
     /// What the module stands in for, if anything.

@@ -9,6 +9,7 @@ use std::fmt;
 use pkcs8::der::asn1::{AnyRef, BitStringRef, OctetStringRef, UintRef};
 use pkcs8::der::{Decode, Encode, Reader, SecretDocument, SliceReader, Tag, TagNumber, Tagged};
 use pkcs8::{EncryptedPrivateKeyInfoRef, ObjectIdentifier, PrivateKeyInfoRef};
+use strongroom_crypto::dsa::{DsaParameters, DsaPrivateKey};
 use strongroom_crypto::ec::{Curve, EcPrivateKey};
 use strongroom_crypto::edwards::{Ed25519PrivateKey, X25519PrivateKey};
 use strongroom_wire::ck::{AttributeType, KeyType};
@@ -105,6 +106,7 @@ pub fn pair(der: &[u8]) -> Result<KeyPair, KeyFileError> {
     let (oid, parameters) = (info.algorithm.oid, info.algorithm.parameters);
     match oid {
         RSA | RSA_PSS => rsa(key),
+        DSA => dsa(parameters, key),
         EC => ec(parameters, key),
         ED25519 => ed25519(key),
         X25519 => x25519(key),
@@ -143,6 +145,31 @@ fn rsa(der: &[u8]) -> Result<KeyPair, KeyFileError> {
         }
         Ok(())
     })?;
+    Ok(key)
+}
+
+/// RFC 3279, 2.3.2, and PKCS #11's own form of the private key in PKCS #8: the domain stands with the algorithm, the key is a number.
+fn dsa(parameters: Option<AnyRef<'_>>, der: &[u8]) -> Result<KeyPair, KeyFileError> {
+    let parameters = parameters.ok_or(KeyFileError::Malformed)?;
+    let mut domain = SliceReader::new(parameters.value())?;
+    let mut number = || UintRef::decode(&mut domain);
+    let (prime, subprime, base) = (number()?, number()?, number()?);
+    let value = UintRef::from_der(der)?;
+    let malformed = |_| KeyFileError::Malformed;
+    let known = DsaParameters::new(prime.as_bytes(), subprime.as_bytes(), base.as_bytes())
+        .and_then(|domain| DsaPrivateKey::from_value(&domain, value.as_bytes()))
+        .map_err(malformed)?;
+    let public = known.public_value().map_err(malformed)?;
+    let mut key = empty(KeyType::DSA);
+    for (half, value) in [
+        (&mut key.public, &public[..]),
+        (&mut key.private, value.as_bytes()),
+    ] {
+        push(half, AttributeType::PRIME, prime.as_bytes())?;
+        push(half, AttributeType::SUBPRIME, subprime.as_bytes())?;
+        push(half, AttributeType::BASE, base.as_bytes())?;
+        push(half, AttributeType::VALUE, value)?;
+    }
     Ok(key)
 }
 
@@ -256,6 +283,7 @@ const CONTEXT_1: Tag = Tag::ContextSpecific {
 
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 const RSA_PSS: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.10");
+const DSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10040.4.1");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const X25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.110");
 const X448: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.111");

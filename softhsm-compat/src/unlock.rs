@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use strongroom_crypto::aes::{AesKey, Cipher, Direction, Mode};
+use strongroom_crypto::block::{BlockCipher, BlockKey, Cipher, Direction, Mode};
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_keymem::{Config, Locking, OutOfMemory, SecretVec};
 
@@ -65,7 +65,7 @@ pub fn prepare() -> Result<(), String> {
 
 /// The key under which the values of a token's private objects are encrypted.
 #[derive(Debug)]
-pub struct TokenKey(AesKey);
+pub struct TokenKey(BlockKey);
 
 impl TokenKey {
     /// Opens the sealed key with a PIN: 8 bytes of salt, an initialisation vector, and AES-256 in CBC over three bytes that say
@@ -78,7 +78,7 @@ impl TokenKey {
         let mut opened = SecretVec::with_capacity(64)?;
         decrypt(&pin_key(salt, pin)?, encrypted, &mut opened)?;
         match opened.expose().strip_prefix(MAGIC) {
-            Some(key) if key.len() == 32 => Ok(Self(AesKey::new(key)?)),
+            Some(key) if key.len() == 32 => Ok(Self(BlockKey::new(BlockCipher::Aes, key)?)),
             _ => Err(UnlockError::Wrong),
         }
     }
@@ -101,7 +101,7 @@ const MAGIC: &[u8] = b"RJR";
 const HASHES_BASE: u32 = 1500;
 
 /// SHA-256 over salt and PIN, and over its own result again and again.
-fn pin_key(salt: &[u8; 8], pin: &[u8]) -> Result<AesKey, UnlockError> {
+fn pin_key(salt: &[u8; 8], pin: &[u8]) -> Result<BlockKey, UnlockError> {
     let mut first = SecretVec::with_capacity(salt.len() + pin.len())?;
     first.push_slice(salt)?;
     first.push_slice(pin)?;
@@ -109,13 +109,13 @@ fn pin_key(salt: &[u8; 8], pin: &[u8]) -> Result<AesKey, UnlockError> {
     for _ in 1..HASHES_BASE + u32::from(salt[7]) {
         key = digest(Hash::Sha256, key.as_ref())?;
     }
-    Ok(AesKey::new(key.as_ref())?)
+    Ok(BlockKey::new(BlockCipher::Aes, key.as_ref())?)
 }
 
 /// An initialisation vector, and AES in CBC with PKCS #7 padding.
-fn decrypt(key: &AesKey, encrypted: &[u8], out: &mut SecretVec) -> Result<(), UnlockError> {
+fn decrypt(key: &BlockKey, encrypted: &[u8], out: &mut SecretVec) -> Result<(), UnlockError> {
     let (iv, encrypted) = encrypted
-        .split_first_chunk()
+        .split_first_chunk::<16>()
         .ok_or(UnlockError::Malformed)?;
     if encrypted.is_empty() || !encrypted.len().is_multiple_of(16) {
         return Err(UnlockError::Malformed);

@@ -144,10 +144,12 @@ pub(crate) fn token(at: &Instance, slot: SlotId) -> Result<TokenInfo, Rv> {
     })
 }
 
-/// C_GetMechanismList. Applications follow it with C_GetMechanismInfo a hundred times, so it is asked once and answered here from
-/// then on.
+/// C_GetMechanismList. Applications follow it with C_GetMechanismInfo a hundred times, so it is asked once and answered here until
+/// something changes.
 pub(crate) fn mechanisms(at: &Instance, slot: SlotId) -> Result<Arc<[MechanismEntry]>, Rv> {
-    if let Some(known) = at.known_mechanisms(slot)
+    // Taken before it is asked: a change that comes in between makes the answer old at once.
+    let now = at.client.now();
+    if let Some(known) = at.known_mechanisms(slot, now)
         && !at.client.stamps.asks_always()
     {
         return Ok(known);
@@ -159,7 +161,7 @@ pub(crate) fn mechanisms(at: &Instance, slot: SlotId) -> Result<Arc<[MechanismEn
             None
         }
     })?;
-    at.keep_mechanisms(slot, &list);
+    at.keep_mechanisms(slot, now, &list);
     Ok(list)
 }
 

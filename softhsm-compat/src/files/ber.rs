@@ -13,14 +13,14 @@ use strongroom_keymem::SecretVec;
 
 use super::error::FileError;
 
-/// X.690: the tags that are used here. Those of constructed types have the bit 0x20.
-pub const BOOLEAN: u8 = 0x01;
-/// `INTEGER`.
+/// X.690: the tags that are used here. Those of constructed types have the bit 0x20. `INTEGER`.
 pub const INTEGER: u8 = 0x02;
 /// `BIT STRING`.
 pub const BIT_STRING: u8 = 0x03;
 /// `OCTET STRING`.
 pub const OCTET_STRING: u8 = 0x04;
+/// `NULL`.
+pub const NULL: u8 = 0x05;
 /// `OBJECT IDENTIFIER`.
 pub const OBJECT_IDENTIFIER: u8 = 0x06;
 /// `BMPString`.

@@ -241,10 +241,9 @@ fn derived(
     bytes: usize,
 ) -> Result<SecretVec, FileError> {
     let resources = |_| FileError::Resources;
-    let block = match hash {
-        Hash::Sha384 | Hash::Sha512 | Hash::Sha512_224 | Hash::Sha512_256 => 128,
-        _ => 64,
-    };
+    // Only the kinds of FIPS 180-4 come here: those of 64-bit words have blocks of 128 bytes.
+    let has_wide_words = matches!(hash, Hash::Sha384 | Hash::Sha512);
+    let block = if has_wide_words { 128 } else { 64 };
     let mut input = SecretVec::with_capacity(4 * block)?;
     input.push_slice(&vec![purpose; block])?;
     for part in [salt, password] {

@@ -74,7 +74,8 @@ fn proved(mac: Element<'_>, contents: &[u8], password: &Password) -> Result<(), 
     let mut info = parts
         .expect(ber::SEQUENCE, "a MAC has no digest")?
         .elements();
-    let (algorithm, _) = algorithm_identifier(&mut info)?;
+    let (algorithm, parameters) = algorithm_identifier(&mut info)?;
+    let is_plain = parameters.is_none_or(|one| one.tag == ber::NULL && one.content.is_empty());
     let expected = info.octets("a MAC has no value")?;
     let salt = parts.octets("a MAC has no salt")?;
     let one = Element {
@@ -83,7 +84,10 @@ fn proved(mac: Element<'_>, contents: &[u8], password: &Password) -> Result<(), 
         whole: &[],
     };
     let count = parts.optional(ber::INTEGER)?.unwrap_or(one);
-    let Some((_, hash)) = HASHES.iter().find(|(name, _)| *name == algorithm.content) else {
+    let Some((_, hash)) = HASHES
+        .iter()
+        .find(|(name, _)| is_plain && *name == algorithm.content)
+    else {
         return Err(FileError::Unsupported(format!(
             "its MAC is of a kind ({}) that is not known here; OpenSSL converts it: openssl pkcs12 -in OLD -out ALL.pem, then \
              openssl pkcs12 -export -in ALL.pem -out NEW",

@@ -22,6 +22,7 @@
 )]
 
 mod brought;
+mod doors;
 mod lookalike;
 mod original;
 mod read;

@@ -193,7 +193,7 @@ impl Keyring {
             // The server asks for key 2 to see whether there is one, and takes key 1 otherwise.
             if id != TEMPORARY_KEY {
                 let label = self.settings.label(id, 1);
-                let what = format!("there is no key {id}: no AES key is labelled {label}");
+                let what = format!("no AES key is labelled {label}, nor is there another version");
                 self.complain(id, 0, &Trouble::Wrong(what));
             }
             return Ok(None);
