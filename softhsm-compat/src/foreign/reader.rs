@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 
 use strongroom_cli::failure::Failure;
 use strongroom_cli::pin::Pin;
-use strongroom_crypto::aes::{AesKey, Cipher, Direction, Mode};
+use strongroom_crypto::block::{BlockCipher, BlockKey, Cipher, Direction, Mode};
 use strongroom_crypto::random;
 use strongroom_crypto::wrap::WrapKey;
 use strongroom_keymem::{SecretBytes, SecretVec};
@@ -176,7 +176,7 @@ fn unwrapped(wrapped: &Wrapped<'_>, transport: &[u8]) -> Result<SecretVec, FileE
     let bytes = wrapped.bytes.expose();
     let mut clear = SecretVec::with_capacity(bytes.len())?;
     if M(wrapped.mechanism) == M::AES_CBC_PAD {
-        let key = AesKey::new(transport).map_err(lost)?;
+        let key = BlockKey::new(BlockCipher::Aes, transport).map_err(lost)?;
         let mode = Mode::CbcPad { iv: &wrapped.iv };
         let mut cipher = Cipher::new(&key, mode, Direction::Decrypt).map_err(lost)?;
         cipher.update(bytes, &mut clear).map_err(lost)?;
