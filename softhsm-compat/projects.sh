@@ -52,9 +52,11 @@ prepare_rust_cryptoki() {
     crate=$(cargo metadata --locked --format-version 1 --manifest-path "$root/Cargo.toml" |
         python3 -c 'import json, os, sys
 print(*(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == "cryptoki"))') || return 1
-    cp -r "$crate" "$work/cryptoki"
-    # The suites are built once, by the lock file of the crate itself.
-    CARGO_TARGET_DIR=$target/projects cargo test --quiet --locked --no-run --message-format json --manifest-path "$work/cryptoki/Cargo.toml" |
+    # A place that stays, so that they are built once.
+    cryptoki=$target/projects-$(basename "$crate")
+    [ -d "$cryptoki" ] || cp -r "$crate" "$cryptoki" || return 1
+    # By the lock file of the crate itself.
+    CARGO_TARGET_DIR=$target/projects cargo test --quiet --locked --no-run --message-format json --manifest-path "$cryptoki/Cargo.toml" |
         python3 -c 'import json, sys
 for line in sys.stdin:
     one = json.loads(line)
@@ -66,7 +68,7 @@ run_rust_cryptoki() {
     local suite program
     token "$1" first abcdef654321 1234 || return 1
     while read -r suite program; do
-        (cd "$work/cryptoki" && TEST_PKCS11_MODULE=$1 timeout 300 "$program" --test-threads=1 </dev/null 2>&1) |
+        (cd "$cryptoki" && TEST_PKCS11_MODULE=$1 timeout 300 "$program" --test-threads=1 </dev/null 2>&1) |
             sed -n "s/^test \(.*\) \.\.\. \(ok\|FAILED\|ignored\).*$/$suite::\1 \2/p"
     done <"$work/cryptoki.suites"
 }
@@ -79,7 +81,7 @@ prepare_python_pkcs11() {
     "$environment/bin/python" -m pip install --quiet --disable-pip-version-check -r "$here/projects.python" || return 1
     # The archive for its tests, which the built package has not; the same version. Asking for an archive makes pip look into it, so once.
     compgen -G "$environment/python_pkcs11-*.tar.gz" >/dev/null ||
-        "$environment/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary python-pkcs11 \
+        timeout 300 "$environment/bin/python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary python-pkcs11 \
             -d "$environment" "$(grep '^python-pkcs11==' "$here/projects.python")" || return 1
     tar -xzf "$environment"/python_pkcs11-*.tar.gz -C "$work" || return 1
     mkdir "$work/python"

@@ -368,18 +368,19 @@ impl Draft {
         self.give_secret(AttributeType::VALUE, value);
     }
 
-    /// PKCS#11 3.2, 4.6.3: a certificate has its value or the address of it.
+    /// PKCS#11 3.2, 4.6.3: a certificate has its value, or the address of it and the hashes of both keys.
     fn complete_certificate(&mut self) -> Result<()> {
         let value = self
             .attributes
             .bytes(AttributeType::VALUE)
             .unwrap_or_default();
         if value.is_empty() {
-            let somewhere = self
-                .attributes
-                .bytes(AttributeType::URL)
-                .is_some_and(|url| !url.is_empty());
-            return if somewhere {
+            let said = |kind| {
+                self.attributes
+                    .bytes(kind)
+                    .is_some_and(|said| !said.is_empty())
+            };
+            return if ELSEWHERE.iter().all(|kind| said(*kind)) {
                 Ok(())
             } else {
                 Err(Error::TemplateIncomplete)
@@ -396,6 +397,13 @@ impl Draft {
         self.attributes.fitted()
     }
 }
+
+/// What a certificate without value has (PKCS#11 3.2, 4.6.3, footnotes 3 and 4): whoever fetches it can tell whether it is the right one.
+const ELSEWHERE: [AttributeType; 3] = [
+    AttributeType::URL,
+    AttributeType::HASH_OF_SUBJECT_PUBLIC_KEY,
+    AttributeType::HASH_OF_ISSUER_PUBLIC_KEY,
+];
 
 /// A fresh `CKA_UNIQUE_ID`.
 ///

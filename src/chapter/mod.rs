@@ -77,7 +77,10 @@ impl Desk<'_> {
     /// # Errors
     /// [`Error::KeyHandleInvalid`].
     pub fn key(&self, handle: ObjectHandle) -> Result<Arc<Object>> {
-        self.object(handle).ok_or(Error::KeyHandleInvalid)
+        // PKCS#11 3.2, 5.1.6: a handle of an object that is no key is no handle of a key.
+        self.object(handle)
+            .filter(|object| object.is_key())
+            .ok_or(Error::KeyHandleInvalid)
     }
 
     /// What policy judges by, besides the key.

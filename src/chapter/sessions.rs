@@ -155,11 +155,12 @@ fn must_be_free(current: Option<UserType>, wanted: UserType) -> Result<()> {
 /// The login that one operation with a `CKA_ALWAYS_AUTHENTICATE` key waits for.
 fn context_login(desk: &Desk<'_>, pin: &[u8]) -> Result<()> {
     let session = desk.session;
-    if session.user() != Some(UserType::USER) {
-        return Err(Error::UserNotLoggedIn);
-    }
+    // Before the question who is logged in: PKCS#11 3.2, 5.6.8 has this code, and none for a user that is not.
     if !session.operations.lock().awaits_login() {
         return Err(Error::OperationNotInitialized);
+    }
+    if session.user() != Some(UserType::USER) {
+        return Err(Error::UserNotLoggedIn);
     }
     session.token().login(User::User, pin, desk.limits)?;
     session.operations.lock().context_login()
@@ -213,8 +214,12 @@ pub fn set_pin(desk: &Desk<'_>, old: &[u8], new: &[u8]) -> Result<Reply> {
     } else {
         User::User
     };
-    desk.session.token().set_pin(user, old, new, desk.limits)?;
-    Ok(Reply::Empty)
+    let changed = desk.session.token().set_pin(user, old, new, desk.limits);
+    // PKCS#11 3.2, 5.1.6: C_Login alone says that there is no PIN; here no old PIN is the right one.
+    match changed {
+        Err(Error::UserPinNotInitialized) => Err(Error::PinIncorrect),
+        other => other.map(|()| Reply::Empty),
+    }
 }
 
 /// The length of a new PIN.

@@ -118,14 +118,22 @@ fn outside_form(
     Ok(form)
 }
 
-/// PKCS#11 3.2, 6.10.2: ECB and CBC without padding wrap a secret key with zero bytes behind it, up to a whole block.
-fn padded(value: &[u8], scheme: WrapScheme) -> Result<SecretBytes> {
-    let length = match scheme {
+/// What lengths of secret keys a mechanism without padding wraps are multiples of: zero bytes behind the key make it one.
+fn unit(scheme: WrapScheme) -> Option<usize> {
+    match scheme {
+        // PKCS#11 3.2, 6.10.2.
         WrapScheme::Cipher(CipherScheme::Ecb(cipher) | CipherScheme::Cbc(cipher)) => {
-            value.len().next_multiple_of(cipher.block_bytes())
+            Some(cipher.block_bytes())
         }
-        _ => value.len(),
-    };
+        // PKCS#11 3.2, 6.16.3: half a block.
+        WrapScheme::AesKw => Some(8),
+        WrapScheme::Cipher(_) | WrapScheme::AesKwp | WrapScheme::RsaAes => None,
+    }
+}
+
+/// A secret key as it is wrapped.
+fn padded(value: &[u8], scheme: WrapScheme) -> Result<SecretBytes> {
+    let length = unit(scheme).map_or(value.len(), |unit| value.len().next_multiple_of(unit));
     let mut form = SecretBytes::zeroed(length)?;
     form.with_mut(|room| {
         if let Some(start) = room.get_mut(..value.len()) {
@@ -378,18 +386,23 @@ fn take_private(draft: &mut Draft, key: &PrivateKey) -> Result<()> {
 
 /// The value of a secret key. Where wrapping may have put zeros behind it, its type or `CKA_VALUE_LEN` says where it ends.
 fn take_secret(draft: &mut Draft, row: &Row, plain: &[u8]) -> Result<()> {
-    let unpadded = matches!(
-        row.wrap(),
-        Some(WrapScheme::Cipher(
-            CipherScheme::Ecb(_) | CipherScheme::Cbc(_)
-        ))
-    );
-    let length = draft
+    let unit = row.wrap().and_then(unit);
+    let told = draft
         .value_bytes()
         .map_err(|_| Error::TemplateInconsistent)?;
-    let value = match length {
-        Some(length) if unpadded => plain.get(..length).ok_or(Error::TemplateInconsistent)?,
-        Some(_) | None => plain,
+    let value = match (told, unit) {
+        (Some(length), Some(unit)) => {
+            let (value, zeros) = plain
+                .split_at_checked(length)
+                .ok_or(Error::TemplateInconsistent)?;
+            // RFC 3394 says that the key came whole: nothing but its filling may be cut off, or strong keys would be made weak ones.
+            let whole = row.wrap() == Some(WrapScheme::AesKw);
+            if whole && (zeros.len() >= unit || zeros.iter().any(|byte| *byte != 0)) {
+                return Err(Error::TemplateInconsistent);
+            }
+            value
+        }
+        _ => plain,
     };
     draft.set_secret(AttributeType::VALUE, value)
 }

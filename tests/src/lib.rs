@@ -27,6 +27,7 @@
 pub mod hsm;
 pub mod import;
 pub mod judge;
+pub mod keys;
 pub mod load;
 pub mod mariadb;
 pub mod mechanism;

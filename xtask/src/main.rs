@@ -12,6 +12,7 @@
 
 mod bench;
 mod crash;
+mod divergences;
 mod flame;
 mod load;
 mod package;
@@ -31,6 +32,9 @@ usage: cargo xtask COMMAND
   tidy --lower      the same, and write smaller allowances into xtask/tidy.toml
   support           write SUPPORT.md from the tables
   support --check   say whether SUPPORT.md is what the tables say
+  divergences       write docs/divergences.md from softhsm-compat/divergences.toml
+  divergences --check
+                    say whether it is what the rows say
   bench [OPTION...] measure ours against SoftHSM and write docs/benchmarks.md; see bench --help
   flame --case NAME [--seconds S] OUT.svg
                     draw where the daemon and a client spend the time of one case; see flame --help
@@ -54,6 +58,9 @@ fn main() -> ExitCode {
         ["support", "--check"] => {
             support::difference(&root).map_or(Ok(()), |what| Err(format!("SUPPORT.md {what}")))
         }
+        ["divergences"] => divergences::write(&root),
+        ["divergences", "--check"] => divergences::difference(&root)
+            .map_or(Ok(()), |what| Err(format!("docs/divergences.md {what}"))),
         ["bench", "--help"] => {
             println!("{}", bench::USAGE);
             Ok(())

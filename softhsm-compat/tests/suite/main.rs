@@ -22,6 +22,7 @@
 )]
 
 mod brought;
+mod differential;
 mod doors;
 mod lookalike;
 mod original;

@@ -509,7 +509,14 @@ fn a_certificate_has_its_value_or_its_address() {
             .complete_value()
     };
     assert_eq!(complete(&[]), Err(Error::TemplateIncomplete));
-    complete(&[bytes(A::URL, b"https://example.org/")]).unwrap();
+    let address = bytes(A::URL, b"https://example.org/");
+    assert_eq!(
+        complete(std::slice::from_ref(&address)),
+        Err(Error::TemplateIncomplete)
+    );
+    let subject = bytes(A::HASH_OF_SUBJECT_PUBLIC_KEY, &[1; 20]);
+    let issuer = bytes(A::HASH_OF_ISSUER_PUBLIC_KEY, &[2; 20]);
+    complete(&[address, subject, issuer]).unwrap();
     complete(&[bytes(A::VALUE, b"a certificate")]).unwrap();
 }
 

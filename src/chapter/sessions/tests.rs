@@ -32,10 +32,10 @@ fn every_login_meets_every_state() {
     for (current, wanted, answer) in [
         (None, SO, Rv::OK),
         (None, USER, Rv::OK),
-        (None, CONTEXT, Rv::USER_NOT_LOGGED_IN),
+        (None, CONTEXT, Rv::OPERATION_NOT_INITIALIZED),
         (Some(SO), SO, Rv::USER_ALREADY_LOGGED_IN),
         (Some(SO), USER, Rv::USER_ANOTHER_ALREADY_LOGGED_IN),
-        (Some(SO), CONTEXT, Rv::USER_NOT_LOGGED_IN),
+        (Some(SO), CONTEXT, Rv::OPERATION_NOT_INITIALIZED),
         (Some(USER), SO, Rv::USER_ANOTHER_ALREADY_LOGGED_IN),
         (Some(USER), USER, Rv::USER_ALREADY_LOGGED_IN),
         (Some(USER), CONTEXT, Rv::OPERATION_NOT_INITIALIZED),

@@ -213,7 +213,7 @@ fn which_keys_do_not_leave() {
     for (target, answer) in [
         (aes(&talk, &[]), Rv::KEY_UNEXTRACTABLE),
         (aes(&talk, &[no(A::SENSITIVE)]), Rv::KEY_UNEXTRACTABLE),
-        (data, Rv::KEY_NOT_WRAPPABLE),
+        (data, Rv::KEY_HANDLE_INVALID),
         (public, Rv::KEY_NOT_WRAPPABLE),
         (ObjectHandle(99), Rv::KEY_HANDLE_INVALID),
     ] {

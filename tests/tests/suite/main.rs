@@ -30,7 +30,6 @@ mod faults;
 mod forks;
 mod formats;
 mod importing;
-mod keys;
 mod ledger;
 mod load;
 mod mariadb;
@@ -45,3 +44,5 @@ mod second;
 mod secrecy;
 mod tools;
 mod vectors;
+
+use strongroom_tests::keys;

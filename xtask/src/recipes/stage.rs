@@ -354,8 +354,8 @@ fn at(path: &Path, error: &std::io::Error) -> String {
 /// What Debian calls nobody and nogroup.
 const NOBODY: u32 = 65534;
 
-/// A page takes a few seconds; a machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(180);
+/// A page takes a few seconds, that of Java twenty starts of a virtual machine; a machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 /// The beginnings of variables that are not for a page: other installations, other agents, other configurations.
 const FOREIGN: &[&str] = &[

@@ -1,12 +1,13 @@
 //! Documents that must be there.
 //!
-//! What lives here: the list, the check that SUPPORT.md says what the tables say, and that a test named in a document exists.
+//! What lives here: the list, the check that SUPPORT.md and docs/divergences.md say what they are made from, and that a test named in a document exists.
 //! What must never live here: rules about code.
 //! Who calls it: `tidy`.
 
 use std::path::Path;
 
 use super::Finding;
+use crate::divergences;
 use crate::source::Source;
 use crate::support;
 
@@ -32,6 +33,8 @@ pub(super) fn missing(root: &Path) -> Vec<Finding> {
         .map(|name| Finding::in_file(name, "is missing or empty"))
         .collect();
     findings.extend(support::difference(root).map(|what| Finding::in_file("SUPPORT.md", what)));
+    let lag = divergences::difference(root);
+    findings.extend(lag.map(|what| Finding::in_file("docs/divergences.md", what)));
     findings
 }
 

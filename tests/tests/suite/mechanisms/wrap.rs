@@ -69,15 +69,29 @@ fn secrets_under_aes_key_wrap() {
                 .unwrap();
             assert_eq!(session.attribute(back, CKA_VALUE).unwrap(), value);
         }
-        if not_on_softhsm("it fills odd lengths with zeros") {
+        let value = pattern(3, 20);
+        let odd = keys::import_secret(&session, CKK_GENERIC_SECRET, &value);
+        let wrapped = session.wrap(CKM_AES_KEY_WRAP, wrapping, odd).unwrap();
+        let filled = [&value[..], &[0; 4]].concat();
+        assert_eq!(wrapped, judge.kw(&filled), "PKCS#11 3.2, 6.16.3");
+        let template = keys::readable_secret(CKK_GENERIC_SECRET);
+        let unwrap = |template: &strongroom_tests::Template| {
+            session.unwrap(CKM_AES_KEY_WRAP, wrapping, &wrapped, template)
+        };
+        let back = unwrap(&template).unwrap();
+        assert_eq!(session.attribute(back, CKA_VALUE).unwrap(), filled);
+        if not_on_softhsm("CKA_VALUE_LEN is refused") {
             continue;
         }
-        let odd = keys::import_secret(&session, CKK_GENERIC_SECRET, &pattern(3, 20));
-        refused(
-            "20 bytes",
-            session.wrap(CKM_AES_KEY_WRAP, wrapping, odd),
-            &[CKR_KEY_SIZE_RANGE, CKR_KEY_NOT_WRAPPABLE],
-        );
+        let back = unwrap(&template.clone().with(CKA_VALUE_LEN, 20)).unwrap();
+        assert_eq!(session.attribute(back, CKA_VALUE).unwrap(), value);
+        for length in [16, 19, 25] {
+            refused(
+                "a length that cuts more than zeros, or is too long",
+                unwrap(&template.clone().with(CKA_VALUE_LEN, length)),
+                &[CKR_TEMPLATE_INCONSISTENT],
+            );
+        }
     }
 }
 

@@ -4,10 +4,10 @@
 //! What must never live here: assertions beyond "it was made".
 //! Who calls it: the tests of all chapters.
 
+use crate::judge::ec::Curve;
+use crate::judge::rsa::RsaPrivate;
+use crate::{Session, Template, template};
 use cryptoki_sys::*;
-use strongroom_tests::judge::ec::Curve;
-use strongroom_tests::judge::rsa::RsaPrivate;
-use strongroom_tests::{Session, Template, template};
 
 /// Every usage an AES or generic secret key can have, and nothing protected.
 pub fn open_secret(kind: CK_KEY_TYPE) -> Template {
