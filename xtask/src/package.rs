@@ -135,25 +135,18 @@ fn gather(programs: &Path, stage: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The programs for those who come from SoftHSM, and the link that stands in its place. What the link leads to is put beside it as on the machine
-/// later, so that it leads somewhere here as well.
+/// The programs for those who come from SoftHSM, and the link that stands in its place. It leads to the module of the other package, and so
+/// nowhere before both are installed.
 fn gather_for_softhsm(programs: &Path, stage: &Path) -> Result<(), String> {
     for name in ["strongroom-softhsm2-util", "strongroom-import"] {
         let from = programs.join(name);
         fs::copy(&from, stage.join(name)).map_err(|error| at(&from, &error))?;
     }
-    let libraries = stage.join("softhsm").join(machine()?);
-    let (modules, links) = (
-        libraries.join("pkcs11"),
-        libraries.join("strongroom/softhsm"),
-    );
-    for directory in [&modules, &links] {
-        fs::create_dir_all(directory).map_err(|error| at(directory, &error))?;
-    }
-    let from = programs.join(MODULE);
-    fs::copy(&from, modules.join(MODULE)).map_err(|error| at(&from, &error))?;
-    let link = links.join("libsofthsm2.so");
-    let _ = fs::remove_file(&link);
+    let all = stage.join("links");
+    let _ = fs::remove_dir_all(&all);
+    let directory = all.join(machine()?).join("strongroom/softhsm");
+    fs::create_dir_all(&directory).map_err(|error| at(&directory, &error))?;
+    let link = directory.join("libsofthsm2.so");
     std::os::unix::fs::symlink(Path::new("../../pkcs11").join(MODULE), &link)
         .map_err(|error| at(&link, &error))
 }
