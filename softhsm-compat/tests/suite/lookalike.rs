@@ -23,6 +23,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A directory with a configuration of SoftHSM and a directory for tokens. Removing it ends the daemon that belongs to it.
 struct World {
+    /// What goes with it.
+    whole: PathBuf,
+    /// Where it works, there or below.
     root: PathBuf,
 }
 
@@ -36,9 +39,10 @@ impl World {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("lookalike-{}-{number}", std::process::id());
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).join(more);
-        let world = Self { root };
-        let _ = fs::remove_dir_all(&world.root);
+        let whole = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let root = whole.join(more);
+        let world = Self { whole, root };
+        let _ = fs::remove_dir_all(&world.whole);
         fs::create_dir_all(world.tokens()).unwrap();
         world.configure("");
         world
@@ -128,7 +132,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
+        let _ = fs::remove_dir_all(&self.whole);
     }
 }
 
