@@ -18,16 +18,10 @@ use strongroom_wire::response::{SlotInfo, TokenInfo};
 use crate::abi::system;
 use crate::entry::general::Information;
 use crate::locate::Environment;
-use crate::softhsm::{Configuration, ENV_CONF, Mechanisms};
-
-/// Puts the module in SoftHSM's place (1), or keeps it out of there whatever its file is called (0).
-pub(crate) const ENV_SOFTHSM: &str = "STRONGROOM_SOFTHSM";
+use crate::softhsm::{Configuration, ENV_CONF, ENV_SOFTHSM, Mechanisms};
 
 /// What the module's file is called where it stands in SoftHSM's place.
 const FILE_NAME: &[u8] = b"libsofthsm2.so";
-
-/// The daemon's directory in that of the tokens. SoftHSM passes over it, because it is no token of its.
-const HOME: &str = "strongroom";
 
 /// After how many seconds without a client the daemon ends: longer than the pauses within a test run, and short enough to be gone before
 /// anybody looks for what was left behind.
@@ -71,9 +65,9 @@ impl Guise {
         };
         let read = Configuration::read(&Configuration::find(&told));
         let configuration = read.map_err(|_| Rv::GENERAL_ERROR)?;
-        let tokens = std::path::absolute(&configuration.tokens).map_err(|_| Rv::GENERAL_ERROR)?;
-        let home = tokens.join(HOME);
-        if !tokens.is_dir() || !(home.is_dir() || system::may_write(&tokens)) {
+        let home = configuration.home().map_err(|_| Rv::GENERAL_ERROR)?;
+        let tokens = &configuration.tokens;
+        if !tokens.is_dir() || !(home.is_dir() || system::may_write(tokens)) {
             return Err(Rv::GENERAL_ERROR);
         }
         Ok(Some(Self {

@@ -23,6 +23,12 @@ const OF_SYSTEM: &str = "/etc/softhsm/softhsm2.conf";
 /// Where tokens lie when the file does not say, as Debian builds SoftHSM.
 const TOKENS: &str = "/var/lib/softhsm/tokens/";
 
+/// Puts the module in SoftHSM's place (1), or keeps it out of there whatever its file is called (0).
+pub const ENV_SOFTHSM: &str = "STRONGROOM_SOFTHSM";
+
+/// The private daemon's directory in that of the tokens.
+const HOME: &str = "strongroom";
+
 /// Longest file that is read, in bytes; a real one has one page.
 const BYTES_MAX: u64 = 1 << 20;
 
@@ -140,6 +146,15 @@ impl Configuration {
         of_user
             .filter(|path| File::open(path).is_ok())
             .unwrap_or_else(|| PathBuf::from(OF_SYSTEM))
+    }
+
+    /// Where the private daemon lives that stands in SoftHSM's place: in the directory of the tokens. SoftHSM passes over it, because it is no
+    /// token of its.
+    ///
+    /// # Errors
+    /// When that directory is relative, and the working directory is not there.
+    pub fn home(&self) -> io::Result<PathBuf> {
+        Ok(std::path::absolute(&self.tokens)?.join(HOME))
     }
 
     /// Reads a file.

@@ -88,7 +88,7 @@ fn pbes2(
         let costs_too_much = match &parameters.kdf {
             Kdf::Pbkdf2(kdf) => kdf.iteration_count > ITERATIONS_MAX,
             Kdf::Scrypt(kdf) => {
-                let cost: u64 = kdf.cost_parameter.into();
+                let cost: u64 = kdf.cost_parameter;
                 let memory = cost.saturating_mul(128 * u64::from(kdf.block_size));
                 memory > SCRYPT_BYTES_MAX || kdf.parallelization > SCRYPT_LANES_MAX
             }

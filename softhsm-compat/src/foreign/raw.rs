@@ -78,6 +78,9 @@ pub(super) struct Token {
 /// One value of a template.
 pub(super) type Entry<'a> = (CK_ATTRIBUTE_TYPE, &'a [u8]);
 
+/// One value that was read.
+pub(super) type Value = (CK_ATTRIBUTE_TYPE, Vec<u8>);
+
 /// A loaded module; never unloaded.
 #[derive(Clone, Copy)]
 pub(super) struct Module {
@@ -299,7 +302,7 @@ impl Session {
         &self,
         object: CK_OBJECT_HANDLE,
         kind: CK_ATTRIBUTE_TYPE,
-    ) -> Result<Option<Vec<(CK_ATTRIBUTE_TYPE, Vec<u8>)>>, Refusal> {
+    ) -> Result<Option<Vec<Value>>, Refusal> {
         let one = size_of::<CK_ATTRIBUTE>();
         let Some(bytes) = self.length_of(object, kind)?.filter(|bytes| *bytes >= one) else {
             return Ok(None);

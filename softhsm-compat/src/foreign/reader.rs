@@ -61,7 +61,7 @@ pub fn read(
     origin: Origin<'_>,
     pin: impl FnOnce(&str) -> Result<Pin, Failure>,
 ) -> Result<Harvest, Failure> {
-    let transport = SecretBytes::filled_by(TRANSPORT_BYTES, |bytes| random::fill(bytes))
+    let transport = SecretBytes::filled_by(TRANSPORT_BYTES, random::fill)
         .map_err(|error| Failure::Failed(format!("no key to wrap with: {error}")))?;
     let process = Process::start(origin.module)?;
     let mut harvest = Harvest::default();

@@ -341,6 +341,37 @@ fn a_link_a_copy_a_hard_link_and_the_variable_all_stand_in_softhsms_place() {
 }
 
 #[test]
+fn the_look_alike_of_softhsm2_util_makes_and_deletes_tokens_there_too() {
+    let world = World::new();
+    let utility = |variable: bool, arguments: &str| {
+        let mut command = world.command(env!("CARGO_BIN_EXE_strongroom-softhsm2-util"));
+        command.args(arguments.split(' '));
+        if variable {
+            // The module beside the program.
+            command.env("STRONGROOM_SOFTHSM", "1");
+        } else {
+            command.arg("--module").arg(world.link());
+        }
+        text(&command.output().unwrap())
+    };
+    for variable in [false, true] {
+        let made = utility(
+            variable,
+            "--init-token --free --label gone --so-pin 12345678 --pin 1234",
+        );
+        assert!(made.contains("The token has been initialized"), "{made}");
+        let there = text(&world.tool(&world.link(), &["--list-slots"]));
+        assert!(there.contains("gone"), "{there}");
+        let deleted = utility(variable, "--delete-token --token gone");
+        assert!(deleted.contains("has been deleted."), "{deleted}");
+        let there = text(&world.tool(&world.link(), &["--list-slots"]));
+        assert!(!there.contains("gone"), "{there}");
+        let again = utility(variable, "--delete-token --token gone");
+        assert!(again.contains("Could not find a token"), "{again}");
+    }
+}
+
+#[test]
 fn without_a_configuration_or_a_directory_the_start_fails_as_softhsms_does() {
     let world = World::new();
     let both = || {

@@ -110,9 +110,9 @@ fn what_is_wrong_is_named() {
             "CKA_CLASS is no number",
         ),
         (
-            with(&ec, &[number(A::KEY_TYPE, KeyType::DSA.0)]),
+            with(&ec, &[number(A::KEY_TYPE, KeyType::KEA.0)]),
             Rv::ATTRIBUTE_VALUE_INVALID,
-            "CKO_PRIVATE_KEY with CKA_KEY_TYPE CKK_DSA is not supported",
+            "CKO_PRIVATE_KEY with CKA_KEY_TYPE CKK_KEA is not supported",
         ),
         (
             without(&ec, A::VALUE),

@@ -85,7 +85,7 @@ fn run(action: Action, options: &Options) -> Result<(), Refused> {
 }
 
 /// The named module, or ours.
-fn load(options: &Options) -> Result<Pkcs11, Refused> {
+pub(crate) fn load(options: &Options) -> Result<Pkcs11, Refused> {
     let named = options.module.as_ref().map(PathBuf::from);
     let logs = "ERROR: Please check log files for additional information.";
     let Some(path) = find_module(named.as_deref()) else {

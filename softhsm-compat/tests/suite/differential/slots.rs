@@ -296,8 +296,8 @@ fn pins_are_changed() {
         });
         t.step("user: the longest PIN", || set(USER_PIN, &"1".repeat(255)));
         t.step("user: the shortest PIN", || set(&"1".repeat(255), "1234"));
-        t.step("user: a PIN with NUL", || set("1234", "12\0034"));
-        t.step("user: back", || set("12\0034", USER_PIN));
+        t.step("user: a PIN with NUL", || set("1234", "12\x0034"));
+        t.step("user: back", || set("12\x0034", USER_PIN));
         t.step("init PIN as user", || s.init_pin(USER_PIN));
         t.step("logout", || s.logout());
         t.step("login of the officer", || s.login(CKU_SO, SO_PIN));

@@ -40,7 +40,7 @@ fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
 /// Encryption by OpenSSL; single DES stands in its provider for the past.
 fn judged(cipher: &str, key: &[u8], iv: Option<&[u8]>, pad: bool, plain: &[u8]) -> Vec<u8> {
     let (key, iv) = (digits(key), iv.map(digits));
-    let mut arguments = vec!["enc", &cipher[..], "-K", &key];
+    let mut arguments = vec!["enc", cipher, "-K", &key];
     arguments.extend(["-provider", "legacy", "-provider", "default"]);
     if let Some(iv) = &iv {
         arguments.extend(["-iv", iv]);
