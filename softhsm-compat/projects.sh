@@ -52,9 +52,9 @@ prepare_rust_cryptoki() {
     crate=$(cargo metadata --locked --format-version 1 --manifest-path "$root/Cargo.toml" |
         python3 -c 'import json, os, sys
 print(*(os.path.dirname(p["manifest_path"]) for p in json.load(sys.stdin)["packages"] if p["name"] == "cryptoki"))') || return 1
-    # A place that stays, so that they are built once.
-    cryptoki=$target/projects-$(basename "$crate")
-    [ -d "$cryptoki" ] || cp -r "$crate" "$cryptoki" || return 1
+    # Outside of our workspace, which would claim it.
+    cryptoki=$work/cryptoki
+    cp -r "$crate" "$cryptoki" || return 1
     # By the lock file of the crate itself.
     CARGO_TARGET_DIR=$target/projects cargo test --quiet --locked --no-run --message-format json --manifest-path "$cryptoki/Cargo.toml" |
         python3 -c 'import json, sys
