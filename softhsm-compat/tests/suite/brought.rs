@@ -110,6 +110,19 @@ const KINDS: &[Kind] = &[
         proof: Some(ecdsa_and_ecdh),
     },
     Kind {
+        name: "ed25519",
+        count: 15,
+        make: |s, l, n| ed25519(s, l, n, "06032b6570"),
+        proof: Some(eddsa),
+    },
+    Kind {
+        // The curve by its name, as pkcs11-tool asks for it.
+        name: "ed25519-named",
+        count: 5,
+        make: |s, l, n| ed25519(s, l, n, "130c656477617264733235353139"),
+        proof: Some(eddsa),
+    },
+    Kind {
         name: "rsa-2048",
         count: 4,
         make: |s, l, n| rsa(s, l, n, 2048),
@@ -227,6 +240,21 @@ fn generated(
 }
 
 fn ec(session: &Session<'_>, label: &str, number: u64, parameters: &str) {
+    curve(session, CKM_EC_KEY_PAIR_GEN, label, number, parameters);
+}
+
+fn ed25519(session: &Session<'_>, label: &str, number: u64, parameters: &str) {
+    let mechanism = CKM_EC_EDWARDS_KEY_PAIR_GEN;
+    curve(session, mechanism, label, number, parameters);
+}
+
+fn curve(
+    session: &Session<'_>,
+    mechanism: CK_MECHANISM_TYPE,
+    label: &str,
+    number: u64,
+    parameters: &str,
+) {
     let public = common(label, number)
         .with(CKA_EC_PARAMS, &hex(parameters)[..])
         .with(CKA_VERIFY, true);
@@ -234,7 +262,7 @@ fn ec(session: &Session<'_>, label: &str, number: u64, parameters: &str) {
         .with(CKA_SIGN, true)
         .with(CKA_DERIVE, true);
     session
-        .generate_pair(CKM_EC_KEY_PAIR_GEN, &public, &private)
+        .generate_pair(mechanism, &public, &private)
         .unwrap_or_else(|code| panic!("{label}: {code:?}"));
 }
 
@@ -471,6 +499,18 @@ fn ecdsa_and_ecdh(twin: &Twin<'_>) {
         "{}",
         twin.label
     );
+}
+
+fn eddsa(twin: &Twin<'_>) {
+    if twin.class != CKO_PRIVATE_KEY {
+        return;
+    }
+    let message = b"what the original signs";
+    let signature = same(twin, Way::Sign, &Mechanism::plain(CKM_EDDSA), message);
+    for (session, key) in [(twin.theirs, twin.partners.0), (twin.ours, twin.partners.1)] {
+        let verified = session.verify(CKM_EDDSA, key, message, &signature);
+        assert_eq!(verified, Ok(()), "{}", twin.label);
+    }
 }
 
 fn rsa_both_ways(twin: &Twin<'_>) {
