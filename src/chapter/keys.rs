@@ -1,4 +1,4 @@
-//! Making keys: generate (PKCS#11 3.2, 5.18), [`derive`], and [`complete`], which judges and completes every key.
+//! Making keys: generate (PKCS#11 3.2, 5.18), [`mod@derive`], and [`complete`], which judges and completes every key.
 //!
 //! What lives here: what a key says of itself once its values are known.
 //! What must never live here: wrapping ([`super::wrapping`]), primitives.
