@@ -368,6 +368,23 @@ impl Draft {
         self.give_secret(AttributeType::VALUE, value);
     }
 
+    /// Sets the parity bits of a key of DES, which the cipher passes over; tells whether some were wrong.
+    pub fn mend_parity(&mut self) -> bool {
+        let value = self
+            .secrets
+            .iter_mut()
+            .find(|(kind, _)| *kind == AttributeType::VALUE);
+        match value {
+            Some((_, value))
+                if self.shape == Shape::DesSecret && !value.with(des::has_odd_parity) =>
+            {
+                value.with_mut(des::set_odd_parity);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// PKCS#11 3.2, 4.6.3: a certificate has its value, or the address of it and the hashes of both keys.
     fn complete_certificate(&mut self) -> Result<()> {
         let value = self

@@ -93,6 +93,9 @@ fn taken(sent: &request::Template<'_>, history: History) -> std::result::Result<
     // Whoever imports stands above the security officer, so trust may be brought along.
     let mut draft =
         Draft::parse(&template, Implied::default(), Asker::Officer).map_err(explained)?;
+    if draft.mend_parity() {
+        changed.push("CKA_VALUE got the parity bits of DES: the key means the same".into());
+    }
     keys::complete(&mut draft).map_err(explained)?;
     draft.state_origin(Origin::Foreign);
     draft.state_unique_id().map_err(Fault::OfDevice)?;

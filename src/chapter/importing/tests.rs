@@ -324,3 +324,27 @@ fn what_is_computed_is_computed_anew_and_told_where_it_differs() {
     let padded = with(&created(Shape::RsaPublic), &[bytes(A::MODULUS, &padded)]);
     assert_eq!(good(&padded, History::Kept).1, Vec::<String>::new());
 }
+
+#[test]
+fn a_des_key_with_wrong_parity_is_mended_and_told() {
+    let key = with(
+        &created(Shape::Secret),
+        &[
+            number(A::KEY_TYPE, KeyType::DES3.0),
+            bytes(A::VALUE, &[0x11; 24]),
+        ],
+    );
+    let key = without(&key, A::VALUE_LEN);
+    let (_, changed) = good(&key, History::Kept);
+    assert!(
+        changed
+            .contains(&"CKA_VALUE got the parity bits of DES: the key means the same".to_owned()),
+        "{changed:?}"
+    );
+    let right = with(&key, &[bytes(A::VALUE, &[0x01; 24])]);
+    let (_, changed) = good(&right, History::Kept);
+    assert!(
+        !changed.iter().any(|what| what.contains("parity")),
+        "{changed:?}"
+    );
+}
