@@ -361,28 +361,21 @@ impl Draft {
     }
 
     /// Writes the value of a secret key that the token made: where it is one of DES with its parity bits set.
-    pub fn give_made_value(&mut self, mut value: SecretBytes) {
-        if self.shape == Shape::DesSecret {
-            value.with_mut(des::set_odd_parity);
-        }
+    pub fn give_made_value(&mut self, value: SecretBytes) {
         self.give_secret(AttributeType::VALUE, value);
+        self.mend_parity();
     }
 
     /// Sets the parity bits of a key of DES, which the cipher passes over; tells whether some were wrong.
     pub fn mend_parity(&mut self) -> bool {
-        let value = self
-            .secrets
-            .iter_mut()
-            .find(|(kind, _)| *kind == AttributeType::VALUE);
-        match value {
-            Some((_, value))
-                if self.shape == Shape::DesSecret && !value.with(des::has_odd_parity) =>
-            {
-                value.with_mut(des::set_odd_parity);
-                true
-            }
-            _ => false,
-        }
+        let of_des = self.shape == Shape::DesSecret;
+        let is_value = |kind: AttributeType| of_des && kind == AttributeType::VALUE;
+        let mut values = self.secrets.iter_mut();
+        let value =
+            values.find(|(kind, value)| is_value(*kind) && !value.with(des::has_odd_parity));
+        value
+            .map(|(_, value)| value.with_mut(des::set_odd_parity))
+            .is_some()
     }
 
     /// PKCS#11 3.2, 4.6.3: a certificate has its value, or the address of it and the hashes of both keys.
