@@ -174,7 +174,7 @@ pub fn public_key(der: &[u8]) -> Result<PublicKey<'_>, FileError> {
                 prime: integer(&mut numbers)?,
                 subprime: integer(&mut numbers)?,
                 base: integer(&mut numbers)?,
-                value: integer(&mut Reader::of(bits))?,
+                value: Cow::Borrowed(integer(&mut Reader::of(bits))?),
             });
         }
         (DH, parameters) => {

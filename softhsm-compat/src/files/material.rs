@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 
 use strongroom_crypto::digest::{Hash, digest};
+use strongroom_crypto::dsa::{DsaParameters, DsaPrivateKey};
 use strongroom_crypto::ec::{Curve, EcPrivateKey};
 use strongroom_crypto::edwards::{Ed25519PrivateKey, X25519PrivateKey};
 use strongroom_wire::ck::{AttributeType as A, KeyType, ObjectClass};
@@ -109,7 +110,7 @@ pub enum PublicKey<'a> {
         /// g.
         base: &'a [u8],
         /// y.
-        value: &'a [u8],
+        value: Cow<'a, [u8]>,
     },
     /// Diffie-Hellman.
     Dh {
@@ -184,13 +185,16 @@ impl PrivateKey<'_> {
                 prime,
                 subprime,
                 base,
+                value,
                 public,
-                ..
             } => PublicKey::Dsa {
                 prime,
                 subprime,
                 base,
-                value: (*public)?,
+                value: match public {
+                    Some(public) => Cow::Borrowed(*public),
+                    None => Cow::Owned(computed_power(prime, subprime, base, value)?),
+                },
             },
         })
     }
@@ -290,9 +294,8 @@ impl PublicKey<'_> {
                 ber::write(ber::SEQUENCE, &[&numbers], &mut bits);
             }
             Self::Curve { point, .. } => bits.extend_from_slice(point),
-            Self::Dsa { value, .. } | Self::Dh { value, .. } => {
-                ber::write_integer(value, &mut bits);
-            }
+            Self::Dsa { value, .. } => ber::write_integer(value, &mut bits),
+            Self::Dh { value, .. } => ber::write_integer(value, &mut bits),
         }
         identifier(&bits)
     }
@@ -307,14 +310,23 @@ impl PublicKey<'_> {
         object.push(A::ID, id)?;
         object.push_flag(A::PRIVATE, false)?;
         push_usage(self.key_type(), PUBLIC_USES, description, &mut object)?;
+        self.push_values(&mut object)?;
+        Ok(object)
+    }
+
+    /// Appends the values.
+    ///
+    /// # Errors
+    /// [`FileError::Resources`].
+    pub fn push_values(&self, object: &mut Opened) -> Result<(), FileError> {
         match self {
             Self::Rsa {
                 modulus,
                 public_exponent,
             } => push_all(
-                &mut object,
+                object,
                 &[(A::MODULUS, modulus), (A::PUBLIC_EXPONENT, public_exponent)],
-            )?,
+            ),
             Self::Curve {
                 parameters, point, ..
             } => {
@@ -322,9 +334,9 @@ impl PublicKey<'_> {
                 let mut wrapped = Vec::new();
                 ber::write(ber::OCTET_STRING, &[point], &mut wrapped);
                 push_all(
-                    &mut object,
+                    object,
                     &[(A::EC_PARAMS, parameters), (A::EC_POINT, &wrapped)],
-                )?;
+                )
             }
             Self::Dsa {
                 prime,
@@ -332,20 +344,19 @@ impl PublicKey<'_> {
                 base,
                 value,
             } => push_all(
-                &mut object,
+                object,
                 &[
                     (A::PRIME, prime),
                     (A::SUBPRIME, subprime),
                     (A::BASE, base),
                     (A::VALUE, value),
                 ],
-            )?,
+            ),
             Self::Dh { prime, base, value } => push_all(
-                &mut object,
+                object,
                 &[(A::PRIME, prime), (A::BASE, base), (A::VALUE, value)],
-            )?,
+            ),
         }
-        Ok(object)
     }
 }
 
@@ -426,6 +437,12 @@ fn computed_point(parameters: &[u8], scalar: &[u8]) -> Option<Vec<u8>> {
     let curve = Curve::from_parameters_der(parameters).ok()?;
     let key = EcPrivateKey::from_scalar(curve, scalar).ok()?;
     Some(key.point().to_vec())
+}
+
+fn computed_power(prime: &[u8], subprime: &[u8], base: &[u8], value: &[u8]) -> Option<Vec<u8>> {
+    let domain = DsaParameters::new(prime, subprime, base).ok()?;
+    let key = DsaPrivateKey::from_value(&domain, value).ok()?;
+    Some(key.public_value().ok()?.to_vec())
 }
 
 fn computed_bytes(kind: KeyType, value: &[u8]) -> Option<Vec<u8>> {

@@ -97,6 +97,7 @@ fn make_files(directory: &Path) {
         "pkcs8 -topk8 -in ec.pem -v2 des3 -out ec.enc -passout pass:file-pin",
         "pkcs8 -topk8 -in ec.pem -v2 aes-128-cbc -v2prf hmacWithSHA1 -out ec1.enc -passout pass:file-pin",
         "pkcs8 -topk8 -in ec.pem -scrypt -out ec2.enc -passout pass:file-pin",
+        "pkcs8 -topk8 -in ec.pem -v1 PBE-SHA1-3DES -out ec3.enc -passout pass:file-pin",
     ] {
         openssl(directory, command);
     }
@@ -137,6 +138,7 @@ const SAME: &[&str] = &[
     "--import ec.enc --token work --label k --id 13 --pin user-12345 --file-pin file-pin",
     "--import ec1.enc --token work --label k --id 23 --pin user-12345 --file-pin file-pin",
     "--import ec2.enc --token work --label k --id 33 --pin user-12345 --file-pin file-pin",
+    "--import ec3.enc --token work --label k --id 43 --pin user-12345 --file-pin file-pin",
     "--import rsa.enc --token work --label k --id 04 --pin user-12345 --file-pin wrong",
     "--import rsa.enc --token work --label k --id 04 --pin user-12345",
     "--import rsa.pem --token work --label k --id 04 --pin user-12345 --file-pin any",

@@ -115,10 +115,9 @@ fn key_pair(path: &str, options: &Options) -> Result<KeyPair, Refused> {
     // The sentence of the original, which scripts may look for.
     let unreadable = || Refused::error(format!("Could open the PKCS#8 file: {path}"));
     let bytes = read(path, FILE_BYTES_MAX).map_err(|_| unreadable())?;
-    let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
     let parsed = match &options.file_pin {
-        Some(pin) => keyfile::encrypted(&text, pin.as_bytes()),
-        None => keyfile::clear(&text),
+        Some(pin) => keyfile::encrypted(&bytes, pin.as_bytes()),
+        None => keyfile::clear(&bytes),
     };
     parsed.map_err(|error| match (error, &options.file_pin) {
         (KeyFileError::NoKey, Some(_)) => {
