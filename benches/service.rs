@@ -80,6 +80,7 @@ impl Guest {
             pin_cost: PinCost::danger_cheap(),
             daemon_version: [1, 2, 3],
             ticket_reach: strongroom::vault::Reach::Process,
+            release: strongroom::release::register::ReleaseSettings::default(),
         };
         let root = SecretBytes::copy_from(&[7; 32]).unwrap();
         let service = Service::open(ports, root, settings).unwrap();

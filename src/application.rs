@@ -4,7 +4,7 @@
 //! What must never live here: token objects, and rules about what may be done.
 //! Who calls it: the service makes and drops applications; sessions and chapters read seats.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +13,7 @@ use strongroom_wire::ck::UserType;
 use strongroom_wire::request::{ObjectHandle, SessionHandle};
 
 use crate::audit::Principal;
+use crate::chapter::release::Guest;
 use crate::error::{Error, Result};
 use crate::object::index::Index;
 use crate::session::Session;
@@ -40,6 +41,8 @@ pub struct Seat {
     user: RwLock<Option<UserType>>,
     /// Its session objects at this token.
     pub objects: RwLock<Index>,
+    /// What those of them prove that stand for attested places.
+    guests: Mutex<BTreeMap<ObjectHandle, Arc<Guest>>>,
     read_only: AtomicUsize,
     read_write: AtomicUsize,
 }
@@ -50,9 +53,24 @@ impl Seat {
             token,
             user: RwLock::new(None),
             objects: RwLock::default(),
+            guests: Mutex::default(),
             read_only: AtomicUsize::new(0),
             read_write: AtomicUsize::new(0),
         }
+    }
+
+    /// Takes in what a session object proves, and forgets what those proved that are gone.
+    pub fn take_in(&self, handle: ObjectHandle, guest: Guest) {
+        let objects = self.objects.read();
+        let mut guests = self.guests.lock();
+        guests.retain(|known, _| objects.object(*known).is_some());
+        guests.insert(handle, Arc::new(guest));
+    }
+
+    /// What a session object proves, if it stands for an attested place.
+    #[must_use]
+    pub fn guest(&self, handle: ObjectHandle) -> Option<Arc<Guest>> {
+        self.guests.lock().get(&handle).cloned()
     }
 
     /// Who is logged in.

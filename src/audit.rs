@@ -16,6 +16,9 @@
 //! Where objects are brought in, `source`, `serial_number`, `new_token`, `keep_history`, `objects`, `refused`, `trusted` and `metadata` stand
 //! before `rv`, each as far as it is known.
 //!
+//! Where a key is released or refused, `authority`, `statement`, `policy`, `entry`, `encrypted_to`, `encryption`, `trace` and `refusal` stand
+//! before `rv`, each as far as it is known.
+//!
 //! `hash` is the SHA-256, in lower-case hexadecimal, of all bytes of the line before `,"hash":"`. `prev` is the `hash` of the line
 //! before, 64 zeros in the first. `seq` counts from 1 without gaps. So a stranger checks a line with
 //! `printf %s "${line%,\"hash\":*}" | sha256sum`, and the chain by comparing each `prev` (`jq -r .prev`) with the `hash` before it.
@@ -47,6 +50,7 @@ use strongroom_wire::ck::{MechanismType, Rv};
 pub use self::freshness::{Freshness, Older};
 use self::line::{HASH_DIGITS, HashDigits, Line};
 use crate::ports::{Clock, Journal, StoreError, Time};
+use crate::release::Account;
 use crate::vault::Generation;
 
 mod freshness;
@@ -135,6 +139,8 @@ pub struct Event<'e> {
     pub mechanism: Option<MechanismType>,
     /// What is brought in from elsewhere, where that is what was asked.
     pub import: Option<&'e ImportFacts<'e>>,
+    /// What was found about a release, where one is asked for.
+    pub release: Option<&'e Account>,
     /// What is answered.
     pub rv: Rv,
 }

@@ -54,6 +54,19 @@ impl Date {
     }
 }
 
+impl Date {
+    /// Its first second, since 1970-01-01T00:00:00Z; days before count as that one.
+    #[must_use]
+    pub fn seconds(self) -> u64 {
+        // Years that begin in March, as below.
+        let year = u64::from(self.year) - u64::from(self.month <= 2 && self.year > 0);
+        let month = u64::from(self.month + 9) % 12;
+        let day_of_year = (153 * month + 2) / 5 + u64::from(self.day.saturating_sub(1));
+        let days = year * 365 + year / 4 - year / 100 + year / 400 + day_of_year;
+        days.saturating_sub(719_468) * 86_400
+    }
+}
+
 impl From<Time> for Moment {
     /// Counts days in years that begin in March, so that the leap day comes last.
     fn from(time: Time) -> Self {
@@ -103,6 +116,7 @@ mod tests {
         ] {
             let moment = Moment::from(Time(time));
             assert_eq!(moment.date, Date { year, month, day }, "{time}");
+            assert_eq!(moment.date.seconds(), time / 86_400_000 * 86_400, "{time}");
         }
         let moment = Moment::from(Time(1_795_343_807_123));
         assert_eq!(

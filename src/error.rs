@@ -60,6 +60,8 @@ errors! {
     EncryptedDataInvalid => ENCRYPTED_DATA_INVALID,
     /// The ciphertext is wrong in length.
     EncryptedDataLenRange => ENCRYPTED_DATA_LEN_RANGE,
+    /// It was refused for now: too much at once.
+    FunctionFailed => FUNCTION_FAILED,
     /// The function exists, but not for this.
     FunctionNotSupported => FUNCTION_NOT_SUPPORTED,
     /// Something that should be impossible.

@@ -31,6 +31,7 @@ pub mod pace;
 pub mod policy;
 pub mod ports;
 pub mod rehearsal;
+pub mod release;
 pub mod service;
 pub mod session;
 pub mod sink;

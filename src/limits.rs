@@ -104,6 +104,11 @@ bounds! {
     import_objects_max: usize = 100_000, 1 => 1 << 20;
     /// Memory in bytes of what all imports hold before their commits, some 3,000 for an RSA key. It is ordinary memory: secrets lie sealed in it.
     import_bytes_max: usize = 1 << 30, 1 << 20 => 1 << 40;
+    /// Released keys in a minute, of all tokens: more is nobody's start of machines, but somebody who takes everything home. 0 releases none.
+    releases_per_minute_max: usize = 600, 0 => 1_000_000;
+    /// How long a statement of an authority is good after it was issued, in seconds, whatever it says itself: eight hours, as those of the
+    /// big services.
+    statement_seconds_max: u64 = 8 * 60 * 60, 1 => 31_536_000;
 }
 
 impl Limits {

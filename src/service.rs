@@ -20,6 +20,7 @@ mod opening;
 mod pins;
 mod places;
 mod rehearsing;
+mod releasing;
 #[cfg(test)]
 pub(crate) mod rig;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub mod verify;
 pub use self::opening::{OlderStore, StartError};
 mod usage;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -44,8 +46,9 @@ use strongroom_wire::codec;
 use strongroom_wire::request::Request;
 
 use crate::application::Application;
-use crate::audit::{Audit, Freshness, Level, Principal, Recorded};
+use crate::audit::{Audit, Event, Freshness, Level, Principal, Recorded};
 use crate::calendar::Moment;
+use crate::chapter::release::Releasing;
 use crate::chapter::{Desk, Reply, slots};
 use crate::error::{Error, Result};
 use crate::limits::Limits;
@@ -53,18 +56,24 @@ use crate::mechanism::Mechanisms;
 use crate::object::{Object, SESSION_OBJECT_FIRST};
 use crate::pace::Paces;
 use crate::ports::{Changes, Clock, Journal, Store, StoreError};
+use crate::release::register::ReleaseSettings;
+use crate::release::{Account, Releases};
 use crate::sink::Locked;
 use crate::token::Token;
 use crate::vault::{PinCost, Reach, Vault};
 
 pub use self::backup::{BackupEnd, wanted_backup};
 pub use self::importing::{AskedImport, Importing};
+pub use self::releasing::AskedRelease;
 pub use self::sealed::SealedDesk;
 
 pub use answer::{Answered, Malformed};
 pub use numbers::Numbers;
 pub use pins::Asked;
 use rehearsing::Staged;
+
+/// What a release leaves for the journal.
+type Told = RefCell<Option<Box<Account>>>;
 
 /// What the world gives the token.
 #[derive(Clone)]
@@ -94,6 +103,8 @@ pub struct Settings {
     pub daemon_version: [u8; 3],
     /// Whom the tickets of logins are good for.
     pub ticket_reach: Reach,
+    /// How keys are released.
+    pub release: ReleaseSettings,
 }
 
 /// How much there is.
@@ -122,6 +133,7 @@ pub struct Service {
     applications: Mutex<Vec<Arc<Application>>>,
     audit: RwLock<Audit>,
     paces: Paces,
+    releases: Releases,
     imports: importing::Bounds,
     /// How many tokens rehearse.
     rehearsing: AtomicUsize,
@@ -181,6 +193,7 @@ impl Service {
             vault.generation().clone(),
         )
         .map_err(StartError::Journal)?;
+        let releases = Releases::open(&vault).map_err(StartError::Vault)?;
         let freshness = opening::accepted(&vault, &audit, older)?;
         let service = Self {
             vault,
@@ -189,6 +202,7 @@ impl Service {
             applications: Mutex::default(),
             audit: RwLock::new(audit),
             paces: Paces::default(),
+            releases,
             imports: importing::Bounds::default(),
             rehearsing: AtomicUsize::new(0),
             ports,
@@ -397,14 +411,19 @@ impl Service {
             self.audit.read().make_room().map_err(|_| Malformed)?;
         }
         let object = self.named_object(application, &facts);
+        let told = Told::default();
         let (reply, rv) = if let Some(rv) = verdict {
             Self::end_operation_of(application, request);
             (Reply::Empty, rv)
         } else {
-            answer::outcome(self.dispatch(application, request))
+            answer::outcome(self.dispatch(application, request, &told))
         };
         let object_id = object.as_ref().map(|object| object.unique_id());
-        let event = facts.event(&application.principal, object_id, &reply, rv);
+        let told = told.into_inner();
+        let event = Event {
+            release: told.as_deref(),
+            ..facts.event(&application.principal, object_id, &reply, rv)
+        };
         self.audit
             .read()
             .record(&event, (reply, rv))
@@ -427,19 +446,33 @@ impl Service {
         &'d self,
         session: &'d Arc<crate::session::Session>,
         settings: &'d Settings,
+        account: &'d Told,
     ) -> Desk<'d> {
-        let today = Moment::from(self.ports.clock.now()).date;
+        let now = self.ports.clock.now();
+        let today = Moment::from(now).date;
         Desk {
             session,
             today,
             limits: &settings.limits,
             mechanisms: &settings.mechanisms,
             numbers: &self.numbers,
+            releasing: Releasing {
+                releases: &self.releases,
+                settings: &settings.release,
+                vault: &self.vault,
+                now,
+                account,
+            },
         }
     }
 
     /// The one match: requests without a session here, those of a session below.
-    fn dispatch(&self, application: &Arc<Application>, request: &Request<'_>) -> Result<Reply> {
+    fn dispatch(
+        &self,
+        application: &Arc<Application>,
+        request: &Request<'_>,
+        account: &Told,
+    ) -> Result<Reply> {
         match request {
             // A second hello is one too many.
             Request::Hello { .. } => Err(Error::ArgumentsBad),
@@ -479,7 +512,7 @@ impl Service {
                 application.close_all_sessions(slots::token_of(*slot));
                 Ok(Reply::Empty)
             }
-            _ => self.dispatch_in_session(application, request),
+            _ => self.dispatch_in_session(application, request, account),
         }
     }
 }

@@ -14,8 +14,13 @@ use strongroom_wire::rehearsal::{Failure, Latency, Throttle};
 use crate::output::Format;
 
 mod backup;
+mod release;
 
 pub use backup::{BackupArguments, BackupCommand, KeyArguments, RestoreArguments};
+pub use release::{
+    AuthorityArguments, AuthorityCommand, EncryptionName, KeyCommand, KeyReleaseArguments,
+    ReleaseCommand,
+};
 
 /// Administers Strongroom, an HSM in software. Asks the daemon, strongroomd, on its administration socket.
 #[derive(Clone, Debug, Parser)]
@@ -80,6 +85,15 @@ pub enum Command {
     /// List and show objects of a token, never a secret value
     #[command(subcommand)]
     Object(ObjectCommand),
+    /// Register the authorities whose word releases keys
+    #[command(subcommand)]
+    Authority(AuthorityCommand),
+    /// Release keys to proven places
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// For the consumers of released keys
+    #[command(subcommand)]
+    Release(ReleaseCommand),
     /// Read and check the audit journal
     #[command(subcommand)]
     Audit(AuditCommand),

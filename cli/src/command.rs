@@ -13,6 +13,7 @@ mod init;
 mod measure;
 mod object;
 mod rehearse;
+mod release;
 mod seal;
 mod status;
 mod token;
@@ -26,7 +27,8 @@ use clap_complete::Shell;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
 
 use crate::arguments::{
-    Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, SealCommand, TokenCommand,
+    Arguments, AuditCommand, Command, KeyCommand, ObjectCommand, PlaceArguments, SealCommand,
+    TokenCommand,
 };
 use crate::client::{Client, unexpected};
 use crate::failure::Failure;
@@ -76,6 +78,9 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Object(ObjectCommand::Show { token, object }) => {
             object::show(bench, &token, &object)
         }
+        Command::Authority(command) => release::authority(bench, &command),
+        Command::Key(KeyCommand::Release(arguments)) => release::key(bench, &arguments),
+        Command::Release(command) => release::release(bench, &command),
         Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
         Command::Audit(AuditCommand::Verify) => audit::verify(bench),
         Command::Unseal(arguments) => seal::unseal(bench, &arguments),

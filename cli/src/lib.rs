@@ -12,6 +12,7 @@ pub mod output;
 pub mod place;
 
 pub mod client;
+pub mod pem;
 pub mod pin;
 pub mod rehearsal;
 #[allow(unsafe_code, reason = "the one room for system calls that std has not")]

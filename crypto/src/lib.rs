@@ -34,6 +34,7 @@ pub mod random;
 pub mod rsa;
 pub mod shamir;
 pub mod wrap;
+pub mod x509;
 
 #[allow(
     unsafe_code,

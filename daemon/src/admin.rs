@@ -5,6 +5,7 @@
 //! Who calls it: connections of the administration socket.
 
 pub mod import;
+pub mod release;
 mod seal;
 
 use std::time::Duration;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use strongroom::audit;
 use strongroom::limits::Limits;
 use strongroom::mechanism::Mechanisms;
+use strongroom::release::register::ReleaseSettings;
 use strongroom::vault::PinCost;
 use strongroom_keymem::Locking;
 use strongroom_wire::paths::{self, Paths};
@@ -121,6 +122,8 @@ pub struct Configuration {
     pub limits: Limits,
     /// Which mechanisms may be used.
     pub mechanisms: Mechanisms,
+    /// How keys are released.
+    pub release: ReleaseSettings,
     /// Bounds of the sockets.
     pub bounds: Bounds,
     /// What a PIN costs.
@@ -261,6 +264,7 @@ impl Configuration {
                 .unwrap_or_else(|| paths.data.join("strongroomd.log")),
             limits: settings.limits.limits(),
             mechanisms: combined.mechanisms()?,
+            release: combined.release()?,
             after_fork: settings.after_fork.unwrap_or_default(),
             bounds: settings.limits.bounds(),
             pin_cost: combined.pin_cost(),
@@ -405,6 +409,11 @@ impl Combined<'_> {
         } else {
             Walls::All
         }
+    }
+
+    fn release(&self) -> Result<ReleaseSettings, ConfigError> {
+        let chosen = self.settings.release.chosen();
+        chosen.map_err(|what| self.wrong("release.domain", what))
     }
 
     fn mechanisms(&self) -> Result<Mechanisms, ConfigError> {

@@ -289,6 +289,7 @@ fn administer(
         let payload = incoming.payload(payload_bytes);
         if imports.served(&asker, payload, &mut outgoing)?
             || backup::served(&asker, payload, &mut outgoing)?
+            || admin::release::served(&asker, payload, &mut outgoing)?
         {
             incoming.consume(payload_bytes)?;
             continue;

@@ -186,6 +186,7 @@ pub fn settings(configuration: &Configuration) -> Settings {
             AfterFork::Uninitialized => Reach::Process,
             AfterFork::Inherit => Reach::Children,
         },
+        release: configuration.release.clone(),
     }
 }
 

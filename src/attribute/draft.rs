@@ -20,6 +20,7 @@ use super::{Attributes, Value};
 use crate::error::{Error, Result};
 use crate::limits::SECRET_KEY_BYTES_MAX;
 use crate::object::Material;
+use crate::release::rules;
 
 /// Who asks, as far as attributes care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -573,6 +574,7 @@ pub fn changed<I: Intent>(
         }
         after.set(entry.kind, value);
     }
+    rules::judge_change(before, &after)?;
     Ok((after, material))
 }
 

@@ -413,6 +413,21 @@ pub static TABLE: &[Row] = &[
         CHANGEABLE | STAYS_TRUE,
         False,
     ),
+    // Ours (docs/release.md); what they ask of the others stands in `release::rules`.
+    attribute(
+        A::STRONGROOM_RELEASE_POLICY,
+        Bytes,
+        PRIVATE | SECRET,
+        CHANGEABLE,
+        Absent,
+    ),
+    attribute(
+        A::STRONGROOM_RELEASE_POLICY_IMMUTABLE,
+        Flag,
+        PRIVATE | SECRET,
+        CHANGEABLE | STAYS_TRUE,
+        Absent,
+    ),
     attribute(A::UNWRAP_TEMPLATE, Template, PRIVATE | SECRET, 0, Absent),
     attribute(A::DERIVE_TEMPLATE, Template, PRIVATE | SECRET, 0, Absent),
     attribute(A::ALWAYS_AUTHENTICATE, Flag, PRIVATE, 0, False),

@@ -218,7 +218,8 @@ fn a_value_is_seen_in_its_own_form_only() {
 fn every_boolean_attribute_of_the_table_is_kept_as_a_bit() {
     let mut booleans: Vec<A> = TABLE
         .iter()
-        .filter(|row| row.form == Form::Flag)
+        // But for ours, whose number is large and which few keys have.
+        .filter(|row| row.form == Form::Flag && row.kind < A::VENDOR_DEFINED)
         .map(|row| row.kind)
         .collect();
     booleans.sort();

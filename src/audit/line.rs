@@ -13,6 +13,7 @@ use strongroom_wire::ck::{MechanismType, Rv};
 use super::{Event, GENERATION, ImportFacts, OWN, Older, PREVIOUS, Principal, failed};
 use crate::calendar::{Date, Moment};
 use crate::ports::{StoreError, Time};
+use crate::release::Account;
 
 /// How many digits a hash has.
 pub(super) const HASH_DIGITS: usize = 64;
@@ -131,6 +132,9 @@ impl Line {
         if let Some(import) = event.import {
             self.import(import);
         }
+        if let Some(release) = event.release {
+            self.release(release);
+        }
         self.return_value(event.rv);
     }
 
@@ -170,6 +174,29 @@ impl Line {
         if let Some(hash) = import.metadata {
             self.text(",\"metadata\":");
             self.string(hash);
+        }
+    }
+
+    /// The members that say how a release was decided.
+    fn release(&mut self, release: &Account) {
+        let words = [
+            (",\"authority\":", release.authority.as_deref()),
+            (",\"statement\":", release.statement.as_deref()),
+            (",\"policy\":", release.policy.as_deref()),
+            (",\"encrypted_to\":", release.key.as_deref()),
+            (",\"encryption\":", release.encryption),
+            (",\"trace\":", release.trace.as_deref()),
+            (",\"refusal\":", release.refusal.as_deref()),
+        ];
+        for (member, word) in words {
+            if let Some(word) = word {
+                self.text(member);
+                self.string(word);
+            }
+        }
+        if let Some(entry) = release.entry {
+            self.text(",\"entry\":");
+            self.number(entry);
         }
     }
 

@@ -54,6 +54,7 @@ fn event<'e>(who: &'e Principal, function: &'e str) -> Event<'e> {
         object_id: None,
         mechanism: Some(MechanismType::ECDSA),
         import: None,
+        release: None,
         rv: Rv::OK,
     }
 }

@@ -28,12 +28,14 @@ use crate::limits::Limits;
 use crate::mechanism::{GenerateScheme, Row, Use, params};
 use crate::object::open_key::SecretKey;
 use crate::object::{OpenKey, open_key};
+use crate::release::rules;
 
 /// Judges the values of a draft and completes what follows from them. A key comes back open.
 ///
 /// # Errors
 /// [`Error::AttributeValueInvalid`], [`Error::CurveNotSupported`], [`Error::TemplateIncomplete`]: the values make no such object.
 pub fn complete(draft: &mut Draft) -> Result<Option<Arc<OpenKey>>> {
+    rules::judge(draft)?;
     match draft.shape() {
         Shape::Data => {
             // A data object always has a value, so that whether there is material follows from the class.

@@ -11,6 +11,7 @@ pub mod importing;
 pub mod keys;
 pub mod objects;
 pub mod random;
+pub mod release;
 pub mod sessions;
 pub mod sign;
 pub mod slots;
@@ -46,6 +47,8 @@ pub struct Desk<'s> {
     pub mechanisms: &'s Mechanisms,
     /// Gives numbers to session objects.
     pub numbers: &'s Numbers,
+    /// What releases need.
+    pub releasing: release::Releasing<'s>,
 }
 
 impl Desk<'_> {

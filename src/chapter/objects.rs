@@ -9,8 +9,8 @@ use std::sync::Arc;
 use strongroom_wire::ck::AttributeType;
 use strongroom_wire::request::{self, ObjectHandle};
 
-use super::keys;
 use super::{AttributeReply, Desk, Reply};
+use super::{keys, release};
 use crate::attribute::Value;
 use crate::attribute::draft::{self, Change, Draft, Implied, Origin};
 use crate::attribute::reveal::{Revealed, reveal};
@@ -101,7 +101,7 @@ fn belongs_on_token(newcomer: &Newcomer) -> bool {
 }
 
 /// Where there is one object there is no order to keep, and nothing to take back.
-fn keep_newcomer(desk: &Desk<'_>, newcomer: Newcomer) -> Result<ObjectHandle> {
+pub(super) fn keep_newcomer(desk: &Desk<'_>, newcomer: Newcomer) -> Result<ObjectHandle> {
     let kept = if belongs_on_token(&newcomer) {
         keep_on_token(desk, vec![newcomer])?
     } else {
@@ -168,6 +168,9 @@ pub fn keep_one(desk: &Desk<'_>, draft: Draft, open: Option<Arc<OpenKey>>) -> Re
 /// As PKCS#11 3.2, 5.7.1 has them.
 pub fn create(desk: &Desk<'_>, sent: &request::Template<'_>) -> Result<Reply> {
     let template = Template::<Create>::parse(sent)?;
+    if release::presents(&template) {
+        return release::present(desk, &template);
+    }
     let mut draft = Draft::parse(&template, Implied::default(), desk.asker())?;
     may_keep(desk, &|kind| draft.is(kind))?;
     let open = keys::complete(&mut draft)?;

@@ -16,7 +16,7 @@ use super::cipher::{decrypt_whole, encrypt_whole};
 use super::keys::complete;
 use super::keys::domain::{state_dh_parameters, state_dsa_parameters};
 use super::objects::{keep_one, may_keep};
-use super::{Desk, Reply};
+use super::{Desk, Reply, release};
 use crate::attribute::Value;
 use crate::attribute::draft::{Draft, Implied, Origin, number_in};
 use crate::attribute::template::{Template, Unwrap as UnwrapTemplate};
@@ -44,6 +44,7 @@ pub fn wrap_key(
     let target = desk.key(key)?;
     let grant = authorize::<Wrap>(desk.session, wrapping, row, desk.rules())?;
     may_leave(&target, grant.object())?;
+    release::way_out(desk, grant.object(), &target)?;
     let scheme = row.wrap().ok_or(Error::MechanismInvalid)?;
     let plain = outside_form(desk, &target, scheme)?;
     let mut wrapped = SecretVec::new();
@@ -92,7 +93,7 @@ fn may_leave(target: &Object, wrapping: &Object) -> Result<()> {
 }
 
 /// The bytes that stand for a key outside: the value of a secret key, PKCS#8 of a private one.
-fn outside_form(
+pub(super) fn outside_form(
     desk: &Desk<'_>,
     target: &std::sync::Arc<Object>,
     scheme: WrapScheme,

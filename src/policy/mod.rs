@@ -7,12 +7,14 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use strongroom_wire::ck::{AttributeType, KeyType, ObjectClass};
+use strongroom_wire::ck::{AttributeType, KeyType, ObjectClass, UserType};
 
 use crate::calendar::Date;
 use crate::error::{Error, Result};
 use crate::mechanism::{Row, Use};
 use crate::object::{Object, OpenKey};
+use crate::ports::Time;
+use crate::release::{Account, Attested, Refusal, Why, rules};
 use crate::session::Session;
 
 /// What a key is used for.
@@ -70,7 +72,11 @@ usages! {
     Derive: Derive, DERIVE, after_end: false;
 }
 
-/// The permission to use one key for one thing. Made only by [`authorize`]; an operation keeps its own.
+/// The release of a key to an attested place, asked by [`authorize_release`].
+#[derive(Debug)]
+pub enum Release {}
+
+/// The permission to use one key for one thing. Made only by [`authorize`] and [`authorize_release`]; an operation keeps its own.
 ///
 /// Nobody else can make one:
 ///
@@ -102,13 +108,13 @@ usages! {
 /// }
 /// ```
 #[derive(Debug)]
-pub struct Grant<U: Usage> {
+pub struct Grant<U> {
     object: Arc<Object>,
     key: Arc<OpenKey>,
     usage: PhantomData<fn() -> U>,
 }
 
-impl<U: Usage> Grant<U> {
+impl<U> Grant<U> {
     /// The key, ready for use.
     #[must_use]
     pub fn key(&self) -> &OpenKey {
@@ -164,6 +170,42 @@ pub fn authorize<U: Usage>(
     in_force(&object, rules.today, U::AFTER_END)?;
     let key = session.token().open_key(&object)?;
     size_fits(&object, &key, mechanism, rules, U::WRONG_SIZE)?;
+    Ok(Grant {
+        object,
+        key,
+        usage: PhantomData,
+    })
+}
+
+/// May this session's user release this key (`keys/release`) to a place that was attested, now? The key's own usage flags and dates are not
+/// asked: its policy is.
+///
+/// # Errors
+/// What an application is answered, and the reason in words.
+pub fn authorize_release(
+    session: &Session,
+    object: Arc<Object>,
+    attested: &Attested,
+    now: Time,
+    account: &mut Account,
+) -> std::result::Result<Grant<Release>, (Error, Refusal)> {
+    let refused = |error, words: &str| Err((error, Refusal::forbidden(words)));
+    if session.user() != Some(UserType::USER) {
+        return refused(Error::UserNotLoggedIn, "the token's user is not logged in");
+    }
+    if !object.is(AttributeType::EXTRACTABLE) {
+        return refused(Error::KeyUnextractable, "the key never leaves");
+    }
+    let Some(policy) = rules::policy_of(&object) else {
+        return refused(Error::KeyNotWrappable, "the key has no release policy");
+    };
+    attested
+        .satisfies(policy, now, account)
+        .map_err(|refusal| (Error::KeyNotWrappable, refusal))?;
+    let key = session
+        .token()
+        .open_key(&object)
+        .map_err(|error| (error, Refusal::new(Why::Failed, "the key cannot be opened")))?;
     Ok(Grant {
         object,
         key,

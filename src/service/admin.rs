@@ -23,6 +23,7 @@ use crate::chapter::{sessions, slots};
 use crate::error::{Error, Result};
 use crate::limits::PIN_BYTES_MAX;
 use crate::object::{Material, Object};
+use crate::release::Account;
 use crate::token::Token;
 use crate::vault::NewToken;
 
@@ -74,6 +75,10 @@ impl Service {
                 Err(error) => refused(Rv::DEVICE_ERROR, error.to_string()),
             },
             AdminRequest::Verify { part } => AdminAnswer::Verified(self.verify(*part)),
+            AdminRequest::AuthorityAdd { .. }
+            | AdminRequest::AuthorityList
+            | AdminRequest::AuthorityRemove { .. }
+            | AdminRequest::ReleaseRoot => self.authority_answer(request),
             AdminRequest::Rehearse { token, act } => self.rehearse(token, act),
             AdminRequest::Unseal { .. } | AdminRequest::UnsealReset => refused(
                 Rv::FUNCTION_FAILED,
@@ -90,6 +95,7 @@ impl Service {
             | AdminRequest::ImportObjects { .. }
             | AdminRequest::ImportCommit
             | AdminRequest::ImportAbandon
+            | AdminRequest::KeyRelease { .. }
             | AdminRequest::Replace => refused(
                 Rv::GENERAL_ERROR,
                 "the daemon answers this itself".to_owned(),
@@ -291,6 +297,47 @@ pub(super) fn record(
     record_with(audit, principal, request, answer, (None, None))
 }
 
+/// Records the release of a key, with the key and how it was decided.
+pub(super) fn record_release(
+    audit: &Audit,
+    principal: &Principal,
+    request: &AdminRequest<'_>,
+    answer: AdminAnswer,
+    object_id: Option<&str>,
+    release: Option<&Account>,
+) -> std::result::Result<AdminAnswer, Malformed> {
+    let (function, management) = name(request);
+    let event = Event {
+        object_id,
+        release,
+        ..event(principal, function, management, rv_of(&answer))
+    };
+    let recorded = audit.record(&event, answer).map_err(|_| Malformed)?;
+    Ok(recorded.into_inner())
+}
+
+/// An event of administration of which nothing more is known.
+const fn event<'e>(
+    who: &'e Principal,
+    function: &'static str,
+    management: bool,
+    rv: Rv,
+) -> Event<'e> {
+    Event {
+        who,
+        function,
+        management,
+        slot: None,
+        session: None,
+        object: None,
+        object_id: None,
+        mechanism: None,
+        import: None,
+        release: None,
+        rv,
+    }
+}
+
 /// Records an administrative answer, with its slot and what is brought in.
 pub(super) fn record_with(
     audit: &Audit,
@@ -302,16 +349,9 @@ pub(super) fn record_with(
     let (function, management) = name(request);
     let rv = rv_of(&answer);
     let event = Event {
-        who: principal,
-        function,
-        management,
         slot,
-        session: None,
-        object: None,
-        object_id: None,
-        mechanism: None,
         import,
-        rv,
+        ..event(principal, function, management, rv)
     };
     let recorded = audit.record(&event, answer).map_err(|_| Malformed)?;
     Ok(recorded.into_inner())
@@ -353,6 +393,11 @@ const fn name(request: &AdminRequest<'_>) -> (&'static str, bool) {
         AdminRequest::ImportObjects { .. } => ("admin.import_objects", false),
         AdminRequest::ImportCommit => ("admin.import_commit", true),
         AdminRequest::ImportAbandon => ("admin.import_abandon", true),
+        AdminRequest::AuthorityAdd { .. } => ("admin.authority_add", true),
+        AdminRequest::AuthorityList => ("admin.authority_list", false),
+        AdminRequest::AuthorityRemove { .. } => ("admin.authority_remove", true),
+        AdminRequest::ReleaseRoot => ("admin.release_root", false),
+        AdminRequest::KeyRelease { .. } => ("admin.key_release", true),
     }
 }
 
@@ -389,7 +434,7 @@ fn text(object: &Object, kind: AttributeType) -> String {
     String::from_utf8_lossy(object.attributes.bytes(kind).unwrap_or_default()).into_owned()
 }
 
-fn is_named(object: &Object, name: &str) -> bool {
+pub(super) fn is_named(object: &Object, name: &str) -> bool {
     let id = object
         .attributes
         .bytes(AttributeType::ID)

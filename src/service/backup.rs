@@ -111,6 +111,7 @@ impl Service {
             object_id: id,
             mechanism: None,
             import: None,
+            release: None,
             rv,
         };
         let recorded = self.audit.read().record(&event, answer);

@@ -6,11 +6,11 @@
 
 use strongroom_wire::request::Request;
 
-use super::Service;
 use super::tickets::ticket_of;
+use super::{Service, Told};
 use crate::application::Application;
 use crate::chapter::{
-    Desk, Reply, cipher, digest, dual, keys, objects, random, sessions, sign, wrapping,
+    Desk, Reply, cipher, digest, dual, keys, objects, random, release, sessions, sign, wrapping,
 };
 use crate::error::{Error, Result};
 
@@ -18,11 +18,11 @@ impl Service {
     /// Requests of a session. An unknown session is refused before anything else is looked at.
     #[rustfmt::skip]
     #[allow(clippy::too_many_lines, reason = "a flat table: one line a request")]
-    pub(super) fn dispatch_in_session(&self, application: &Application, request: &Request<'_>) -> Result<Reply> {
+    pub(super) fn dispatch_in_session(&self, application: &Application, request: &Request<'_>, account: &Told) -> Result<Reply> {
         use Request as R;
         let session = application.session(request.session().ok_or(Error::GeneralError)?)?;
         let settings = self.settings.read().clone();
-        let desk = &self.desk(&session, &settings);
+        let desk = &self.desk(&session, &settings, account);
         match request {
             R::InitPin { pin, .. } => sessions::init_pin(desk, pin.expose()),
             R::SetPin { old, new, .. } => self.with_ticket(application, desk, sessions::set_pin(desk, old.expose(), new.expose())?, session.user()),
@@ -78,6 +78,7 @@ impl Service {
             R::SeedRandom { seed, .. } => random::seed(desk, seed.expose()),
             R::GenerateRandom { bytes, .. } => random::generate(desk, *bytes),
             R::SignOnce { .. } | R::VerifyOnce { .. } | R::EncryptOnce { .. } | R::DecryptOnce { .. } => once(desk, request),
+            R::ReleaseKey { key, release, .. } => release::release_key(desk, *key, release),
             R::RestoreLogin { ticket, .. } => self.restore_login(application, desk, ticket.expose()),
             // Answered before a session is looked for.
             R::Hello { .. } | R::Goodbye | R::SlotList | R::SlotInfo { .. } | R::TokenInfo { .. } | R::Mechanisms { .. }

@@ -82,6 +82,7 @@ impl Facts {
             object_id,
             mechanism: self.mechanism,
             import: None,
+            release: None,
             rv,
         }
     }
@@ -98,6 +99,7 @@ fn object_and_mechanism<'r>(
         | R::ObjectSize { object, .. }
         | R::AttributeValue { object, .. }
         | R::SetAttributeValue { object, .. } => (Some(*object), None),
+        R::ReleaseKey { key, .. } => (Some(*key), None),
         R::EncryptInit { mechanism, key, .. }
         | R::DecryptInit { mechanism, key, .. }
         | R::SignInit { mechanism, key, .. }
@@ -211,6 +213,7 @@ const fn name(request: &Request<'_>) -> (&'static str, bool) {
         R::SeedRandom { .. } => ("C_SeedRandom", false),
         R::GenerateRandom { .. } => ("C_GenerateRandom", false),
         R::RestoreLogin { .. } => ("login.restored", true),
+        R::ReleaseKey { .. } => ("key.release", true),
     }
 }
 

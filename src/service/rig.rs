@@ -151,6 +151,44 @@ impl House {
         talk
     }
 
+    /// Registers the authority of the tests of releases.
+    pub(crate) fn register(&self) {
+        let authority = crate::release::Authority::with_keys(
+            crate::release::rig::URL,
+            &crate::release::rig::key_set(),
+        );
+        let service = &self.service;
+        service
+            .releases
+            .add(&service.vault, authority.unwrap())
+            .unwrap();
+    }
+
+    /// Takes it away.
+    pub(crate) fn unregister(&self) {
+        let service = &self.service;
+        service
+            .releases
+            .remove(&service.vault, crate::release::rig::URL)
+            .unwrap();
+    }
+
+    /// Each statement is good once from now on.
+    pub(crate) fn single_use(&self) {
+        let mut settings = self.service.settings.read().as_ref().clone();
+        settings.release.single_use = true;
+        self.service.apply(settings).unwrap();
+    }
+
+    /// The root of those who sign released keys.
+    pub(crate) fn root_certificate(&self) -> Vec<u8> {
+        let service = &self.service;
+        service
+            .releases
+            .root_certificate(&service.vault, NOW)
+            .unwrap()
+    }
+
     /// The lines of the audit as text.
     pub(crate) fn audit_lines(&self) -> Vec<String> {
         let text = |line| String::from_utf8(line).unwrap();
@@ -177,6 +215,7 @@ pub(crate) fn settings(limits: Limits) -> Settings {
         pin_cost: PinCost::danger_cheap(),
         daemon_version: [1, 2, 3],
         ticket_reach: crate::vault::Reach::Process,
+        release: crate::release::register::ReleaseSettings::default(),
     }
 }
 

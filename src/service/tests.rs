@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use strongroom_wire::ck::{AttributeType as A, MechanismType as M, Rv, SessionState, UserType};
 use strongroom_wire::codec::{List, encode};
 use strongroom_wire::request::{
-    Attribute, Dual, FlatAttribute, Mechanism, ObjectHandle, Output, Parameter, SessionHandle,
-    SlotId, Template, Value,
+    Attribute, Dual, FlatAttribute, KeyRelease, Mechanism, ObjectHandle, Output, Parameter,
+    SessionHandle, SlotId, Template, Value,
 };
 use strongroom_wire::response::Body;
 use strongroom_wire::secret::Secret;
@@ -122,6 +122,7 @@ pub(super) fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec
         (R::EncryptOnce { session, mechanism: aes(), key, data, output }, "C_Encrypt"),
         (R::DecryptOnce { session, mechanism: aes(), key, data, output }, "C_Decrypt"),
         (R::RestoreLogin { session, ticket: data }, "login.restored"),
+        (R::ReleaseKey { session, key, release: KeyRelease { statement: b"s", nonce: None, encryption: None, versioned: false } }, "key.release"),
         // These end things, so they come last.
         (R::DestroyObject { session, object }, "C_DestroyObject"),
         (R::Logout { session }, "C_Logout"),

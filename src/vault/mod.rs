@@ -35,6 +35,7 @@ use std::sync::atomic::AtomicU64;
 use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use strongroom_keymem::{OutOfMemory, SecretBytes, SecretVec};
+use strongroom_wire::codec;
 
 pub use self::batch::{Batch, OpenRealm, SealedBatch, Stash, Stashed};
 pub use self::change::{MaterialChange, ObjectChange};
@@ -47,7 +48,7 @@ pub use self::serial::{NoSerialNumber, SerialNumber};
 pub use self::ticket::{Holder, Reach, TicketError, claimed_user};
 pub use self::token::{TokenState, TokenVault};
 
-use self::draft::{decoded, encoded};
+use self::draft::encoded;
 use self::hierarchy::TokenKeys;
 use crate::error::Error;
 use crate::ports::{Change, RecordKey, RecordKind, Store, StoreError};
@@ -152,6 +153,31 @@ impl Vault {
         &self.root
     }
 
+    /// Sees what the caller keeps for the whole installation: nothing at first.
+    pub fn with_annex<R>(&self, see: impl FnOnce(&[u8]) -> R) -> R {
+        self.register.lock().annex.with(see)
+    }
+
+    /// Keeps something for the whole installation, in one commit. `make` sees what was kept before, and nobody else changes it meanwhile.
+    ///
+    /// # Errors
+    /// What `make` answers, and [`VaultError`]; then what was kept before stands.
+    pub fn change_annex<R, E: From<VaultError>>(
+        &self,
+        make: impl FnOnce(&[u8]) -> Result<(SecretBytes, R), E>,
+    ) -> Result<R, E> {
+        let mut register = self.register.lock();
+        let (annex, answer) = register.annex.with(make)?;
+        let body = register.body.clone();
+        let before = std::mem::replace(&mut register.annex, annex);
+        if let Err(error) = register.write(&self.store, &self.root, body, Vec::new(), 0) {
+            register.annex = before;
+            return Err(error.into());
+        }
+        self.generation.grow(1);
+        Ok(answer)
+    }
+
     /// Destroys a token and all its records, in one commit. Whoever still holds it gets [`VaultError::NoSuchToken`].
     ///
     /// # Errors
@@ -185,6 +211,8 @@ impl fmt::Debug for Vault {
 /// The vault record: which tokens there are.
 struct Register {
     body: RegisterBody,
+    /// What the caller keeps for the whole installation, behind the body; empty in stores that never kept anything.
+    annex: SecretBytes,
     version: u64,
 }
 
@@ -212,6 +240,7 @@ impl Register {
         }
         let mut register = Self {
             body: body.clone(),
+            annex: SecretBytes::zeroed(0)?,
             version: 0,
         };
         register.write(store, root, body, Vec::new(), 0)?;
@@ -230,9 +259,11 @@ impl Register {
         let mut plaintext = SecretVec::new();
         match seal::open(&vault_key, REGISTER_KEY, &sealed, &mut plaintext) {
             Ok(stamp) if root_fits && format == seal::FORMAT => {
-                let body = decoded(REGISTER_KEY, plaintext.expose())?;
+                let (body, annex) =
+                    codec::decode_front(plaintext.expose()).map_err(|_| tampered(REGISTER_KEY))?;
                 Ok(Self {
                     body,
+                    annex: SecretBytes::copy_from(annex)?,
                     version: stamp.version,
                 })
             }
@@ -257,7 +288,8 @@ impl Register {
         share: u64,
     ) -> Result<(), VaultError> {
         let version = self.version.saturating_add(1).saturating_add(share);
-        let (vault_key, plaintext) = (hierarchy::vault_key(root)?, encoded(&body)?);
+        let (vault_key, mut plaintext) = (hierarchy::vault_key(root)?, encoded(&body)?);
+        self.annex.with(|annex| plaintext.push_slice(annex))?;
         let (mut sealed, _) = seal::seal(
             &vault_key,
             REGISTER_KEY,
@@ -268,7 +300,8 @@ impl Register {
         hierarchy::root_check(root)?.with(|check| sealed.extend_from_slice(check));
         changes.push(Change::Put(REGISTER_KEY, sealed));
         store.commit(&changes)?;
-        *self = Self { body, version };
+        self.body = body;
+        self.version = version;
         Ok(())
     }
 }

@@ -15,7 +15,7 @@ use crate::ck::Rv;
 use crate::codec::List;
 use crate::import::{Destination, IMPORT_OBJECTS_MAX, Judgement};
 use crate::rehearsal::{Act, State};
-use crate::request::Template;
+use crate::request::{KeyRelease, Template};
 use crate::response::ANSWER_ITEMS_MAX;
 use crate::secret::Secret;
 
@@ -124,6 +124,58 @@ pub enum AdminRequest<'a> {
     ImportCommit,
     /// Ends the import; nothing has happened.
     ImportAbandon,
+    /// Registers an authority whose word releases keys.
+    AuthorityAdd {
+        /// Its name, a URL, as policies and statements write it.
+        url: &'a str,
+        /// What proves its word.
+        trust: NewTrust<'a>,
+    },
+    /// All authorities.
+    AuthorityList,
+    /// Takes an authority away.
+    AuthorityRemove {
+        /// Its name.
+        url: &'a str,
+    },
+    /// The root certificate of those who sign released keys, for their consumers to pin.
+    ReleaseRoot,
+    /// Releases a key at the word of the token's user.
+    KeyRelease {
+        /// Label or serial number; must name exactly one token.
+        token: &'a str,
+        /// The user's PIN.
+        user_pin: Secret<'a>,
+        /// `CKA_UNIQUE_ID`, `CKA_LABEL`, or `CKA_ID` in hexadecimal; must name exactly one key with a release policy.
+        key: &'a str,
+        /// How.
+        release: KeyRelease<'a>,
+    },
+}
+
+/// What proves an authority's word.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum NewTrust<'a> {
+    /// Public keys: a JSON Web Key Set, or one key (RFC 7517).
+    Keys(#[serde(borrow)] &'a str),
+    /// Certificates in DER, one of which vouches for the signer.
+    Certificates(List<Secret<'a>, AUTHORITY_CERTIFICATES_MAX>),
+}
+
+/// Most certificates of one authority.
+pub const AUTHORITY_CERTIFICATES_MAX: usize = 32;
+
+/// An authority.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuthorityLine {
+    /// Its name.
+    pub url: String,
+    /// What proves its word, in one word: `keys`, `certificates`, `local`.
+    pub trust: String,
+    /// The same for people.
+    pub about: String,
+    /// SHA-256 of what is pinned, in hexadecimal.
+    pub pinned: String,
 }
 
 /// A part of a check. The parts follow each other, so that none takes long and somebody can watch.
@@ -228,6 +280,15 @@ pub enum AdminAnswer {
         token: Token,
         /// How many objects were brought in.
         objects: u64,
+    },
+    /// Answers `AuthorityList`.
+    Authorities(List<AuthorityLine, ANSWER_ITEMS_MAX>),
+    /// Answers `ReleaseRoot`: a certificate in DER.
+    Certificate(#[serde(serialize_with = "owned_bytes")] Vec<u8>),
+    /// Answers `KeyRelease`.
+    Released {
+        /// A compact JWS (RFC 7515).
+        envelope: String,
     },
 }
 

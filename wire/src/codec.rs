@@ -79,10 +79,18 @@ pub fn encode<T: Serialize + ?Sized, S: Sink>(message: &T, sink: &mut S) -> Resu
 /// # Errors
 /// [`CodecError::Malformed`] when the bytes are no such message or not all of them are used.
 pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, CodecError> {
-    match postcard::take_from_bytes(bytes) {
+    match decode_front(bytes) {
         Ok((message, [])) => Ok(message),
         Ok(_) | Err(_) => Err(CodecError::Malformed),
     }
+}
+
+/// Decodes a message that other bytes follow; answers both.
+///
+/// # Errors
+/// [`CodecError::Malformed`] when the bytes do not begin with such a message.
+pub fn decode_front<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<(T, &'a [u8]), CodecError> {
+    postcard::take_from_bytes(bytes).map_err(|_| CodecError::Malformed)
 }
 
 /// Serialises a run of bytes whole: `serde` would write a slice byte by byte. The format is the same.

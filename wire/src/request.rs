@@ -559,6 +559,27 @@ pub enum Request<'a> {
         session: SessionHandle,
         ticket: Secret<'a>,
     },
+    /// Releases a key to a proven place, in a signed envelope (docs/release.md). Of no function of PKCS#11: for gateways, which are clients
+    /// as others are.
+    ReleaseKey {
+        session: SessionHandle,
+        key: ObjectHandle,
+        release: KeyRelease<'a>,
+    },
+}
+
+/// How a key is to be released.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRelease<'a> {
+    /// What an authority says of the place: a compact JWS.
+    #[serde(borrow, serialize_with = "codec::bytes")]
+    pub statement: &'a [u8],
+    /// What must stand in it.
+    pub nonce: Option<&'a str>,
+    /// How the key is encrypted: `CKM_RSA_AES_KEY_WRAP`, which is usual, `RSA_AES_KEY_WRAP_256` or `RSA_AES_KEY_WRAP_384`.
+    pub encryption: Option<&'a str>,
+    /// Whether the one who asks addresses a version of the key.
+    pub versioned: bool,
 }
 
 impl Request<'_> {
@@ -586,7 +607,7 @@ impl Request<'_> {
             | Self::VerifySignatureUpdate { session, .. } | Self::VerifySignatureFinal { session }
             | Self::SignOnce { session, .. } | Self::VerifyOnce { session, .. } | Self::EncryptOnce { session, .. } | Self::DecryptOnce { session, .. }
             | Self::DeriveKey { session, .. } | Self::SeedRandom { session, .. } | Self::GenerateRandom { session, .. }
-            | Self::RestoreLogin { session, .. } => Some(*session),
+            | Self::RestoreLogin { session, .. } | Self::ReleaseKey { session, .. } => Some(*session),
         }
     }
 }

@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use strongroom::audit::Principal;
 use strongroom::service::Importing;
@@ -60,11 +61,7 @@ impl<'d> Imports<'d> {
             return Ok(false);
         };
         let socket = asker.admitted.socket();
-        if !asked.wait().is_zero()
-            && system::hung_up_within(socket.as_fd(), asked.wait()).map_err(End::Io)?
-        {
-            return Err(End::Closed);
-        }
+        waited(asker, asked.wait())?;
         let Principal { uid, pid, .. } = *self.principal;
         let place = self.daemon.turns.place(uid, pid, ADMINISTRATION);
         let pin_turn = asked.may_stretch_a_pin().then(|| place.pin_turn());
@@ -84,6 +81,15 @@ impl<'d> Imports<'d> {
     }
 }
 
+/// Waits, unless whoever asked is gone meanwhile.
+pub(super) fn waited(asker: &Asker<'_>, wait: Duration) -> Result<(), End> {
+    let socket = asker.admitted.socket();
+    if !wait.is_zero() && system::hung_up_within(socket.as_fd(), wait).map_err(End::Io)? {
+        return Err(End::Closed);
+    }
+    Ok(())
+}
+
 impl Drop for Imports<'_> {
     /// The connection has ended, however it ended.
     fn drop(&mut self) {
@@ -98,4 +104,4 @@ impl Drop for Imports<'_> {
 }
 
 /// In the place of an instance of the module: administration is one application of its process.
-const ADMINISTRATION: [u8; 16] = *b"administration  ";
+pub(super) const ADMINISTRATION: [u8; 16] = *b"administration  ";

@@ -79,6 +79,7 @@ pub(super) fn restored(
         object_id: Some(backup),
         mechanism: None,
         import: None,
+        release: None,
         rv: Rv::OK,
     };
     audit.record(&event, ())?.into_inner();

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use strongroom::mechanism::Mechanisms;
+use strongroom::release::register::ReleaseSettings;
 
 use super::limits::LimitsSection;
 
@@ -52,6 +53,8 @@ pub struct Settings {
     pub limits: LimitsSection,
     /// `[mechanisms]`
     pub mechanisms: MechanismsSection,
+    /// `[release]`
+    pub release: ReleaseSection,
     /// How long calls wait for a daemon that has gone; read by the module.
     #[serde(alias = "reconnect-seconds")]
     pub reconnect_seconds: Option<u64>,
@@ -154,6 +157,47 @@ impl MechanismsSection {
         Mechanisms::parse(&self.refused, self.allowed.as_deref())
     }
 }
+
+/// `[release]`
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReleaseSection {
+    /// Whether each statement of an authority releases once.
+    pub single_use: bool,
+    /// Whether the daemon itself is an authority, `local:`.
+    pub local: bool,
+    /// What follows the name of a token in the name of its host.
+    pub domain: Option<String>,
+}
+
+impl ReleaseSection {
+    /// As the token takes it.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn chosen(&self) -> Result<ReleaseSettings, String> {
+        let usual = ReleaseSettings::default();
+        let domain = self.domain.clone().unwrap_or(usual.domain);
+        let label = |label: &str| {
+            let good =
+                |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            (1..=63).contains(&label.len()) && label.bytes().all(good)
+        };
+        if domain.len() > DOMAIN_BYTES_MAX || !domain.split('.').all(label) {
+            return Err(format!(
+                "{domain:?} is no domain: lower-case letters, digits, - and dots"
+            ));
+        }
+        Ok(ReleaseSettings {
+            single_use: self.single_use,
+            local: self.local,
+            domain,
+        })
+    }
+}
+
+/// With the label of a token before it, a host has at most 253 bytes.
+const DOMAIN_BYTES_MAX: usize = 200;
 
 /// `[log]`
 #[derive(Clone, Debug, Default, Deserialize)]

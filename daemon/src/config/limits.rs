@@ -83,7 +83,8 @@ macro_rules! section {
 section! {
     sessions_per_application_max sessions_max session_objects_max token_objects_max user_tries_max so_tries_max open_keys_max
     pin_bytes_min wrong_pin_delay_ms wrong_pins_per_minute_max logins_per_minute_max tokens_max search_results_max random_bytes_max
-    held_data_bytes_max ticket_seconds_max rsa_bits_min imports_max import_objects_max import_bytes_max;
+    held_data_bytes_max ticket_seconds_max rsa_bits_min imports_max import_objects_max import_bytes_max
+    releases_per_minute_max statement_seconds_max;
     connections_max connections_per_user_max requests_at_once_per_application_max requests_at_once_per_user_max pins_at_once_max
     frame_bytes_max frame_seconds_max large_frame_bytes_max large_frame_bytes_per_user_max
     large_frame_bytes_per_application_max idle_seconds_max

@@ -1,6 +1,7 @@
 //! *What lives here:* a session with keys of every kind, for the tests of operations. *What must never live here:* a test. *Who
 //! calls it:* the tests beside the operations and their chapters.
 
+use std::cell::RefCell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -21,13 +22,16 @@ use crate::application::Application;
 use crate::attribute::{Attributes, Value};
 use crate::audit::Principal;
 use crate::calendar::Date;
+use crate::chapter::release::Releasing;
 use crate::chapter::{Desk, Reply};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::mechanism::table::MacLength;
 use crate::mechanism::{CipherScheme, Row, SignScheme};
 use crate::object::{Material, Object, Place, SESSION_OBJECT_FIRST};
-use crate::ports::MemoryStore;
+use crate::ports::{MemoryStore, Time};
+use crate::release::register::ReleaseSettings;
+use crate::release::{Account, Releases};
 use crate::service::Numbers;
 use crate::session::Session;
 use crate::token::Token;
@@ -41,6 +45,10 @@ pub(crate) struct Rig {
     pub(crate) mechanisms: crate::mechanism::Mechanisms,
     numbers: Numbers,
     next: AtomicU64,
+    vault: Vault,
+    releases: Releases,
+    release_settings: ReleaseSettings,
+    account: RefCell<Option<Box<Account>>>,
 }
 
 /// A key for one direction and its counterpart; the same handle twice for secret keys.
@@ -94,6 +102,10 @@ impl Rig {
             mechanisms: crate::mechanism::Mechanisms::default(),
             numbers: Numbers::new().unwrap(),
             next: AtomicU64::new(SESSION_OBJECT_FIRST),
+            releases: Releases::open(&vault).unwrap(),
+            vault,
+            release_settings: ReleaseSettings::default(),
+            account: RefCell::default(),
         }
     }
 
@@ -108,6 +120,13 @@ impl Rig {
             limits: &self.limits,
             mechanisms: &self.mechanisms,
             numbers: &self.numbers,
+            releasing: Releasing {
+                releases: &self.releases,
+                settings: &self.release_settings,
+                vault: &self.vault,
+                now: Time(1_795_343_807_123),
+                account: &self.account,
+            },
         }
     }
 

@@ -3,6 +3,7 @@
 
 use super::inspecting::inspected;
 use super::*;
+use crate::vault::draft::decoded;
 
 fn new<'n>(serial: Option<&str>, user_pin: Option<&'n [u8]>) -> NewToken<'n> {
     NewToken {

@@ -3,6 +3,7 @@
 
 use super::tampering::two_states;
 use super::*;
+use crate::vault::draft::decoded;
 use crate::vault::migrate::{Step, Way};
 
 fn root() -> SecretBytes {

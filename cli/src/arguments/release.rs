@@ -1,0 +1,92 @@
+//! Arguments of what concerns the release of keys.
+//!
+//! What lives here: names and help texts.
+//! What must never live here: what a command does.
+//! Who calls it: the arguments.
+
+use std::path::PathBuf;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+
+/// Commands for authorities.
+#[derive(Clone, Debug, Subcommand)]
+pub enum AuthorityCommand {
+    /// Register an authority: its statements release keys whose policies name it. Nothing is ever fetched from it
+    Add(AuthorityArguments),
+    /// List all authorities
+    List,
+    /// Take an authority away; what it has attested releases no more
+    Remove {
+        /// Its name, a URL
+        url: String,
+    },
+}
+
+/// Arguments of `authority add`.
+#[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("trust").args(["keys", "certificates"]).required(true)))]
+pub struct AuthorityArguments {
+    /// Its name, a URL, as release policies and its statements (iss) write it
+    pub url: String,
+    /// File with its public keys: a JSON Web Key Set, or one key
+    #[arg(long, value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// File with certificates in PEM, one of which vouches for the signers of its statements
+    #[arg(long, value_name = "FILE")]
+    pub certificates: Option<PathBuf>,
+}
+
+/// Commands for keys with release policies.
+#[derive(Clone, Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Release a key to a place that an authority describes, in a signed envelope
+    Release(KeyReleaseArguments),
+}
+
+/// Arguments of `key release`.
+#[derive(Clone, Debug, Args)]
+pub struct KeyReleaseArguments {
+    /// Label or serial number of the token
+    pub hsm: String,
+    /// Unique id, label, or id in hexadecimal of the key
+    pub key: String,
+    /// File with the attestation token, a statement of a registered authority; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub token: PathBuf,
+    /// What must stand in the statement, so that it is known to be fresh
+    #[arg(long)]
+    pub nonce: Option<String>,
+    /// How the key is encrypted
+    #[arg(long, value_enum, default_value_t = EncryptionName::CkmRsaAesKeyWrap)]
+    pub enc: EncryptionName,
+    /// Address the key with its version
+    #[arg(long)]
+    pub versioned: bool,
+    /// File with the PIN of the token's user (default: ask)
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
+    /// File for the envelope (default: standard output)
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// How a released key is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EncryptionName {
+    /// OAEP with SHA-1, as the clouds do it when nobody says
+    #[value(name = "CKM_RSA_AES_KEY_WRAP")]
+    CkmRsaAesKeyWrap,
+    /// OAEP with SHA-256
+    #[value(name = "RSA_AES_KEY_WRAP_256")]
+    RsaAesKeyWrap256,
+    /// OAEP with SHA-384
+    #[value(name = "RSA_AES_KEY_WRAP_384")]
+    RsaAesKeyWrap384,
+}
+
+/// Commands for the consumers of released keys.
+#[derive(Clone, Debug, Subcommand)]
+pub enum ReleaseCommand {
+    /// Print the root certificate of those who sign released keys, in PEM: what consumers pin
+    Root,
+}
