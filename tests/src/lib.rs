@@ -24,6 +24,7 @@
     reason = "lengths of the C interface are unsigned longs; the suite runs on 64-bit machines only"
 )]
 
+pub mod attest;
 pub mod hsm;
 pub mod import;
 pub mod judge;

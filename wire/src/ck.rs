@@ -315,10 +315,10 @@ numbers! {
         PUBLIC_CRC64_VALUE = 0x636,
         SEED = 0x637,
         VENDOR_DEFINED = 0x80000000,
-        /// Ours: the release policy of a key, in JSON (docs/release.md).
-        STRONGROOM_RELEASE_POLICY = 0xd3520001,
+        /// Ours: the release policy of a key, in JSON (docs/release.md). Without the bit of arrays, `CKF_ARRAY_ATTRIBUTE`.
+        STRONGROOM_RELEASE_POLICY = 0x80535201,
         /// Ours: whether that policy stays as it is.
-        STRONGROOM_RELEASE_POLICY_IMMUTABLE = 0xd3520002,
+        STRONGROOM_RELEASE_POLICY_IMMUTABLE = 0x80535202,
         WRAP_TEMPLATE = 0x40000211,
         UNWRAP_TEMPLATE = 0x40000212,
         DERIVE_TEMPLATE = 0x40000213,

@@ -14,6 +14,7 @@ pub mod frame;
 pub mod import;
 pub mod paths;
 pub mod rehearsal;
+pub mod release;
 pub mod request;
 pub mod response;
 pub mod secret;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ck::{AttributeType, Kdf, MechanismType, Mgf, OaepSource, Rv, UserType};
 use crate::codec::{self, List};
+pub use crate::release::KeyRelease;
 use crate::secret::Secret;
 
 /// Most attributes in one template.
@@ -566,20 +567,6 @@ pub enum Request<'a> {
         key: ObjectHandle,
         release: KeyRelease<'a>,
     },
-}
-
-/// How a key is to be released.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRelease<'a> {
-    /// What an authority says of the place: a compact JWS.
-    #[serde(borrow, serialize_with = "codec::bytes")]
-    pub statement: &'a [u8],
-    /// What must stand in it.
-    pub nonce: Option<&'a str>,
-    /// How the key is encrypted: `CKM_RSA_AES_KEY_WRAP`, which is usual, `RSA_AES_KEY_WRAP_256` or `RSA_AES_KEY_WRAP_384`.
-    pub encryption: Option<&'a str>,
-    /// Whether the one who asks addresses a version of the key.
-    pub versioned: bool,
 }
 
 impl Request<'_> {

@@ -35,6 +35,7 @@ mod load;
 mod mariadb;
 mod mechanisms;
 mod rehearsal;
+mod release;
 mod replace;
 mod restart;
 mod robustness;
