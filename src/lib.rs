@@ -7,7 +7,7 @@
 //! Invariants, most of them absences:
 //!
 //! - No file, socket, environment variable, process, thread or clock is touched here: effects come in through [`ports`].
-//! - No primitive works without a [`policy::Grant`], and grants are made in one function.
+//! - No primitive works without a [`policy::Grant`], and grants are made there alone.
 //! - No secret value leaves but through [`attribute::reveal`] and the outputs of operations.
 //! - Nothing is answered without a [`audit::Recorded`].
 
