@@ -67,12 +67,20 @@ pub(super) fn unwrap(bench: Bench<'_>, arguments: &UnwrapArguments) -> Result<()
             output::printable(&at.token)
         )));
     }
+    let mut trouble = None;
     for key in keys {
-        let opened = token.decrypt(key, wrapped.header.iv, wrapped.header_bytes, wrapped.sealed)?;
-        if let Opened::Secret(secret) = opened {
-            token.close();
-            return streams::write(at.output.as_deref(), &secret);
+        match token.decrypt(key, wrapped.header.iv, wrapped.header_bytes, wrapped.sealed) {
+            Ok(Opened::Secret(secret)) => {
+                token.close();
+                return streams::write(at.output.as_deref(), &secret);
+            }
+            Ok(Opened::Refused) => {}
+            // Another key of the same name may be the one.
+            Err(failure) => trouble = Some(failure),
         }
+    }
+    if let Some(failure) = trouble {
+        return Err(failure);
     }
     Err(Failure::Failed(format!(
         "the wrapped data were changed, or the key that wrapped them was replaced by another {}; nothing is unwrapped",
