@@ -401,6 +401,31 @@ fn a_daemon_that_is_away_has_an_exit_code_of_its_own_and_leaves_files_alone() {
     assert_eq!(tool.unwrap(&wrapped).bytes(), b"x");
 }
 
+#[test]
+fn a_sealed_daemon_is_hinted_at_and_no_pin_is_tried() {
+    if not_on_softhsm("no seal") {
+        return;
+    }
+    let (mut place, tool) = one_key();
+    let wrapped = tool.wrap("K", b"x");
+    let passphrase = tool.home.join("passphrase").display().to_string();
+    fs::write(&passphrase, "correct horse battery").unwrap();
+    let rotate = ["seal", "rotate", "--to", "passphrase", "--destroy-old"];
+    let from = ["--passphrase-file", &passphrase];
+    place.hsm.administer(&[&rotate[..], &from].concat());
+    place.hsm.stop_daemon();
+    place.hsm.start_daemon();
+    fs::rename(tool.home.join("pin"), tool.home.join("pin-kept")).unwrap();
+    tool.unwrap(&wrapped).refused(1, "strongroom unseal");
+    fs::rename(tool.home.join("pin-kept"), tool.home.join("pin")).unwrap();
+    place.hsm.administer(&["unseal", "--file", &passphrase]);
+    let begin = Instant::now();
+    while tool.unwrap(&wrapped).code != 0 {
+        assert!(begin.elapsed() < Duration::from_mins(1));
+    }
+    assert_eq!(tool.unwrap(&wrapped).bytes(), b"x");
+}
+
 /// With an installation that an argument names, the program begins anew with another environment; nothing secret is in it.
 #[test]
 fn arguments_name_the_installation_and_nothing_secret_is_shown_to_other_processes() {
