@@ -15,12 +15,14 @@ use crate::output::Format;
 
 mod backup;
 mod release;
+mod wrap;
 
 pub use backup::{BackupArguments, BackupCommand, KeyArguments, RestoreArguments};
 pub use release::{
     AuthorityArguments, AuthorityCommand, EncryptionName, KeyCommand, KeyReleaseArguments,
     ReleaseCommand,
 };
+pub use wrap::{KeyId, TokenArguments, UnwrapArguments, WrapArguments};
 
 /// Administers Strongroom, an HSM in software. Asks the daemon, strongroomd, on its administration socket.
 #[derive(Clone, Debug, Parser)]
@@ -111,6 +113,10 @@ pub enum Command {
     /// What `bench` runs in a process of its own for each module
     #[command(hide = true)]
     Measure(MeasureArguments),
+    /// Wrap a secret (a data key, a passphrase) by a key of a token: from standard input to standard output
+    Wrap(WrapArguments),
+    /// Unwrap what `wrap` has wrapped
+    Unwrap(UnwrapArguments),
     /// Back up the whole store while the daemon serves, into one file that only the holder of a private key opens
     Backup(BackupArguments),
     /// Restore a backup into an installation whose daemon does not run

@@ -19,6 +19,7 @@ mod status;
 mod token;
 mod verify;
 mod walls;
+mod wrap;
 
 use std::path::Path;
 
@@ -90,6 +91,8 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
         Command::Doctor(doctor) => doctor::run(bench, &doctor),
         Command::Bench(arguments) => bench::run(bench, &arguments),
         Command::Measure(arguments) => measure::run(&arguments),
+        Command::Wrap(arguments) => wrap::wrap(bench, &arguments),
+        Command::Unwrap(arguments) => wrap::unwrap(bench, &arguments),
         Command::Backup(arguments) => backup::run(bench, &arguments),
         Command::Restore(arguments) => backup::restore(bench, &arguments),
         Command::Import { arguments } => import::run(bench, &arguments),

@@ -1,4 +1,4 @@
-//! The `strongroom` command: a client of the administration socket. One command, `bench`, is an application of the module instead.
+//! The `strongroom` command: a client of the administration socket. `bench`, `wrap` and `unwrap` are applications of the module instead.
 //!
 //! What lives here: arguments, questions to the daemon, and how answers are shown.
 //! What must never live here: keys, the store, or a rule of the token; deleting this crate leaves a complete HSM.

@@ -129,6 +129,17 @@ impl Place {
         })
     }
 
+    /// What the environment of a program must say, so that the module reaches this installation; None is for a variable that must not be there.
+    #[must_use]
+    pub fn for_module(&self) -> [(&'static str, Option<PathBuf>); 2] {
+        // The module takes a file that the environment names for one that must be there.
+        let config = self.config.exists().then(|| self.config.clone());
+        [
+            (paths::ENV_SOCKET, Some(self.socket.clone())),
+            (paths::ENV_CONFIG, config),
+        ]
+    }
+
     /// The daemon's program, if it can be found.
     #[must_use]
     pub fn daemon_program(&self, environment: &Environment) -> Option<PathBuf> {

@@ -30,3 +30,5 @@ mod place;
 mod rehearsal;
 #[path = "cli/seal.rs"]
 mod seal;
+#[path = "cli/wrapping.rs"]
+mod wrapping;

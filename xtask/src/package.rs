@@ -2,7 +2,7 @@
 //!
 //! What lives here: gathering programs, manual pages and completions in one directory, from which `cargo deb` makes the packages.
 //! What must never live here: what the packages contain; that stands in `daemon/Cargo.toml`, in `softhsm-compat/Cargo.toml` for those who come
-//! from SoftHSM, and in the files of `packaging/`.
+//! from SoftHSM, in `tde/mariadb/Cargo.toml`, and in the files of `packaging/`.
 //! Who calls it: `cargo xtask package`, and `./test package`.
 
 use std::fs;
@@ -47,6 +47,10 @@ pub(crate) fn run(root: &Path, options: &[&str]) -> Result<(), String> {
         gather_for_softhsm(&programs, &stage.join("release"))?;
         pack(root, &stage, &output, SOFTHSM_CRATE)?;
     }
+    if root.join(MARIADB_ROOM).is_dir() {
+        gather_for_mariadb(&programs, &stage.join("release"))?;
+        pack(root, &stage, &output, MARIADB_CRATE)?;
+    }
     Ok(())
 }
 
@@ -84,6 +88,9 @@ fn built(root: &Path, target: &Path) -> Result<PathBuf, String> {
     ]);
     if root.join(SOFTHSM_ROOM).is_dir() {
         build.args(["-p", SOFTHSM_CRATE]);
+    }
+    if root.join(MARIADB_ROOM).is_dir() {
+        build.args(["-p", MARIADB_CRATE]);
     }
     run_command(&mut build)?;
     Ok(target.join("release"))
@@ -151,6 +158,14 @@ fn gather_for_softhsm(programs: &Path, stage: &Path) -> Result<(), String> {
         .map_err(|error| at(&link, &error))
 }
 
+/// The plug-in, under the name by which the server knows it.
+fn gather_for_mariadb(programs: &Path, stage: &Path) -> Result<(), String> {
+    let from = programs.join("libstrongroom_mariadb.so");
+    fs::copy(&from, stage.join("strongroom_mariadb.so"))
+        .map(|_| ())
+        .map_err(|error| at(&from, &error))
+}
+
 fn machine() -> Result<String, String> {
     let output = Command::new("dpkg-architecture")
         .arg("-qDEB_HOST_MULTIARCH")
@@ -177,3 +192,5 @@ fn at(path: &Path, error: &std::io::Error) -> String {
 const MODULE: &str = "libstrongroom_pkcs11.so";
 const SOFTHSM_ROOM: &str = "softhsm-compat";
 const SOFTHSM_CRATE: &str = "strongroom-softhsm";
+const MARIADB_ROOM: &str = "tde/mariadb";
+const MARIADB_CRATE: &str = "strongroom-mariadb";

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde::{Deserialize, Serialize};
-use strongroom_wire::paths;
 
 use super::Bench;
 use super::doctor::installation::find_module;
@@ -59,10 +58,11 @@ pub(super) fn run(bench: Bench<'_>, arguments: &BenchArguments) -> Result<(), Fa
     let pin = pin::existing(arguments.pin_file.as_deref())?;
     let place = bench.find()?;
     let mut own = Command::new(program()?);
-    own.env(paths::ENV_SOCKET, &place.socket);
-    // The module takes a file that the environment names for one that must be there.
-    if place.config.exists() {
-        own.env(paths::ENV_CONFIG, &place.config);
+    for (name, value) in place.for_module() {
+        match value {
+            Some(value) => own.env(name, value),
+            None => own.env_remove(name),
+        };
     }
     let ours = measured(own, arguments, &module, &arguments.token, &pin)?;
     let theirs = match &arguments.module {

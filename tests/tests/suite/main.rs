@@ -45,5 +45,6 @@ mod second;
 mod secrecy;
 mod tools;
 mod vectors;
+mod wrap_command;
 
 use strongroom_tests::keys;
