@@ -20,7 +20,7 @@ mod wrap;
 pub use backup::{BackupArguments, BackupCommand, KeyArguments, RestoreArguments};
 pub use release::{
     AuthorityArguments, AuthorityCommand, EncryptionName, KeyCommand, KeyReleaseArguments,
-    ReleaseCommand,
+    ReleaseCommand, ReleaseOpenArguments,
 };
 pub use wrap::{KeyId, TokenArguments, UnwrapArguments, WrapArguments};
 

@@ -13,6 +13,7 @@
 #![deny(unsafe_code)]
 
 pub mod block;
+pub mod certificate;
 pub mod cfb;
 mod der;
 pub mod des;
@@ -33,6 +34,7 @@ pub mod pkcs8;
 pub mod random;
 pub mod rsa;
 pub mod shamir;
+pub mod signature;
 pub mod wrap;
 pub mod x509;
 

@@ -5,10 +5,11 @@
 //! Who calls it: the service's administration makes them, statement asks them.
 
 use serde::{Deserialize, Serialize};
+use strongroom_crypto::certificate::Certificate;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::hex;
 
-use super::certificate::{Certificate, signer_of_chain};
+use super::certificate::signer_of_chain;
 use super::jwk::{Algorithm, VerifyKey, keys_of_set};
 use super::text::authority_form;
 use crate::ports::Time;

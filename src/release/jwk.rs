@@ -1,25 +1,17 @@
-//! Keys as JSON has them (RFC 7517, 7518), and the signatures they verify (RFC 7515).
+//! Keys as JSON has them (RFC 7517, 7518).
 //!
 //! What lives here: public keys of authorities and the key that a place wants to be encrypted to.
 //! What must never live here: a private key.
 //! Who calls it: authority (pinned keys), statement (signatures), attested (encryption keys).
 
 use serde_json::{Map, Value};
+use strongroom_crypto::certificate::Certificate;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::ec::{Curve, EcPublicKey};
 use strongroom_crypto::rsa::RsaPublicKey;
+pub use strongroom_crypto::signature::{Algorithm, VerifyKey};
 
-use super::certificate::Certificate;
 use super::text::{decoded, encoded, standard_decoded};
-
-/// A public key that verifies.
-#[derive(Debug)]
-pub enum VerifyKey {
-    /// RS and PS.
-    Rsa(RsaPublicKey),
-    /// ES.
-    Ec(EcPublicKey),
-}
 
 /// A key of a set, with its name.
 #[derive(Debug)]
@@ -30,62 +22,6 @@ pub struct NamedKey {
     pub algorithm: Option<String>,
     /// The key.
     pub key: VerifyKey,
-}
-
-/// A signature algorithm of RFC 7518, 3.1. Those with shared secrets, and `none`, do not exist here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Algorithm {
-    /// RSASSA-PKCS1-v1_5.
-    Rs(Hash),
-    /// RSASSA-PSS; mask hash and salt length are those of the hash.
-    Ps(Hash),
-    /// ECDSA.
-    Es(Hash, Curve),
-}
-
-impl Algorithm {
-    /// An algorithm by its name; none for every other name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "RS256" => Self::Rs(Hash::Sha256),
-            "RS384" => Self::Rs(Hash::Sha384),
-            "RS512" => Self::Rs(Hash::Sha512),
-            "PS256" => Self::Ps(Hash::Sha256),
-            "PS384" => Self::Ps(Hash::Sha384),
-            "PS512" => Self::Ps(Hash::Sha512),
-            "ES256" => Self::Es(Hash::Sha256, Curve::P256),
-            "ES384" => Self::Es(Hash::Sha384, Curve::P384),
-            "ES512" => Self::Es(Hash::Sha512, Curve::P521),
-            _ => return None,
-        })
-    }
-}
-
-impl VerifyKey {
-    /// Whether a signature over a message is right.
-    #[must_use]
-    pub fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
-        let hashed = |hash| digest(hash, message);
-        match (self, algorithm) {
-            (Self::Rsa(key), Algorithm::Rs(hash)) if key.bits() >= RSA_BITS_MIN => hashed(hash)
-                .and_then(|value| key.verify_pkcs1_digest(hash, value.as_ref(), signature))
-                .is_ok(),
-            (Self::Rsa(key), Algorithm::Ps(hash)) if key.bits() >= RSA_BITS_MIN => hashed(hash)
-                .and_then(|value| {
-                    key.verify_pss(hash, hash, hash.output_bytes(), value.as_ref(), signature)
-                })
-                .is_ok(),
-            (Self::Ec(key), Algorithm::Es(hash, curve)) => {
-                key.curve() == curve
-                    && signature.len() == 2 * curve.order_bytes()
-                    && hashed(hash)
-                        .and_then(|value| key.verify_digest(value.as_ref(), signature))
-                        .is_ok()
-            }
-            _ => false,
-        }
-    }
 }
 
 /// The keys of a set, `{"keys":[…]}`, or of one key alone. A key that cannot verify, because of its type or its use, is passed over.

@@ -8,6 +8,8 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 
+use super::KeyId;
+
 /// Commands for authorities.
 #[derive(Clone, Debug, Subcommand)]
 pub enum AuthorityCommand {
@@ -89,4 +91,49 @@ pub enum EncryptionName {
 pub enum ReleaseCommand {
     /// Print the root certificate of those who sign released keys, in PEM: what consumers pin
     Root,
+    /// Verify the envelope of a released key, and unwrap the key into a token
+    Open(Box<ReleaseOpenArguments>),
+}
+
+/// Arguments of `release open`. The daemon that released the key is not asked.
+#[derive(Clone, Debug, Args)]
+#[command(group(ArgGroup::new("which").args(["kek", "kek_id"]).required(true).multiple(true)))]
+#[command(
+    after_help = "Nothing comes into the token unless the envelope is signed for its host under the pinned root; and a key whose public half \
+                  is not the one that was signed for is destroyed again. docs/release-format.md describes the envelope."
+)]
+pub struct ReleaseOpenArguments {
+    /// The certificate of the root, in PEM or DER: what strongroom release root prints where the key is released
+    #[arg(long, value_name = "FILE")]
+    pub root: PathBuf,
+    /// The host that the signer's certificate must name (default: that of the key's address)
+    #[arg(long)]
+    pub host: Option<String>,
+    /// The nonce that was sent with the request
+    #[arg(long)]
+    pub nonce: Option<String>,
+    /// Label of the private RSA key in the token that the released one is encrypted to
+    #[arg(long, value_name = "LABEL")]
+    pub kek: Option<String>,
+    /// CKA_ID of that key
+    #[arg(long, value_name = "HEX")]
+    pub kek_id: Option<KeyId>,
+    /// Label of the new key (default: the name that it was released under)
+    #[arg(long)]
+    pub label: Option<String>,
+    /// Let the new key be wrapped by others, and so leave the token
+    #[arg(long)]
+    pub extractable: bool,
+    /// Label of the token
+    #[arg(long, value_name = "LABEL")]
+    pub token: String,
+    /// File with the PIN of the token's user; - is a line of standard input, where --in is given (default: ask)
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
+    /// File with the envelope: the compact JWS, or {"value": "…"} (default: standard input)
+    #[arg(long = "in", value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    /// The PKCS#11 module, of any vendor (default: Strongroom's, from the usual directories)
+    #[arg(long, value_name = "PATH")]
+    pub module: Option<PathBuf>,
 }

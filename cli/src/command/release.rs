@@ -4,6 +4,10 @@
 //! What must never live here: a decision; the daemon makes it.
 //! Who calls it: the commands.
 
+mod envelope;
+mod open;
+mod unwrapping;
+
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -144,5 +148,6 @@ pub(super) fn release(bench: Bench<'_>, command: &ReleaseCommand) -> Result<(), 
                 Format::Text => output::show(&text),
             }
         }
+        ReleaseCommand::Open(arguments) => open::run(bench, arguments),
     }
 }

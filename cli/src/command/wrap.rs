@@ -5,8 +5,8 @@
 //! Who calls it: the commands.
 
 mod format;
-mod streams;
-mod token;
+pub(super) mod streams;
+pub(super) mod token;
 
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use token::{Opened, Token};
 pub(super) fn wrap(bench: Bench<'_>, arguments: &WrapArguments) -> Result<(), Failure> {
     let at = &arguments.at;
     let module = prepare(bench, at)?;
-    let secret = streams::read(at.input.as_deref(), SECRET_BYTES_MAX)?;
+    let secret = streams::read(at.input.as_deref(), SECRET_BYTES_MAX, SMALLER)?;
     let token = open(&module, at)?;
     let key = only_key(&token, arguments)?;
     let header = Header {
@@ -54,7 +54,7 @@ pub(super) fn wrap(bench: Bench<'_>, arguments: &WrapArguments) -> Result<(), Fa
 pub(super) fn unwrap(bench: Bench<'_>, arguments: &UnwrapArguments) -> Result<(), Failure> {
     let at = &arguments.at;
     let module = prepare(bench, at)?;
-    let bytes = streams::read(at.input.as_deref(), WRAPPED_BYTES_MAX)?;
+    let bytes = streams::read(at.input.as_deref(), WRAPPED_BYTES_MAX, SMALLER)?;
     let wrapped = format::parse(&bytes)?;
     let name = &wrapped.header.key;
     expected(name, arguments)?;
@@ -90,13 +90,28 @@ pub(super) fn unwrap(bench: Bench<'_>, arguments: &UnwrapArguments) -> Result<()
 
 /// The module, once this process has the environment in which it finds what the arguments name.
 fn prepare(bench: Bench<'_>, at: &TokenArguments) -> Result<PathBuf, Failure> {
-    if at.input.is_none() && at.pin_file.as_deref() == Some(Path::new("-")) {
+    prepared(
+        bench,
+        at.input.as_deref(),
+        at.pin_file.as_deref(),
+        at.module.as_deref(),
+    )
+}
+
+/// The same, by what it depends on.
+pub(super) fn prepared(
+    bench: Bench<'_>,
+    input: Option<&Path>,
+    pin_file: Option<&Path>,
+    module: Option<&Path>,
+) -> Result<PathBuf, Failure> {
+    if input.is_none() && pin_file == Some(Path::new("-")) {
         return Err(Failure::Usage(
             "standard input has the data, so the PIN cannot come from there; name a file with --pin-file, or with --in".into(),
         ));
     }
     settle(bench)?;
-    find_module(at.module.as_deref()).ok_or_else(|| {
+    find_module(module).ok_or_else(|| {
         Failure::Failed(
             "the PKCS#11 module is in none of the usual directories; name it with --module".into(),
         )
@@ -191,3 +206,5 @@ fn expected(name: &KeyName, arguments: &UnwrapArguments) -> Result<(), Failure> 
 
 /// More names say nothing more.
 const NAMES_SHOWN_MAX: usize = 5;
+const SMALLER: &str =
+    "keys and passphrases are wrapped, and larger data encrypted by a key that is wrapped";

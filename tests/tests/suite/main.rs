@@ -36,6 +36,7 @@ mod mariadb;
 mod mechanisms;
 mod rehearsal;
 mod release;
+mod release_open;
 mod replace;
 mod restart;
 mod robustness;

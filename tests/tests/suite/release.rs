@@ -25,10 +25,10 @@ const IMMUTABLE: CK_ATTRIBUTE_TYPE = 0x8053_5202;
 const APPLICATION: &str = "strongroom-release";
 
 /// A house with a registered authority, a token that releases, and another one that keys are released to.
-struct Scene {
-    place: Workplace,
-    authority: Authority,
-    other_slot: CK_SLOT_ID,
+pub struct Scene {
+    pub place: Workplace,
+    pub authority: Authority,
+    pub other_slot: CK_SLOT_ID,
 }
 
 /// The place that keys are released to: its private key never leaves it.
@@ -39,7 +39,7 @@ struct Consumer<'m> {
 }
 
 impl Scene {
-    fn open() -> Self {
+    pub fn open() -> Self {
         let place = Workplace::open();
         let other_slot = place.module.make_token("elsewhere");
         let authority = Authority::new(&place.hsm.home, "authority");
@@ -68,7 +68,7 @@ impl Scene {
     }
 
     /// `strongroom key release`, of the key with this label.
-    fn release(&self, label: &str, statement: &str, more: &[&str]) -> Result<String, String> {
+    pub fn release(&self, label: &str, statement: &str, more: &[&str]) -> Result<String, String> {
         let file = self.place.hsm.home.join("statement");
         fs::write(&file, statement).unwrap();
         let pin = self.place.hsm.home.join("pin");
@@ -91,14 +91,14 @@ impl Scene {
     }
 }
 
-fn exportable(policy: &str) -> Template {
+pub fn exportable(policy: &str) -> Template {
     template! {
         CKA_TOKEN => true, CKA_PRIVATE => true, CKA_EXTRACTABLE => true, CKA_SENSITIVE => true,
         POLICY => policy
     }
 }
 
-fn aes(session: &Session<'_>, label: &str, policy: &str) -> CK_OBJECT_HANDLE {
+pub fn aes(session: &Session<'_>, label: &str, policy: &str) -> CK_OBJECT_HANDLE {
     let template = exportable(policy)
         .with(CKA_VALUE_LEN, 32u64)
         .with(CKA_ENCRYPT, true)
@@ -108,7 +108,7 @@ fn aes(session: &Session<'_>, label: &str, policy: &str) -> CK_OBJECT_HANDLE {
         .unwrap()
 }
 
-fn pair(
+pub fn pair(
     session: &Session<'_>,
     kind: CK_MECHANISM_TYPE,
     public: &Template,
@@ -215,14 +215,17 @@ fn does_the_same(
 
 /// A key, and what its copy is compared with.
 #[derive(Clone, Copy)]
-enum Kind {
+pub enum Kind {
     Aes(CK_OBJECT_HANDLE),
     Rsa(CK_OBJECT_HANDLE),
     Ec(CK_OBJECT_HANDLE),
 }
 
 /// A key of each kind, under the labels `aes`, `rsa` and `ec`: the key, and how it is compared.
-fn every_kind(session: &Session<'_>, policy: &str) -> [(&'static str, CK_OBJECT_HANDLE, Kind); 3] {
+pub fn every_kind(
+    session: &Session<'_>,
+    policy: &str,
+) -> [(&'static str, CK_OBJECT_HANDLE, Kind); 3] {
     let aes = aes(session, "aes", policy);
     let bits = template! { CKA_MODULUS_BITS => 2048u64, CKA_VERIFY => true };
     let rsa = pair(session, CKM_RSA_PKCS_KEY_PAIR_GEN, &bits, "rsa", policy);

@@ -2,7 +2,7 @@
 //!
 //! What lives here: reading into memory that is wiped, and a file that is written whole or not at all.
 //! What must never live here: a buffer that keeps a copy; so neither those of std's standard input nor of its standard output.
-//! Who calls it: `wrap` and `unwrap`.
+//! Who calls it: `wrap`, `unwrap` and `release open`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write as _};
@@ -14,11 +14,15 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 
-/// Reads all of a file, or of standard input: at least one byte, and no more than `most`.
+/// Reads all of a file, or of standard input: at least one byte, and no more than `most`; a hint says what to do otherwise.
 ///
 /// # Errors
 /// [`Failure::Failed`] says what is wrong with it.
-pub(super) fn read(path: Option<&Path>, most: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+pub(in crate::command) fn read(
+    path: Option<&Path>,
+    most: usize,
+    hint: &str,
+) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let shown = path.map_or_else(
         || "standard input".into(),
         |path| path.display().to_string(),
@@ -32,7 +36,7 @@ pub(super) fn read(path: Option<&Path>, most: usize) -> Result<Zeroizing<Vec<u8>
     match bytes.len() {
         0 => Err(Failure::Failed(format!("there is nothing in {shown}"))),
         length if length > most => Err(Failure::Failed(format!(
-            "{shown} has more than {most} bytes; keys and passphrases are wrapped, and larger data encrypted by a key that is wrapped"
+            "{shown} has more than {most} bytes; {hint}"
         ))),
         _ => Ok(bytes),
     }

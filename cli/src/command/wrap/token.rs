@@ -2,7 +2,7 @@
 //!
 //! What lives here: one session at one token through a PKCS#11 module of any vendor, and what its answers mean for people.
 //! What must never live here: Strongroom's sockets; what wrapped data look like.
-//! Who calls it: `wrap` and `unwrap`.
+//! Who calls it: `wrap`, `unwrap` and `release open`.
 
 use std::path::Path;
 
@@ -22,8 +22,8 @@ use crate::output;
 use crate::pin::Pin;
 
 /// A session, logged in.
-pub(super) struct Token {
-    session: Session,
+pub(in crate::command) struct Token {
+    pub(in crate::command) session: Session,
     module: Pkcs11,
 }
 
@@ -45,6 +45,27 @@ impl Token {
         label: &str,
         pin: impl FnOnce() -> Result<Pin, Failure>,
     ) -> Result<Self, Failure> {
+        Self::begin(path, label, pin, Pkcs11::open_ro_session)
+    }
+
+    /// The same, with a session that may make keys.
+    ///
+    /// # Errors
+    /// As [`Token::open`].
+    pub(in crate::command) fn open_to_write(
+        path: &Path,
+        label: &str,
+        pin: impl FnOnce() -> Result<Pin, Failure>,
+    ) -> Result<Self, Failure> {
+        Self::begin(path, label, pin, Pkcs11::open_rw_session)
+    }
+
+    fn begin(
+        path: &Path,
+        label: &str,
+        pin: impl FnOnce() -> Result<Pin, Failure>,
+        session: impl FnOnce(&Pkcs11, Slot) -> Result<Session, Error>,
+    ) -> Result<Self, Failure> {
         // Absolute, because a loader looks for a bare name elsewhere.
         let path =
             std::path::absolute(path).map_err(|error| Failure::file("find", path, &error))?;
@@ -54,9 +75,8 @@ impl Token {
             .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
             .map_err(|error| failure("cannot initialise the module", &error))?;
         let slot = slot(&module, &path, label)?;
-        let session = module
-            .open_ro_session(slot)
-            .map_err(|error| failure("cannot open a session", &error))?;
+        let session =
+            session(&module, slot).map_err(|error| failure("cannot open a session", &error))?;
         let pin = pin()?;
         let raw = RawAuthPin::from(Box::new(pin.expose().to_vec()));
         session
@@ -184,7 +204,7 @@ impl Token {
     }
 
     /// Leaves in order.
-    pub(super) fn close(self) {
+    pub(in crate::command) fn close(self) {
         drop(self.session);
         // Whatever is wrong now, what was asked for is done.
         let _ = self.module.finalize();
@@ -252,7 +272,7 @@ const fn tells_of_the_data(error: &Error) -> bool {
 }
 
 /// What was tried, and the code that came back.
-fn failure(what: &str, error: &Error) -> Failure {
+pub(in crate::command) fn failure(what: &str, error: &Error) -> Failure {
     let Error::Pkcs11(rv, _) = error else {
         return Failure::Failed(format!("{what}: {error}"));
     };
