@@ -1,0 +1,12 @@
+//! Evidence of every kind, real and made up, whole and altered.
+//!
+//! What lives here: the tests of the crate, through its public door.
+//! What must never live here: code of the product.
+//! Who calls it: the runner of the tests.
+
+mod altered;
+mod container;
+mod forge;
+mod nitro;
+mod sev_snp;
+mod tpm;
