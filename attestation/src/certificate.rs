@@ -57,8 +57,6 @@ pub(crate) struct Certificate {
     pub(crate) not_before: u64,
     pub(crate) not_after: u64,
     pub(crate) key: Key,
-    /// DER of the key.
-    pub(crate) key_info: Vec<u8>,
     basic: Option<BasicConstraints>,
     usage: Option<KeyUsage>,
     extended: Option<ExtendedKeyUsage>,
@@ -100,7 +98,6 @@ impl Certificate {
             not_before: body.validity().not_before.to_unix_duration().as_secs(),
             not_after: body.validity().not_after.to_unix_duration().as_secs(),
             key,
-            key_info,
             basic,
             usage,
             extended,
@@ -160,6 +157,21 @@ impl Certificate {
         self.extended
             .as_ref()
             .is_some_and(|usages| usages.0.contains(&usage))
+    }
+
+    /// Whether its subject has this common name.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        // RFC 5280, A.1: id-at-commonName, behind it a string of whatever kind and its length.
+        const COMMON_NAME: &[u8] = &[0x06, 0x03, 0x55, 0x04, 0x03];
+        let mut places = self.subject.windows(COMMON_NAME.len()).enumerate();
+        places.any(|(at, window)| {
+            let value = self.subject.get(at + COMMON_NAME.len()..);
+            let text = value.and_then(|value| value.get(1..)?.split_first());
+            window == COMMON_NAME
+                && text.is_some_and(|(length, text)| {
+                    text.get(..usize::from(*length)) == Some(name.as_bytes())
+                })
+        })
     }
 
     /// An extension's bytes.

@@ -15,6 +15,7 @@ mod certificate;
 mod chain;
 mod container;
 
+mod dcap;
 mod json;
 mod key;
 mod nitro;
@@ -107,10 +108,12 @@ pub fn verify(
             report,
             certificates,
         } => sev_snp::verify(report, certificates, runtime, roots, now),
-        Proof::Tdx { .. } | Proof::Sgx { .. } => Err(Refusal::Unsupported {
-            what: "a quote of Intel",
-            why: "not yet",
-        }),
+        Proof::Tdx { quote, collateral } => {
+            dcap::verify(Kind::Tdx, quote, collateral, runtime, roots, now)
+        }
+        Proof::Sgx { quote, collateral } => {
+            dcap::verify(Kind::Sgx, quote, collateral, runtime, roots, now)
+        }
         Proof::Nitro { document } => nitro::verify(document, runtime, roots, now),
         Proof::Tpm {
             attest,

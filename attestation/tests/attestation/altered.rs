@@ -21,6 +21,17 @@ pub(crate) fn every_bit_is_refused(bytes: &[u8], trial: &Trial<'_>) {
     assert!(accepted.is_empty(), "flipped and accepted: {accepted:?}");
 }
 
+/// One bit of every byte, another from byte to byte: for what is too long to flip all within the time of a test.
+pub(crate) fn every_byte_is_refused(bytes: &[u8], trial: &Trial<'_>) {
+    let mut altered = bytes.to_vec();
+    for at in 0..bytes.len() {
+        let bit = 1 << (at % 8);
+        altered[at] ^= bit;
+        assert!(trial(&altered).is_err(), "flipped and accepted: byte {at}");
+        altered[at] ^= bit;
+    }
+}
+
 /// The bits that may be flipped, with what is verified then.
 pub(crate) fn accepted_flips(bytes: &[u8], trial: &Trial<'_>) -> Vec<(usize, Verified)> {
     let next = AtomicUsize::new(0);

@@ -6,6 +6,7 @@
 
 mod altered;
 mod container;
+mod dcap;
 mod forge;
 mod nitro;
 mod sev_snp;
