@@ -94,6 +94,23 @@ fn real_quotes_become_claims() {
 }
 
 #[test]
+fn a_platform_that_is_out_of_date_says_so() {
+    let case = Case {
+        kind: Kind::Tdx,
+        quote: include_bytes!("../data/dcap/tdx_quote_outdated"),
+        collateral: serde_json::from_slice(include_bytes!(
+            "../data/dcap/tdx_quote_outdated_collateral.json"
+        ))
+        .unwrap(),
+    };
+    // 2026-02-20, a day of this collateral.
+    let claims = case.judged(1_771_588_800).unwrap().claims;
+    assert_eq!(claims["attester_tcb_status"], "OutOfDate");
+    let advisories = claims["attester_advisory_ids"].as_array().unwrap();
+    assert!(!advisories.is_empty() && advisories.iter().all(Value::is_string));
+}
+
+#[test]
 fn collateral_is_of_its_time() {
     for case in cases() {
         for now in [0, THEN - 3_000_000, THEN + 3_000_000, u64::MAX] {

@@ -309,7 +309,9 @@ fn a_certified_key_must_be_one_that_attests() {
     let root = Party::new("AK authority", 21);
     let usage = |arc: &str| extension("2.5.29.37", true, &tlv(0x30, &[&crate::forge::oid(arc)]));
     let attests = usage("2.23.133.8.3");
-    let claims = certified(&[attests.clone()], &root).unwrap().claims;
+    let claims = certified(std::slice::from_ref(&attests), &root)
+        .unwrap()
+        .claims;
     assert_eq!(claims["tpm-pcr-sha384-16"], "5a".repeat(48));
     // A server's key of the same authority, a key for anything, an authority.
     assert!(certified(&[usage("1.3.6.1.5.5.7.3.1")], &root).is_err());

@@ -55,8 +55,7 @@ fn judge() -> rsa::PrivateKey {
 fn signatures_agree_with_the_judge() {
     let (key, judge) = (key(), judge());
     let public = key.public().unwrap();
-    let judge_public =
-        rsa::PublicKey::from_public_key_der(&public.to_spki_der().unwrap()).unwrap();
+    let judge_public = rsa::PublicKey::from_public_key_der(&public.to_spki_der().unwrap()).unwrap();
     assert_eq!(
         judge_public.n().to_be_bytes_trimmed_vartime().as_ref(),
         public.modulus()

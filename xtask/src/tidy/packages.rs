@@ -207,7 +207,10 @@ mod tests {
         assert_eq!(findings("attestation/Cargo.toml", "strongroom-crypto"), 1);
         assert_eq!(findings("attestation/Cargo.toml", "strongroom-keymem"), 1);
         assert_eq!(findings("Cargo.toml", "strongroom-attestation"), 0);
-        assert_eq!(findings("pkcs11-module/Cargo.toml", "strongroom-attestation"), 1);
+        assert_eq!(
+            findings("pkcs11-module/Cargo.toml", "strongroom-attestation"),
+            1
+        );
         assert_eq!(findings("crypto/Cargo.toml", "strongroom-wire"), 1);
         assert_eq!(findings("crypto/Cargo.toml", "strongroom-keymem"), 0);
         assert_eq!(findings("pkcs11-module/Cargo.toml", "strongroom"), 1);
