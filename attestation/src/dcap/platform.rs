@@ -326,3 +326,41 @@ fn module_level(tcb: &Members<'_>, machine: &Machine<'_>) -> Result<Option<Statu
         why: "it does not know the TDX module of that version",
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_part_makes_the_whole_old() {
+        for (platform, part, whole) in [
+            (UP_TO_DATE, UP_TO_DATE, UP_TO_DATE),
+            (UP_TO_DATE, OUT_OF_DATE, OUT_OF_DATE),
+            (HARDENING_NEEDED, OUT_OF_DATE, OUT_OF_DATE),
+            (OUT_OF_DATE, UP_TO_DATE, OUT_OF_DATE),
+            (
+                CONFIGURATION_NEEDED,
+                OUT_OF_DATE,
+                OUT_OF_DATE_AND_CONFIGURATION,
+            ),
+            (BOTH_NEEDED, OUT_OF_DATE, OUT_OF_DATE_AND_CONFIGURATION),
+            (BOTH_NEEDED, UP_TO_DATE, BOTH_NEEDED),
+        ] {
+            assert_eq!(converge(platform, part), whole, "{platform} and {part}");
+        }
+    }
+
+    #[test]
+    fn a_revoked_level_refuses_and_an_unknown_one_too() {
+        let level = |status: &str| {
+            let value = serde_json::json!({
+                "tcbStatus": status, "tcbDate": "2024-03-13T00:00:00Z", "advisoryIDs": ["A"],
+            });
+            let level = Members::of(&value, "test").expect("an object");
+            super::status(&level).map(|status| (status.name, status.advisories))
+        };
+        assert_eq!(level(OUT_OF_DATE), Ok((OUT_OF_DATE, vec!["A".to_owned()])));
+        assert!(matches!(level("Revoked"), Err(Refusal::Revoked { .. })));
+        assert!(matches!(level("Good"), Err(Refusal::Malformed { .. })));
+    }
+}
