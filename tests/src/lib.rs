@@ -34,6 +34,7 @@ pub mod mariadb;
 pub mod mechanism;
 pub mod module;
 pub mod operation;
+pub mod postgresql;
 pub mod product;
 pub mod rv;
 pub mod session;

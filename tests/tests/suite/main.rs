@@ -34,6 +34,7 @@ mod ledger;
 mod load;
 mod mariadb;
 mod mechanisms;
+mod postgresql;
 mod rehearsal;
 mod release;
 mod replace;
