@@ -4,9 +4,11 @@ use cryptoki_sys::*;
 use strongroom_tests::judge::aes::Aes;
 use strongroom_tests::module::text;
 use strongroom_tests::rv::refused;
-use strongroom_tests::{Mechanism, Session, USER_PIN, Way, Workplace, digits, pattern, template};
+use strongroom_tests::{
+    Mechanism, Session, USER_PIN, Way, Workplace, digits, not_on_softhsm, pattern, template,
+};
 
-use super::{both_cbc, finds_nothing, open_keystore, secret_key};
+use super::{LOGINS_AT_ONCE, both_cbc, finds_nothing, open_keystore, secret_key};
 use crate::keys;
 use crate::second::Second;
 
@@ -67,8 +69,11 @@ fn the_slot_is_found_by_its_label_and_by_its_number_and_nobody_is_mistaken_for_a
     assert_eq!(number, place.slot);
     place.module.finalize().unwrap();
     place.hsm.initialize(&place.module);
-    let label = text(&place.module.token_info(number).unwrap().label);
-    assert_eq!(label, "suite", "SLOT_ID stays what it was");
+    let again = place.module.slot_labelled("suite").unwrap();
+    if !not_on_softhsm("its slots are numbered anew after the next C_Initialize") {
+        assert_eq!(again, number, "SLOT_ID stays what it was");
+    }
+    let number = again;
     let token = place.module.token_info(number).unwrap();
     let module = place.module.info().unwrap();
     for told in [
@@ -156,6 +161,9 @@ fn a_master_key_comes_in_wrapped_and_never_lies_in_clear_outside() {
         let way = Mechanism::bytes(CKM_AES_CBC_PAD, &IV);
         assert_eq!(session.run(Way::Decrypt, way, key, &kept).unwrap(), dek);
     }
+    if not_on_softhsm("a damaged key is a general error") {
+        return;
+    }
     let mut damaged = wrapped;
     damaged[3] ^= 1;
     refused(
@@ -194,6 +202,9 @@ fn members_open_and_close_the_keystore_at_the_same_time() {
     const MEMBERS: usize = 5;
     const EVENTS: usize = 12;
     let place = Workplace::open();
+    if not_on_softhsm(LOGINS_AT_ONCE) {
+        return;
+    }
     let master = keys::master_key("db2-members");
     place.user().generate(CKM_AES_KEY_GEN, &master).unwrap();
     let dek = digits(&pattern(2, 32));

@@ -3,7 +3,7 @@
 use cryptoki_sys::*;
 use strongroom_tests::judge::aes::Aes;
 use strongroom_tests::rv::refused;
-use strongroom_tests::{USER_PIN, Workplace, pattern, template};
+use strongroom_tests::{USER_PIN, Workplace, not_on_softhsm, pattern, template};
 
 use super::secret_key;
 use crate::keys;
@@ -30,7 +30,7 @@ fn data_keys_are_wrapped_under_the_kek_and_unwrapped_by_every_backend() {
     session.create(&kek).unwrap();
     let kek = secret_key(&session, "pg-tde-kek");
     for length in [16, 32, 64] {
-        // A key of AES-256, or two of them with one for XTS.
+        // A key of AES-128, of AES-256, and a pair for XTS.
         let data_key = pattern(length, length as usize);
         let clear = keys::import_secret(&session, CKK_GENERIC_SECRET, &data_key);
         let wrapped = session.wrap(CKM_AES_KEY_WRAP, kek, clear).unwrap();
@@ -42,6 +42,9 @@ fn data_keys_are_wrapped_under_the_kek_and_unwrapped_by_every_backend() {
             .unwrap();
         assert_eq!(session.attribute(back, CKA_VALUE).unwrap(), data_key);
         session.destroy(back).unwrap();
+        if not_on_softhsm("a damaged key is a general error") {
+            continue;
+        }
         let mut damaged = wrapped;
         damaged[9] ^= 1;
         refused(

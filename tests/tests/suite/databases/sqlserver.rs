@@ -149,7 +149,8 @@ fn each_connection_of_the_server_has_a_session_and_the_credential_is_the_pin() {
     create_new(&place.user(), "SQL_TDE_KEY", 2048);
     place.module.finalize().unwrap();
     place.hsm.initialize(&place.module);
-    let first = Session::open_ro(&place.module, place.slot).unwrap();
+    let slot = place.module.slot_labelled("suite").unwrap();
+    let first = Session::open_ro(&place.module, slot).unwrap();
     refused(
         "a wrong SECRET in the credential",
         first.login(CKU_USER, "wrong-secret-1"),
@@ -167,7 +168,7 @@ fn each_connection_of_the_server_has_a_session_and_the_credential_is_the_pin() {
     thread::scope(|scope| {
         for _ in 0..CONNECTIONS {
             scope.spawn(|| {
-                let session = Session::open_ro(&place.module, place.slot).unwrap();
+                let session = Session::open_ro(&place.module, slot).unwrap();
                 together.wait();
                 // Every connection brings its credential.
                 refused(
@@ -191,7 +192,7 @@ fn each_connection_of_the_server_has_a_session_and_the_credential_is_the_pin() {
         "the first stays"
     );
     first.close().unwrap();
-    let next = Session::open_ro(&place.module, place.slot).unwrap();
+    let next = Session::open_ro(&place.module, slot).unwrap();
     assert_eq!(
         next.state().unwrap(),
         CKS_RO_PUBLIC_SESSION,
