@@ -171,7 +171,11 @@ fn macs(session: Session<'_>, seconds: u64) -> Result<u64, Rv> {
 
 /// The one object with a label.
 fn only(session: Session<'_>, label: &str) -> Result<CK_OBJECT_HANDLE, Rv> {
-    match session.find(&template! { CKA_LABEL => label })?[..] {
+    session.find_init(&template! { CKA_LABEL => label })?;
+    let found = session.find_next(2);
+    // Whatever came of it, the search is ended.
+    session.find_final()?;
+    match found?[..] {
         [object] => Ok(object),
         ref other => panic!("{} objects labelled {label}", other.len()),
     }

@@ -435,3 +435,76 @@ fn a_heartbeat_and_the_keystore_outlive_the_daemon() {
         place.hsm.start_daemon();
     }
 }
+
+#[test]
+fn a_daemon_killed_under_the_hands_of_server_processes_costs_each_the_call_in_flight_at_most() {
+    const CALLS: usize = 400;
+    let mut place = Workplace::open();
+    set_key(&place.user(), 1);
+    let mut servers = processes(&place.hsm, 4);
+    let label = key_label(1);
+    let table = digits(&pattern(3, 32));
+    let encrypt = format!("encrypt {label} {table}");
+    let kept = servers[0].ask(&encrypt);
+    assert!(kept.starts_with("ok "), "{kept}");
+    for _ in 0..3 {
+        // The calls are on their way before the daemon goes, and after it.
+        for server in &mut servers {
+            (0..CALLS).for_each(|_| server.send(&encrypt));
+        }
+        assert_eq!(servers[0].answer(), kept, "they are at work");
+        place.hsm.kill_daemon();
+        place.hsm.start_daemon();
+        for (number, server) in servers.iter_mut().enumerate() {
+            let calls = usize::from(number == 0)..CALLS;
+            let mut other: Vec<String> = calls.map(|_| server.answer()).collect();
+            other.retain(|answer| *answer != kept);
+            // An answer that never came is told as such: the call is made again by who made it, because who else knows what it did?
+            assert!(other.len() <= 1, "process {number}: {other:?}");
+            assert!(
+                other.iter().all(|answer| answer == "CKR_DEVICE_ERROR"),
+                "{other:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_other_functions_of_oracles_own_small_provider_answer() {
+    const NEW_PIN: &str = "another-pin-5678";
+    let place = Workplace::open();
+    let session = open_keystore(&place.module, "suite", USER_PIN);
+    let key = set_key(&session, 1);
+    assert_eq!(session.info().unwrap().slotID, place.slot);
+    assert_ne!(session.object_size(key).unwrap(), 0);
+    // A tag of a key is an attribute that may be changed.
+    let tagged = template! { CKA_ID => "tag of the key" };
+    session.set(key, &tagged).unwrap();
+    assert_eq!(session.find(&tagged).unwrap(), [key]);
+    refused(
+        "a key that becomes extractable",
+        session.set(key, &template! { CKA_EXTRACTABLE => true }),
+        &[CKR_ATTRIBUTE_READ_ONLY, CKR_TEMPLATE_INCONSISTENT],
+    );
+    let label = key_label(2);
+    let copy = session
+        .copy(key, &template! { CKA_LABEL => label.as_str() })
+        .unwrap();
+    let way = Mechanism::bytes(CKM_AES_CBC_PAD, &[0; 16]);
+    let kept = enciphered(&session, key, &way, &[7; 32]);
+    assert_eq!(deciphered(&session, copy, &way, &kept), [7; 32]);
+    session.destroy(copy).unwrap();
+    finds_nothing(&session, &template! { CKA_LABEL => label });
+    // ALTER KEYSTORE PASSWORD.
+    session.set_pin(USER_PIN, NEW_PIN).unwrap();
+    place.module.close_all(place.slot).unwrap();
+    let session = place.public();
+    refused(
+        "the old password",
+        session.login(CKU_USER, USER_PIN),
+        &[CKR_PIN_INCORRECT],
+    );
+    session.login(CKU_USER, NEW_PIN).unwrap();
+    let key = secret_key(&session, &key_label(1));
+    assert_eq!(deciphered(&session, key, &way, &kept), [7; 32]);
+}

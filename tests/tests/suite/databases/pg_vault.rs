@@ -9,7 +9,7 @@ use super::secret_key;
 use crate::keys;
 
 #[test]
-fn data_keys_are_wrapped_under_the_kek_and_unwrapped_by_every_backend() {
+fn data_keys_are_wrapped_under_the_kek_and_unwrapped_again() {
     let place = Workplace::open();
     let session = super::open_keystore(&place.module, "suite", USER_PIN);
     let value = pattern(1, 32);
