@@ -75,6 +75,12 @@ pub fn hex(text: &str) -> Vec<u8> {
         .collect()
 }
 
+/// Hexadecimal digits of bytes, in capitals, as databases write them.
+#[must_use]
+pub fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
 /// Bytes that look random and are the same in every run: `length` of them, another run for each `seed`.
 #[must_use]
 pub fn pattern(seed: u64, length: usize) -> Vec<u8> {

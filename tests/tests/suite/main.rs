@@ -25,6 +25,7 @@ mod backup;
 mod bounds;
 mod crash;
 mod cryptoki;
+mod databases;
 mod disk_full;
 mod faults;
 mod forks;
