@@ -5,7 +5,7 @@ use strongroom_tests::judge::aes::Aes;
 use strongroom_tests::rv::refused;
 use strongroom_tests::{USER_PIN, Workplace, not_on_softhsm, pattern, template};
 
-use super::secret_key;
+use super::{ask_all, processes, secret_key};
 use crate::keys;
 
 #[test]
@@ -24,11 +24,11 @@ fn data_keys_are_wrapped_under_the_kek_and_unwrapped_again() {
         CKA_UNWRAP => true,
         CKA_ENCRYPT => false,
         CKA_DECRYPT => false,
-        CKA_LABEL => "pg-tde-kek",
+        CKA_LABEL => "pg_vault_tde_kek.v1",
         CKA_VALUE => &value,
     };
     session.create(&kek).unwrap();
-    let kek = secret_key(&session, "pg-tde-kek");
+    let kek = secret_key(&session, "pg_vault_tde_kek.v1");
     for length in [16, 32, 64] {
         // A key of AES-128, of AES-256, and a pair for XTS.
         let data_key = pattern(length, length as usize);
@@ -52,5 +52,52 @@ fn data_keys_are_wrapped_under_the_kek_and_unwrapped_again() {
             session.unwrap(CKM_AES_KEY_WRAP, kek, &damaged, &readable),
             &[CKR_WRAPPED_KEY_INVALID],
         );
+    }
+}
+
+#[test]
+fn a_rotation_makes_the_next_generation_which_every_backend_sees_and_keeps_the_old_ones() {
+    let place = Workplace::open();
+    let session = super::open_keystore(&place.module, "suite", USER_PIN);
+    let mut backends = processes(&place.hsm, 3);
+    let label = |generation: u8| format!("pg_vault_tde_kek.v{generation}");
+    let readable = keys::readable_secret(CKK_GENERIC_SECRET);
+    let data_key = pattern(7, 32);
+    let clear = keys::import_secret(&session, CKK_GENERIC_SECRET, &data_key);
+    let mut kept: Vec<Vec<u8>> = Vec::new();
+    for generation in 1..=4 {
+        let find = format!("find {}", label(generation));
+        assert_eq!(ask_all(&mut backends, &find), ["ok 0"; 3]);
+        let kek = keys::master_key(&label(generation))
+            .with(CKA_ENCRYPT, false)
+            .with(CKA_DECRYPT, false)
+            .with(CKA_WRAP, true)
+            .with(CKA_UNWRAP, true)
+            .with(CKA_MODIFIABLE, false);
+        let kek = session.generate(CKM_AES_KEY_GEN, &kek).unwrap();
+        assert_eq!(ask_all(&mut backends, &find), ["ok 1"; 3]);
+        refused(
+            "another name for a generation",
+            session.set(kek, &template! { CKA_LABEL => "current" }),
+            &[CKR_ACTION_PROHIBITED, CKR_ATTRIBUTE_READ_ONLY],
+        );
+        // The data key is opened with the generation before, and wrapped by this one.
+        let from = match kept.last() {
+            Some(before) => {
+                let old = secret_key(&session, &label(generation - 1));
+                session
+                    .unwrap(CKM_AES_KEY_WRAP, old, before, &readable)
+                    .unwrap()
+            }
+            None => clear,
+        };
+        kept.push(session.wrap(CKM_AES_KEY_WRAP, kek, from).unwrap());
+    }
+    for (generation, wrapped) in (1..).zip(&kept) {
+        let kek = secret_key(&session, &label(generation));
+        let back = session
+            .unwrap(CKM_AES_KEY_WRAP, kek, wrapped, &readable)
+            .unwrap();
+        assert_eq!(session.attribute(back, CKA_VALUE).unwrap(), data_key);
     }
 }

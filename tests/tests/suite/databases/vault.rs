@@ -53,7 +53,7 @@ fn vault_seals_with_a_key_and_signs_with_another_both_by_label() {
         let mut damaged = sealed.clone();
         damaged[0] ^= 1;
         assert!(session.run(Way::Decrypt, gcm, key, &damaged).is_err());
-        // The older way: CBC, and an HMAC over vector and cipher text.
+        // What it prefers: CBC, and an HMAC because that has no tag.
         let cbc = Mechanism::bytes(CKM_AES_CBC_PAD, &pattern(length, 16));
         let sealed = session.run(Way::Encrypt, cbc.clone(), key, &root).unwrap();
         let mac = session
@@ -68,6 +68,58 @@ fn vault_seals_with_a_key_and_signs_with_another_both_by_label() {
             &[CKR_SIGNATURE_INVALID],
         );
         assert_eq!(session.run(Way::Decrypt, cbc, key, &sealed).unwrap(), root);
+    }
+}
+
+#[test]
+fn vault_makes_an_rsa_key_with_few_attributes_and_seals_with_it() {
+    let place = Workplace::open();
+    let session = place.user();
+    let label = "vault-hsm-rsa-key";
+    let id = &[0x5a, 0x4b, 0x3c, 0x2d];
+    // What its page lists and no more: what is left open must come out good.
+    let (public, private) = session
+        .generate_pair(
+            CKM_RSA_PKCS_KEY_PAIR_GEN,
+            &template! {
+                CKA_CLASS => CKO_PUBLIC_KEY,
+                CKA_KEY_TYPE => CKK_RSA,
+                CKA_LABEL => label,
+                CKA_ID => id,
+                CKA_ENCRYPT => true,
+                CKA_WRAP => true,
+                CKA_MODULUS_BITS => 2048,
+                CKA_PUBLIC_EXPONENT => &[1, 0, 1],
+                CKA_TOKEN => true,
+            },
+            &template! {
+                CKA_CLASS => CKO_PRIVATE_KEY,
+                CKA_KEY_TYPE => CKK_RSA,
+                CKA_LABEL => label,
+                CKA_ID => id,
+                CKA_DECRYPT => true,
+                CKA_UNWRAP => true,
+                CKA_TOKEN => true,
+                CKA_EXTRACTABLE => false,
+            },
+        )
+        .unwrap();
+    assert!(session.flag(private, CKA_PRIVATE).unwrap());
+    if !not_on_softhsm("private keys are not sensitive unless the template says so") {
+        assert!(session.flag(private, CKA_SENSITIVE).unwrap());
+    }
+    let root = pattern(6, 32);
+    let mut ways = vec![
+        Mechanism::plain(CKM_RSA_PKCS),
+        Mechanism::oaep(CKM_SHA_1, CKG_MGF1_SHA1, &[]),
+    ];
+    if !not_on_softhsm("OAEP with SHA-1 alone") {
+        ways.push(Mechanism::oaep(CKM_SHA256, CKG_MGF1_SHA256, &[]));
+    }
+    for way in ways {
+        let sealed = session.run(Way::Encrypt, way.clone(), public, &root);
+        let opened = session.run(Way::Decrypt, way, private, &sealed.unwrap());
+        assert_eq!(opened.unwrap(), root);
     }
 }
 
