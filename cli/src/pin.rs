@@ -2,7 +2,7 @@
 //!
 //! What lives here: the ways a PIN may come in, each into memory that is wiped.
 //! What must never live here: a PIN as argument or environment variable, where other processes see it.
-//! Who calls it: the commands that make tokens, and the one that measures.
+//! Who calls it: the commands that make tokens, and those that are applications of one.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal, Read, Write};

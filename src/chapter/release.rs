@@ -138,7 +138,7 @@ pub fn present(desk: &Desk<'_>, template: &Template<'_, Create>) -> Result<Reply
 fn attest(desk: &Desk<'_>, presented: Presented<'_>) -> std::result::Result<Attested, Refusal> {
     let releasing = &desk.releasing;
     let now = releasing.now;
-    let authorities = releasing.releases.authorities(releasing.settings);
+    let authorities = releasing.releases.authorities();
     let verified = Attested::verify(presented, &authorities, patience(desk.limits), now);
     let outcome = verified.and_then(|attested| {
         releasing
@@ -233,7 +233,7 @@ fn released(desk: &Desk<'_>, attested: &Attested, target: &Arc<Object>) -> Resul
     let mut account = attested.account();
     let still = releasing
         .releases
-        .authorities(releasing.settings)
+        .authorities()
         .contains(attested.authority());
     let asked = if still {
         authorize_release(

@@ -5,6 +5,7 @@
 //! Who calls it: the service's administration makes them, statement asks them.
 
 use serde::{Deserialize, Serialize};
+use strongroom_attestation::{Kind, Roots};
 use strongroom_crypto::certificate::Certificate;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::hex;
@@ -30,8 +31,13 @@ pub enum Trust {
     Keys(String),
     /// A key whose certificate leads to one of these, in DER, has signed it.
     Certificates(Vec<Vec<u8>>),
-    /// The daemon itself has measured the process that asks: for rehearsals, because whoever is root on the machine can forge it.
-    Local,
+    /// Hardware of a kind has made it, under these roots as they were pinned: evidence instead of a statement.
+    Hardware {
+        /// Which kind, by its name.
+        kind: String,
+        /// Certificates, or keys of TPMs.
+        roots: Vec<u8>,
+    },
 }
 
 /// A signed statement, taken apart.
@@ -82,22 +88,27 @@ impl Authority {
         Self::named(url, Trust::Certificates(certificates))
     }
 
-    /// The daemon itself.
-    #[must_use]
-    pub fn local() -> Self {
-        Self {
-            url: LOCAL.to_owned(),
-            trust: Trust::Local,
+    /// Hardware of a kind: certificates of its maker in PEM or DER, or attestation keys of TPMs.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn with_hardware(url: &str, kind: &str, roots: &[u8]) -> Result<Self, String> {
+        if roots.len() > TRUST_BYTES_MAX {
+            return Err(too_long());
         }
+        let known = Kind::named(kind).ok_or_else(|| {
+            let all = Kind::ALL.map(Kind::name).join(", ");
+            format!("{kind:?} is no kind of hardware; there are {all}")
+        })?;
+        Roots::parse(known, roots).map_err(|refusal| refusal.to_string())?;
+        let (kind, roots) = (kind.to_owned(), roots.to_vec());
+        Self::named(url, Trust::Hardware { kind, roots })
     }
 
     fn named(url: &str, trust: Trust) -> Result<Self, String> {
         let url = authority_form(url)
             .filter(|url| url.len() <= URL_BYTES_MAX)
             .ok_or_else(|| format!("{url:?} is no URL of at most {URL_BYTES_MAX} bytes"))?;
-        if url == LOCAL {
-            return Err(format!("{LOCAL} is the daemon itself and has no keys"));
-        }
         Ok(Self { url, trust })
     }
 
@@ -133,7 +144,7 @@ impl Authority {
                     Err(wrong_signature())
                 }
             }
-            Trust::Local => Err("the daemon signs no statements".to_owned()),
+            Trust::Hardware { .. } => Err("hardware signs no statements, but evidence".to_owned()),
         }
     }
 
@@ -151,7 +162,7 @@ impl Authority {
                 .map(|der| hashed(der))
                 .collect::<Vec<_>>()
                 .join(" "),
-            Trust::Local => String::new(),
+            Trust::Hardware { roots, .. } => hashed(roots),
         }
     }
 
@@ -166,7 +177,7 @@ impl Authority {
                 )
             }
             Trust::Certificates(all) => format!("{} pinned certificates", all.len()),
-            Trust::Local => "the daemon measures the process that asks".to_owned(),
+            Trust::Hardware { kind, .. } => format!("pinned roots of {kind}"),
         }
     }
 }
@@ -183,8 +194,6 @@ fn too_long() -> String {
     format!("what is to be pinned has more than {TRUST_BYTES_MAX} bytes")
 }
 
-/// The name of the daemon's own authority.
-pub const LOCAL: &str = "local:";
 /// Most authorities: a list that somebody still reads.
 pub const AUTHORITIES_MAX: usize = 256;
 /// Pinned keys or certificates of one authority, in bytes.

@@ -28,8 +28,6 @@ use crate::vault::{Vault, VaultError};
 pub struct ReleaseSettings {
     /// Whether each statement releases one key once, instead of any until its end.
     pub single_use: bool,
-    /// Whether the daemon's own authority `local:` exists.
-    pub local: bool,
     /// What follows the name of a token in the name of its host.
     pub domain: String,
 }
@@ -38,7 +36,6 @@ impl Default for ReleaseSettings {
     fn default() -> Self {
         Self {
             single_use: false,
-            local: false,
             domain: "strongroom.internal".to_owned(),
         }
     }
@@ -198,17 +195,10 @@ impl Releases {
         })
     }
 
-    /// The authorities that were registered.
+    /// The authorities whose word counts.
     #[must_use]
-    pub fn registered(&self) -> Arc<Vec<Authority>> {
+    pub fn authorities(&self) -> Arc<Vec<Authority>> {
         self.authorities.read().clone()
-    }
-
-    /// The authorities whose word counts: those that were registered, and the daemon's own where it is wanted.
-    #[must_use]
-    pub fn authorities(&self, settings: &ReleaseSettings) -> Vec<Authority> {
-        let own = settings.local.then(Authority::local);
-        self.authorities.read().iter().cloned().chain(own).collect()
     }
 
     /// Registers an authority; one of the same name must not be there.

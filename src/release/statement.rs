@@ -1,13 +1,14 @@
 //! Statements: what an authority says of a place, verified.
 //!
-//! What lives here: reading a compact JWS (RFC 7515), whose signature, issuer and times are right.
+//! What lives here: reading a compact JWS (RFC 7515), whose signature, issuer and times are right, and evidence of hardware in its stead.
 //! What must never live here: what a key demands (policy); a look at `jku` or any other address.
 //! Who calls it: attested.
 
 use serde_json::Value;
+use strongroom_attestation::{Evidence, Roots};
 use strongroom_crypto::digest::{Hash, digest};
 
-use super::authority::{Authority, Signed};
+use super::authority::{Authority, Signed, Trust};
 use super::jwk::Algorithm;
 use super::text::{authority_form, decoded, encoded, standard_decoded};
 use super::{Refusal, Why};
@@ -34,11 +35,62 @@ pub struct Patience {
 }
 
 impl Statement {
-    /// Verifies a compact JWS.
+    /// Verifies what is presented: a compact JWS, or evidence of hardware, an object of JSON.
     ///
     /// # Errors
     /// [`Refusal`].
     pub fn verify(
+        presented: &[u8],
+        authorities: &[Authority],
+        patience: Patience,
+        now: Time,
+    ) -> Result<Self, Refusal> {
+        if presented.trim_ascii_start().first() == Some(&b'{') {
+            Self::of_evidence(presented, authorities, patience, now)
+        } else {
+            Self::signed(presented, authorities, patience, now)
+        }
+    }
+
+    /// Evidence has no end of its own, so it is good for some minutes: that it is fresh, only its nonce shows.
+    fn of_evidence(
+        container: &[u8],
+        authorities: &[Authority],
+        patience: Patience,
+        now: Time,
+    ) -> Result<Self, Refusal> {
+        let evidence =
+            Evidence::parse(container).map_err(|why| Refusal::malformed(why.to_string()))?;
+        let name = evidence.kind().name();
+        let mut refused = None;
+        for authority in authorities {
+            let Trust::Hardware { kind, roots } = &authority.trust else {
+                continue;
+            };
+            if kind != name {
+                continue;
+            }
+            let verified = Roots::parse(evidence.kind(), roots)
+                .and_then(|roots| strongroom_attestation::verify(&evidence, &roots, now.0 / 1000));
+            match verified {
+                Ok(verified) => {
+                    let seconds = patience.seconds_max.min(EVIDENCE_SECONDS);
+                    return Ok(Self {
+                        authority: authority.clone(),
+                        claims: verified.claims,
+                        expires: Time(now.0.saturating_add(seconds.saturating_mul(1000))),
+                        id: encoded(digest(Hash::Sha256, container)?.as_ref()),
+                    });
+                }
+                Err(why) => refused = Some(why.to_string()),
+            }
+        }
+        Err(Refusal::forbidden(refused.unwrap_or_else(|| {
+            format!("no registered authority has roots of {name}")
+        })))
+    }
+
+    fn signed(
         token: &[u8],
         authorities: &[Authority],
         patience: Patience,
@@ -191,6 +243,8 @@ fn milliseconds(value: &Value) -> Option<u64> {
 pub const STATEMENT_BYTES_MAX: usize = 256 << 10;
 /// Longest `jti` that is kept.
 const ID_BYTES_MAX: usize = 128;
+/// How long evidence is good after it was presented: time to wrap a handful of keys.
+const EVIDENCE_SECONDS: u64 = 5 * 60;
 /// How far clocks may differ.
 const LEEWAY_MS: u64 = 5 * 60 * 1000;
 

@@ -175,8 +175,7 @@ impl Service {
                 .root_certificate(&self.vault, self.ports.clock.now())
                 .map(AdminAnswer::Certificate),
             _ => {
-                let settings = self.settings.read().clone();
-                let all = self.releases.authorities(&settings.release);
+                let all = self.releases.authorities();
                 let lines = all.iter().map(line).collect();
                 Ok(List::new(lines).map_or_else(
                     || refused(Rv::DEVICE_MEMORY, "there is too much to list".into()),
@@ -205,6 +204,7 @@ fn authority(url: &str, trust: &NewTrust<'_>) -> std::result::Result<Authority, 
                 .collect();
             Authority::with_certificates(url, all)
         }
+        NewTrust::Hardware { kind, roots } => Authority::with_hardware(url, kind, roots.expose()),
     }
 }
 
@@ -214,7 +214,7 @@ fn line(authority: &Authority) -> AuthorityLine {
         trust: match &authority.trust {
             Trust::Keys(_) => "keys",
             Trust::Certificates(_) => "certificates",
-            Trust::Local => "local",
+            Trust::Hardware { .. } => "hardware",
         }
         .to_owned(),
         about: authority.kind(),

@@ -11,6 +11,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::hex;
 use crate::tool::succeed;
@@ -61,6 +62,59 @@ impl Authority {
         path
     }
 
+    /// Its public key in PEM.
+    ///
+    /// # Panics
+    /// When OpenSSL does not write it.
+    #[must_use]
+    pub fn public(&self) -> PathBuf {
+        let path = self.key.with_extension("pub");
+        let mut command = Command::new("openssl");
+        command.args(["rsa", "-pubout", "-in"]).arg(&self.key);
+        succeed(command.arg("-out").arg(&path));
+        path
+    }
+
+    /// As a TPM: a quote of its registers, with what it vouches for (TPM 2.0 Library, part 2, 10.12.8 and 11.3.4).
+    ///
+    /// # Panics
+    /// When OpenSSL does not sign.
+    #[must_use]
+    pub fn quote(&self, modulus: &[u8], register: &[u8; 32]) -> Value {
+        let runtime = json!({"keys": [encryption_key(modulus)]}).to_string();
+        let sized = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes(), bytes].concat();
+        let attest = [
+            &[0xff, b'T', b'C', b'G', 0x80, 0x18][..],
+            &sized(b""),
+            &sized(&Sha256::digest(runtime.as_bytes())),
+            // Clock and version.
+            &[0; 17 + 8],
+            // One selection: SHA-256, register 7.
+            &[0, 0, 0, 1, 0, 0x0b, 3, 0x80, 0, 0],
+            &sized(&Sha256::digest(register)),
+        ]
+        .concat();
+        // RSASSA with SHA-256.
+        let signature = [&[0, 0x14, 0, 0x0b][..], &sized(&self.signature(&attest))].concat();
+        let shown: String = register.iter().map(|byte| format!("{byte:02x}")).collect();
+        json!({
+            "format": "tpm", "attest": base64url(&attest), "signature": base64url(&signature),
+            "pcrs": {"sha256": {"7": shown}}, "runtime": base64url(runtime.as_bytes()),
+        })
+    }
+
+    fn signature(&self, message: &[u8]) -> Vec<u8> {
+        let (file, signature) = (
+            self.directory.join("message"),
+            self.directory.join("signature"),
+        );
+        fs::write(&file, message).expect("a file");
+        let mut command = Command::new("openssl");
+        command.args(["dgst", "-sha256", "-sign"]).arg(&self.key);
+        succeed(command.arg("-out").arg(&signature).arg(&file));
+        fs::read(signature).expect("a signature")
+    }
+
     /// A statement: RS256, under a header of its own.
     ///
     /// # Panics
@@ -69,15 +123,7 @@ impl Authority {
     pub fn signed(&self, header: &Value, claims: &Value) -> String {
         let part = |value: &Value| base64url(value.to_string().as_bytes());
         let message = format!("{}.{}", part(header), part(claims));
-        let (file, signature) = (
-            self.directory.join("message"),
-            self.directory.join("signature"),
-        );
-        fs::write(&file, &message).expect("a file");
-        let mut command = Command::new("openssl");
-        command.args(["dgst", "-sha256", "-sign"]).arg(&self.key);
-        succeed(command.arg("-out").arg(&signature).arg(&file));
-        let signature = fs::read(signature).expect("a signature");
+        let signature = self.signature(message.as_bytes());
         format!("{message}.{}", base64url(&signature))
     }
 
@@ -101,7 +147,7 @@ pub fn header() -> Value {
 #[must_use]
 pub fn claims(modulus: &[u8], more: &Value) -> Value {
     let now = now();
-    let key = json!({"kty": "RSA", "kid": "fake-release-key", "use": "enc", "n": base64url(modulus), "e": "AQAB"});
+    let key = encryption_key(modulus);
     let mut claims = json!({
         "iss": format!("{URL}/"), "iat": now, "nbf": now, "exp": now + 3600,
         "sdk-test": true, "x-ms-runtime": {"keys": [key]},
@@ -114,6 +160,10 @@ pub fn claims(modulus: &[u8], more: &Value) -> Value {
         }
     }
     claims
+}
+
+fn encryption_key(modulus: &[u8]) -> Value {
+    json!({"kty": "RSA", "kid": "fake-release-key", "use": "enc", "n": base64url(modulus), "e": "AQAB"})
 }
 
 /// Seconds since 1970.

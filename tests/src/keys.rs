@@ -41,6 +41,22 @@ pub fn protected_aes() -> Template {
     }
 }
 
+/// The master key of a database: durable, private, never to be read, to encrypt and decrypt.
+pub fn master_key(label: &str) -> Template {
+    template! {
+        CKA_CLASS => CKO_SECRET_KEY,
+        CKA_KEY_TYPE => CKK_AES,
+        CKA_VALUE_LEN => 32,
+        CKA_TOKEN => true,
+        CKA_PRIVATE => true,
+        CKA_SENSITIVE => true,
+        CKA_EXTRACTABLE => false,
+        CKA_ENCRYPT => true,
+        CKA_DECRYPT => true,
+        CKA_LABEL => label,
+    }
+}
+
 /// Imports a secret key with every usage.
 pub fn import_secret(session: &Session<'_>, kind: CK_KEY_TYPE, value: &[u8]) -> CK_OBJECT_HANDLE {
     session

@@ -34,6 +34,7 @@ pub mod mariadb;
 pub mod mechanism;
 pub mod module;
 pub mod operation;
+pub mod postgresql;
 pub mod product;
 pub mod rv;
 pub mod session;
@@ -72,6 +73,12 @@ pub fn hex(text: &str) -> Vec<u8> {
         .chunks_exact(2)
         .map(|pair| pair[0] << 4 | pair[1])
         .collect()
+}
+
+/// Hexadecimal digits of bytes, in capitals, as databases write them.
+#[must_use]
+pub fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// Bytes that look random and are the same in every run: `length` of them, another run for each `seed`.

@@ -160,6 +160,13 @@ pub enum NewTrust<'a> {
     Keys(#[serde(borrow)] &'a str),
     /// Certificates in DER, one of which vouches for the signer.
     Certificates(List<Secret<'a>, AUTHORITY_CERTIFICATES_MAX>),
+    /// The roots of a kind of hardware, whose evidence stands in a statement's place.
+    Hardware {
+        /// `sev-snp`, `tdx`, `sgx`, `nitro` or `tpm`.
+        kind: &'a str,
+        /// Certificates in PEM or DER; of TPMs also attestation keys.
+        roots: Secret<'a>,
+    },
 }
 
 /// Most certificates of one authority.
@@ -170,7 +177,7 @@ pub const AUTHORITY_CERTIFICATES_MAX: usize = 32;
 pub struct AuthorityLine {
     /// Its name.
     pub url: String,
-    /// What proves its word, in one word: `keys`, `certificates`, `local`.
+    /// What proves its word, in one word: `keys`, `certificates`, `hardware`.
     pub trust: String,
     /// The same for people.
     pub about: String,

@@ -26,7 +26,7 @@ pub enum AuthorityCommand {
 
 /// Arguments of `authority add`.
 #[derive(Clone, Debug, Args)]
-#[command(group(ArgGroup::new("trust").args(["keys", "certificates"]).required(true)))]
+#[command(group(ArgGroup::new("trust").args(["keys", "certificates", "hardware"]).required(true)))]
 pub struct AuthorityArguments {
     /// Its name, a URL, as release policies and its statements (iss) write it
     pub url: String,
@@ -36,6 +36,12 @@ pub struct AuthorityArguments {
     /// File with certificates in PEM, one of which vouches for the signers of its statements
     #[arg(long, value_name = "FILE")]
     pub certificates: Option<PathBuf>,
+    /// It is hardware of this kind: sev-snp, tdx, sgx, nitro or tpm
+    #[arg(long, value_name = "KIND", requires = "roots")]
+    pub hardware: Option<String>,
+    /// File with the roots of that hardware: certificates in PEM or DER, of TPMs also attestation keys
+    #[arg(long, value_name = "FILE", requires = "hardware")]
+    pub roots: Option<PathBuf>,
 }
 
 /// Commands for keys with release policies.

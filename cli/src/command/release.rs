@@ -44,6 +44,8 @@ fn add(bench: Bench<'_>, arguments: &AuthorityArguments) -> Result<(), Failure> 
         url,
         keys,
         certificates,
+        hardware,
+        roots,
     } = arguments;
     let read =
         |path: &Path| fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error));
@@ -53,9 +55,17 @@ fn add(bench: Bench<'_>, arguments: &AuthorityArguments) -> Result<(), Failure> 
         Some(path) => pem::certificates(&read(path)?)
             .map_err(|what| Failure::Failed(format!("{}: {what}", path.display())))?,
     };
-    let trust = match &keys {
-        Some(keys) => NewTrust::Keys(keys),
-        None => {
+    let roots = match roots {
+        None => Vec::new(),
+        Some(path) => fs::read(path).map_err(|error| Failure::file("read", path, &error))?,
+    };
+    let trust = match (&keys, hardware) {
+        (Some(keys), _) => NewTrust::Keys(keys),
+        (None, Some(kind)) => NewTrust::Hardware {
+            kind,
+            roots: Secret::new(&roots),
+        },
+        (None, None) => {
             let all = certificates.iter().map(|der| Secret::new(der)).collect();
             let all = List::new(all)
                 .ok_or_else(|| Failure::Failed("these are too many certificates".into()))?;

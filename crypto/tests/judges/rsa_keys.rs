@@ -46,17 +46,16 @@ fn key() -> &'static RsaPrivateKey {
     KEY.get_or_init(|| RsaPrivateKey::generate(2048, &[1, 0, 1]).unwrap())
 }
 
-fn judge() -> rsa::RsaPrivateKey {
+fn judge() -> rsa::PrivateKey {
     let der = key().to_pkcs8().unwrap();
-    der.with(|der| rsa::RsaPrivateKey::from_pkcs8_der(der).unwrap())
+    der.with(|der| rsa::PrivateKey::from_pkcs8_der(der).unwrap())
 }
 
 #[test]
 fn signatures_agree_with_the_judge() {
     let (key, judge) = (key(), judge());
     let public = key.public().unwrap();
-    let judge_public =
-        rsa::RsaPublicKey::from_public_key_der(&public.to_spki_der().unwrap()).unwrap();
+    let judge_public = rsa::PublicKey::from_public_key_der(&public.to_spki_der().unwrap()).unwrap();
     assert_eq!(
         judge_public.n().to_be_bytes_trimmed_vartime().as_ref(),
         public.modulus()

@@ -164,8 +164,6 @@ impl MechanismsSection {
 pub struct ReleaseSection {
     /// Whether each statement of an authority releases once.
     pub single_use: bool,
-    /// Whether the daemon itself is an authority, `local:`.
-    pub local: bool,
     /// What follows the name of a token in the name of its host.
     pub domain: Option<String>,
 }
@@ -190,7 +188,6 @@ impl ReleaseSection {
         }
         Ok(ReleaseSettings {
             single_use: self.single_use,
-            local: self.local,
             domain,
         })
     }

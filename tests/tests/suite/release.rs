@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use strongroom_tests::attest::{
     Authority, URL, base64url, claims, from_base64url, header, now, opened, policy,
 };
 use strongroom_tests::mechanism::{Mechanism, Oaep, Parameter};
+use strongroom_tests::tool::run;
 use strongroom_tests::{
     Session, Template, USER_PIN, Way, Workplace, not_on_softhsm, pattern, template,
 };
@@ -427,6 +429,38 @@ fn there_is_one_way_out_and_it_ends_with_the_statement() {
     );
 }
 
+/// OpenSSL follows the signer to the root, for the host of the token.
+fn openssl_believes(scene: &Scene, root: &str, header: &Value) {
+    let home = &scene.place.hsm.home;
+    let leaf = header["x5c"][0].as_str().unwrap();
+    let leaf = format!("-----BEGIN CERTIFICATE-----\n{leaf}\n-----END CERTIFICATE-----\n");
+    let lines: Vec<&str> = leaf.lines().collect();
+    let digits: Vec<&str> = lines[1]
+        .as_bytes()
+        .chunks(64)
+        .map(|line| std::str::from_utf8(line).unwrap())
+        .collect();
+    let leaf = format!("{}\n{}\n{}\n", lines[0], digits.join("\n"), lines[2]);
+    fs::write(home.join("leaf.pem"), leaf).unwrap();
+    fs::write(home.join("root.pem"), root).unwrap();
+    for (host, good) in [
+        ("suite.strongroom.internal", true),
+        ("other.strongroom.internal", false),
+    ] {
+        let mut command = Command::new("openssl");
+        command.current_dir(home).args([
+            "verify",
+            "-x509_strict",
+            "-purpose",
+            "sslserver",
+            "-verify_hostname",
+            host,
+        ]);
+        let ran = run(command.args(["-CAfile", "root.pem", "leaf.pem"]), b"");
+        assert_eq!(ran.good, good, "{}", ran.said);
+    }
+}
+
 /// A wrong PIN costs a try, an unknown key is named, and what was registered survives a kill.
 #[test]
 fn the_command_line_says_what_is_wrong() {
@@ -466,6 +500,7 @@ fn the_command_line_says_what_is_wrong() {
     assert_eq!(first["x5c"], again["x5c"]);
     assert_eq!(scene.place.hsm.administer(&["release", "root"]), root);
     assert!(root.starts_with("-----BEGIN CERTIFICATE-----\n"));
+    openssl_believes(&scene, &root, &again);
     for (url, word) in [
         ("https://other.example", "no authority is called"),
         ("nonsense", "no authority is called"),
@@ -486,4 +521,69 @@ fn the_command_line_says_what_is_wrong() {
         "{journal}"
     );
     scene.place.hsm.administer(&["audit", "verify"]);
+}
+
+/// A quote of a TPM in a statement's place: the key that it vouches for gets what its registers permit.
+#[test]
+fn evidence_of_hardware_releases_as_a_statement_does() {
+    if not_on_softhsm("releases no keys") {
+        return;
+    }
+    let scene = Scene::open();
+    let consumer = scene.consumer();
+    let session = scene.place.user();
+    let url = "https://tpm.example";
+    let roots = scene.authority.public();
+    let roots = roots.to_str().unwrap();
+    let hsm = &scene.place.hsm;
+    hsm.administer(&[
+        "authority",
+        "add",
+        url,
+        "--hardware",
+        "tpm",
+        "--roots",
+        roots,
+    ]);
+    let listed = hsm.administer(&["authority", "list"]);
+    assert!(listed.contains("pinned roots of tpm"), "{listed}");
+    let register = [7; 32];
+    let wanted = policy("tpm-pcr-sha256-7", &json!("07".repeat(32))).replace(URL, url);
+    let key = aes(&session, "aes", &wanted);
+    let quote = scene.authority.quote(&consumer.modulus, &register);
+    let envelope = scene.release("aes", &quote.to_string(), &[]).unwrap();
+    assert_eq!(
+        opened(&envelope).1["response"]["key"]["key"]["kty"],
+        "oct-HSM"
+    );
+    let guest = present(&session, &quote.to_string()).unwrap();
+    let [(_, way), ..] = ways();
+    let wrapped = session.wrap(way.clone(), guest, key).unwrap();
+    does_the_same(&scene, &consumer, &wrapped, &way, Kind::Aes(key));
+    // Other registers, truly quoted, and ones that were not.
+    let other = scene.authority.quote(&consumer.modulus, &[8; 32]);
+    let said = scene.release("aes", &other.to_string(), &[]).unwrap_err();
+    assert!(said.contains("does not meet"), "{said}");
+    let mut forged = other;
+    forged["pcrs"] = quote["pcrs"].clone();
+    assert!(scene.release("aes", &forged.to_string(), &[]).is_err());
+    let mut swapped = quote.clone();
+    swapped["runtime"] = json!(base64url(b"{\"keys\":[]}"));
+    assert!(scene.release("aes", &swapped.to_string(), &[]).is_err());
+    let stranger = Authority::new(&hsm.home, "stranger");
+    let said = scene
+        .release(
+            "aes",
+            &stranger.quote(&consumer.modulus, &register).to_string(),
+            &[],
+        )
+        .unwrap_err();
+    assert!(said.contains("not released"), "{said}");
+    let said = scene
+        .release("aes", "{\"format\":\"nitro\",\"document\":\"AA\"}", &[])
+        .unwrap_err();
+    assert!(
+        said.contains("no registered authority has roots of nitro"),
+        "{said}"
+    );
 }

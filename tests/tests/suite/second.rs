@@ -2,9 +2,10 @@
 //!
 //! What lives here: starting the program `stranger` and talking with it line by line.
 //! What must never live here: assertions.
-//! Who calls it: the tests of sessions and of robustness.
+//! Who calls it: the tests of sessions, of robustness, and of databases.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 
 use strongroom_tests::Hsm;
@@ -20,9 +21,14 @@ pub struct Second {
 impl Second {
     /// Starts one and initialises its module.
     pub fn start(hsm: &Hsm) -> Self {
+        Self::start_with(hsm, &module_path())
+    }
+
+    /// The same with a module that lies somewhere else.
+    pub fn start_with(hsm: &Hsm, module: &Path) -> Self {
         let mut child = hsm
             .command(env!("CARGO_BIN_EXE_stranger"))
-            .arg(module_path())
+            .arg(module)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

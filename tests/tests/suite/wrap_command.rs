@@ -220,11 +220,41 @@ fn files_are_for_their_owner_and_whole_or_not_there() {
         .refused(1, "cannot make no/where");
     tool.run(&["unwrap", "--in", "wrapped", "--out", "/dev/null"], b"")
         .refused(1, "is no file");
-    let drafts = fs::read_dir(&tool.home).unwrap().filter(|entry| {
-        let name = entry.as_ref().unwrap().file_name();
-        name.to_string_lossy().contains(".part")
-    });
-    assert_eq!(drafts.count(), 0);
+    assert_eq!(drafts(&tool), 0);
+}
+
+/// A limit of the size of files stands for a disk that is full in the middle of writing.
+#[test]
+fn a_file_that_cannot_be_written_whole_stays_as_it_was() {
+    let (_place, tool) = one_key();
+    let secret = pattern(9, 65_536);
+    let wrapped = tool.wrap("K", &secret);
+    let out = tool.home.join("out");
+    fs::write(&out, "before").unwrap();
+    let whole = tool.command(&["unwrap", "--out", "out"]);
+    let mut limited = Command::new("/bin/sh");
+    limited
+        .env_clear()
+        .envs(tool.environment.iter().map(|(name, value)| (name, value)))
+        .current_dir(&tool.home)
+        .args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$@\"", "sh"])
+        .arg(whole.get_program())
+        .args(whole.get_args());
+    run(&mut limited, &wrapped).refused(1, "cannot write out");
+    assert_eq!(fs::read(&out).unwrap(), b"before");
+    assert_eq!(drafts(&tool), 0);
+    let written = tool.run(&["unwrap", "--out", "out"], &wrapped);
+    assert!(written.bytes().is_empty());
+    assert_eq!(fs::read(&out).unwrap(), secret);
+}
+
+/// Files in the making that were left.
+fn drafts(tool: &Tool) -> usize {
+    let entries = fs::read_dir(&tool.home).unwrap();
+    let is_draft = |name: &str| name.contains(".part");
+    entries
+        .filter(|entry| is_draft(&entry.as_ref().unwrap().file_name().to_string_lossy()))
+        .count()
 }
 
 /// A stranger reads and writes what docs/tde/wrap-format.md describes.

@@ -24,10 +24,17 @@ const LAWS: &[(&str, &[&str])] = &[
     ("wire/Cargo.toml", &[]),
     ("keymem/Cargo.toml", &[]),
     ("ring/Cargo.toml", &[]),
+    // It parses what strangers say about themselves: no key, and nothing that leads to one, is near.
+    ("attestation/Cargo.toml", &[]),
     ("crypto/Cargo.toml", &["strongroom-keymem"]),
     (
         "Cargo.toml",
-        &["strongroom-wire", "strongroom-keymem", "strongroom-crypto"],
+        &[
+            "strongroom-wire",
+            "strongroom-keymem",
+            "strongroom-crypto",
+            "strongroom-attestation",
+        ],
     ),
     (
         "pkcs11-module/Cargo.toml",
@@ -52,6 +59,10 @@ const LAWS: &[(&str, &[&str])] = &[
 const DOORS: &[(&str, &str)] = &[
     ("aws-lc-sys", "crypto/Cargo.toml"),
     ("argon2", "crypto/Cargo.toml"),
+    ("x509-cert", "attestation/Cargo.toml"),
+    ("p256", "attestation/Cargo.toml"),
+    ("p384", "attestation/Cargo.toml"),
+    ("rsa", "attestation/Cargo.toml"),
     ("redb", "daemon/Cargo.toml"),
     ("cryptoki-sys", "pkcs11-module/Cargo.toml"),
     ("cryptoki-sys", "tde/mariadb/Cargo.toml"),
@@ -193,6 +204,13 @@ mod tests {
     fn the_laws_of_the_house_hold() {
         assert_eq!(findings("wire/Cargo.toml", "strongroom-keymem"), 1);
         assert_eq!(findings("keymem/Cargo.toml", "strongroom-wire"), 1);
+        assert_eq!(findings("attestation/Cargo.toml", "strongroom-crypto"), 1);
+        assert_eq!(findings("attestation/Cargo.toml", "strongroom-keymem"), 1);
+        assert_eq!(findings("Cargo.toml", "strongroom-attestation"), 0);
+        assert_eq!(
+            findings("pkcs11-module/Cargo.toml", "strongroom-attestation"),
+            1
+        );
         assert_eq!(findings("crypto/Cargo.toml", "strongroom-wire"), 1);
         assert_eq!(findings("crypto/Cargo.toml", "strongroom-keymem"), 0);
         assert_eq!(findings("pkcs11-module/Cargo.toml", "strongroom"), 1);
@@ -206,6 +224,8 @@ mod tests {
         assert_eq!(findings("daemon/Cargo.toml", "aws-lc-sys"), 1);
         assert_eq!(findings("crypto/Cargo.toml", "aws-lc-sys"), 0);
         assert_eq!(findings("Cargo.toml", "redb"), 1);
+        assert_eq!(findings("crypto/Cargo.toml", "rsa"), 1);
+        assert_eq!(findings("attestation/Cargo.toml", "rsa"), 0);
         assert_eq!(findings("Cargo.toml", "cryptoki-sys"), 1);
         assert_eq!(findings("tde/mariadb/Cargo.toml", "cryptoki-sys"), 0);
     }

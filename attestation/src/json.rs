@@ -1,0 +1,173 @@
+//! JSON of strangers.
+//!
+//! What lives here: a parser with bounds, and members that must be there in a kind.
+//! What must never live here: what the members mean.
+//! Who calls it: `container`, `runtime`, and the collateral of Intel.
+
+use base64ct::{Base64UrlUnpadded, Encoding};
+use serde_json::{Map, Value};
+
+use crate::Refusal;
+
+/// Levels of nesting; Intel's collateral has seven.
+const DEPTH_MAX: usize = 16;
+
+/// Parses a document of bounded size and depth.
+pub(crate) fn parse(bytes: &[u8], bytes_max: usize, what: &'static str) -> Result<Value, Refusal> {
+    if bytes.len() > bytes_max {
+        return Err(Refusal::TooLarge {
+            what,
+            max: bytes_max,
+        });
+    }
+    if depth(bytes) > DEPTH_MAX {
+        return Err(Refusal::TooLarge {
+            what,
+            max: DEPTH_MAX,
+        });
+    }
+    serde_json::from_slice(bytes).map_err(|_| Refusal::Malformed {
+        what,
+        why: "not a document in JSON",
+    })
+}
+
+/// How deep brackets nest, outside of strings.
+fn depth(bytes: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_string, mut escaped) = (false, false);
+    for byte in bytes {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+/// An object of a document, and the document's name for refusals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Members<'v> {
+    members: &'v Map<String, Value>,
+    what: &'static str,
+}
+
+impl<'v> Members<'v> {
+    pub(crate) fn of(value: &'v Value, what: &'static str) -> Result<Self, Refusal> {
+        let members = value.as_object().ok_or(Refusal::Malformed {
+            what,
+            why: "an object was expected",
+        })?;
+        Ok(Self { members, what })
+    }
+
+    pub(crate) const fn malformed(&self, why: &'static str) -> Refusal {
+        Refusal::Malformed {
+            what: self.what,
+            why,
+        }
+    }
+
+    /// Nothing but these may be there.
+    pub(crate) fn only(&self, names: &[&str]) -> Result<(), Refusal> {
+        let strange = self
+            .members
+            .keys()
+            .any(|name| !names.contains(&name.as_str()));
+        if strange {
+            return Err(self.malformed("it has a member that its format does not know"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn value(&self, name: &str) -> Option<&'v Value> {
+        self.members.get(name)
+    }
+
+    pub(crate) fn text(&self, name: &str) -> Result<&'v str, Refusal> {
+        self.value(name)
+            .and_then(Value::as_str)
+            .ok_or_else(|| self.malformed("a member that must be text is not there"))
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Result<u64, Refusal> {
+        self.value(name)
+            .and_then(Value::as_u64)
+            .ok_or_else(|| self.malformed("a member that must be a whole number is not there"))
+    }
+
+    pub(crate) fn list(&self, name: &str) -> Result<&'v [Value], Refusal> {
+        self.value(name)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .ok_or_else(|| self.malformed("a member that must be a list is not there"))
+    }
+
+    pub(crate) fn members(&self, name: &str) -> Result<Self, Refusal> {
+        let value = self
+            .value(name)
+            .ok_or_else(|| self.malformed("a member that must be an object is not there"))?;
+        Self::of(value, self.what)
+    }
+
+    /// All members.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'v String, &'v Value)> {
+        self.members.iter()
+    }
+
+    /// Bytes written in base64url without padding.
+    pub(crate) fn bytes(&self, name: &str) -> Result<Vec<u8>, Refusal> {
+        self.decoded(self.text(name)?)
+    }
+
+    /// The same, of a text that is not a member.
+    pub(crate) fn decoded(&self, text: &str) -> Result<Vec<u8>, Refusal> {
+        Base64UrlUnpadded::decode_vec(text)
+            .map_err(|_| self.malformed("a member is not base64url without padding"))
+    }
+
+    /// Bytes written in hexadecimal, of a length that is known.
+    pub(crate) fn hex<const N: usize>(&self, name: &str) -> Result<[u8; N], Refusal> {
+        crate::read::unhex(self.text(name)?)
+            .and_then(|bytes| bytes.try_into().ok())
+            .ok_or_else(|| self.malformed("a member is not hexadecimal of the right length"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_and_depth_are_bounded() {
+        let nested = |levels: usize| [vec![b'['; levels], vec![b']'; levels]].concat();
+        assert!(parse(&nested(DEPTH_MAX), 100, "test").is_ok());
+        assert!(matches!(
+            parse(&nested(DEPTH_MAX + 1), 100, "test"),
+            Err(Refusal::TooLarge { .. })
+        ));
+        assert!(parse(&nested(4), 8, "test").is_ok());
+        assert!(parse(&nested(4), 7, "test").is_err());
+        assert!(parse(br#"{"a":"[[[[[[[[[[[[[[[[[[[\"[[[["}"#, 100, "test").is_ok());
+    }
+
+    #[test]
+    fn members_are_there_in_their_kind() {
+        let value = parse(br#"{"t":"AQI","n":7,"l":[1],"o":{}}"#, 100, "test").expect("JSON");
+        let all = Members::of(&value, "test").expect("an object");
+        assert_eq!(all.bytes("t"), Ok(vec![1, 2]));
+        assert_eq!(all.number("n"), Ok(7));
+        assert_eq!(all.list("l").map(<[Value]>::len), Ok(1));
+        assert!(all.members("o").is_ok());
+        assert!(all.text("n").is_err() && all.number("t").is_err() && all.list("o").is_err());
+        assert!(all.bytes("missing").is_err() && all.decoded("AQI=").is_err());
+        assert!(all.only(&["t", "n", "l", "o"]).is_ok() && all.only(&["t", "n", "l"]).is_err());
+    }
+}
