@@ -28,6 +28,9 @@ const SUBJECT_ALTERNATIVE_NAME: ObjectIdentifier = ObjectIdentifier::new_unwrap(
 /// RFC 5280, 5.2.5 and 5.3.1 are the critical ones of lists; neither is used by these vendors.
 const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
 
+/// AMD's have about a dozen, the most of these vendors. Each is compared with those before it, so a stranger must not bring thousands.
+const EXTENSIONS_MAX: usize = 32;
+
 /// RFC 4055, 3.1: PSS with SHA-384, MGF1 of it, 48 bytes of salt; with the trailer written out, as AMD's roots have it, and without.
 const PSS_SHA384: [&[u8]; 2] = [
     &[
@@ -197,7 +200,14 @@ fn known(body: &TbsCertificateInner<Raw>, what: &'static str) -> Result<Known, R
     };
     let (mut basic, mut usage, mut extended) = (None, None, None);
     let mut seen = Vec::new();
-    for one in body.extensions().into_iter().flatten() {
+    let all = body.extensions().map_or(&[][..], Vec::as_slice);
+    if all.len() > EXTENSIONS_MAX {
+        return Err(Refusal::TooLarge {
+            what: "extensions of a certificate",
+            max: EXTENSIONS_MAX,
+        });
+    }
+    for one in all {
         let value = one.extn_value.as_bytes();
         if seen.contains(&one.extn_id) {
             return Err(Refusal::Malformed {

@@ -206,9 +206,11 @@ fn machine_claims(machine: &Machine<'_>) -> Value {
     let attributes = u64::from_le_bytes(machine.td_attributes);
     let bit = |bit: u32| attributes >> bit & 1 == 1;
     let [rtmr0, rtmr1, rtmr2, rtmr3] = machine.rtmrs.map(hex);
-    json!({
+    // "Intel TDX Module ABI", ATTRIBUTES: any bit of the first byte (TUD) makes the machine untrusted.
+    let untrusted = machine.td_attributes[0] != 0;
+    let mut claims = json!({
         "x-ms-attestation-type": "tdxvm",
-        "dbgstat": if bit(0) { "enabled" } else { "disabled" },
+        "dbgstat": if untrusted { "enabled" } else { "disabled" },
         "tdx_mrtd": hex(machine.mrtd),
         "tdx_mrseam": hex(machine.mrseam),
         "tdx_mrsignerseam": hex(machine.mrsignerseam),
@@ -225,11 +227,16 @@ fn machine_claims(machine: &Machine<'_>) -> Value {
         "tdx_tee_tcb_svn": hex(&machine.tee_tcb_svn),
         "tdx_xfam": hex(&machine.xfam),
         "tdx_td_attributes": hex(&machine.td_attributes),
-        // "Intel TDX Module ABI", ATTRIBUTES.
         "tdx_td_attributes_debug": bit(0),
         "tdx_td_attributes_septve_disable": bit(28),
+        "tdx_td_attributes_migratable": bit(29),
         "tdx_td_attributes_protection_keys": bit(30),
         "tdx_td_attributes_key_locker": bit(31),
         "tdx_td_attributes_perfmon": bit(63),
-    })
+    });
+    if let Some(later) = &machine.later {
+        claims["tdx_tee_tcb_svn2"] = hex(later.tee_tcb_svn).into();
+        claims["tdx_mrservicetd"] = hex(later.mrservicetd).into();
+    }
+    claims
 }

@@ -70,6 +70,13 @@ pub(super) struct Machine<'a> {
     pub(super) mrownerconfig: &'a [u8],
     pub(super) rtmrs: [&'a [u8]; 4],
     pub(super) report_data: &'a [u8],
+    pub(super) later: Option<Later<'a>>,
+}
+
+/// What TDX 1.5 adds: the state of the module that is loaded now, and whoever serves the machine, such as one that migrates it.
+pub(super) struct Later<'a> {
+    pub(super) tee_tcb_svn: &'a [u8],
+    pub(super) mrservicetd: &'a [u8],
 }
 
 impl<'a> Quote<'a> {
@@ -146,12 +153,18 @@ fn described<'a>(cursor: &mut Cursor<'a>, tee: u32) -> Result<Body<'a>, Refusal>
     let mut inner = Cursor::new(cursor.sized_u32_little()?, WHAT);
     let body = match (kind, tee) {
         (1, TEE_SGX) => Body::Enclave(Enclave::read(&mut inner)?),
-        (2 | 3, TEE_TDX) => Body::Machine(Box::new(Machine::read(&mut inner)?)),
+        (2 | 3, TEE_TDX) => {
+            let mut machine = Machine::read(&mut inner)?;
+            if kind == 3 {
+                machine.later = Some(Later {
+                    tee_tcb_svn: inner.take(16)?,
+                    mrservicetd: inner.take(48)?,
+                });
+            }
+            Body::Machine(Box::new(machine))
+        }
         _ => return Err(cursor.malformed("it quotes neither an enclave nor a machine")),
     };
-    if kind == 3 {
-        let _second_level_and_service = inner.take(16 + 48)?;
-    }
     inner.end()?;
     Ok(body)
 }
@@ -219,6 +232,7 @@ impl<'a> Machine<'a> {
                 cursor.take(48)?,
             ],
             report_data: cursor.take(64)?,
+            later: None,
         })
     }
 }

@@ -1,6 +1,6 @@
 //! Authorities of our own, for evidence that no hardware made.
 //!
-//! What lives here: a writer of certificates in DER, and keys that are no secret.
+//! What lives here: a writer of certificates and CRLs in DER, and keys that are no secret.
 //! What must never live here: evidence.
 //! Who calls it: the tests of the kinds.
 
@@ -39,6 +39,15 @@ pub(crate) fn oid(arc: &str) -> Vec<u8> {
 fn name(text: &str) -> Vec<u8> {
     let part = tlv(0x30, &[&oid("2.5.4.3"), &tlv(0x0c, &[text.as_bytes()])]);
     tlv(0x30, &[&tlv(0x31, &[&part])])
+}
+
+fn time(text: &str) -> Vec<u8> {
+    tlv(0x17, &[text.as_bytes()])
+}
+
+/// ECDSA with SHA-384.
+fn algorithm() -> Vec<u8> {
+    tlv(0x30, &[&oid("1.2.840.10045.4.3.3")])
 }
 
 /// An extension.
@@ -95,26 +104,61 @@ impl Party {
         extensions: &[Vec<u8>],
         until: &str,
     ) -> Vec<u8> {
-        let algorithm = tlv(0x30, &[&oid("1.2.840.10045.4.3.3")]);
+        // A serial number of zero, as AMD has it.
+        self.certify_key((subject.name, &subject.public(), 0), extensions, until)
+    }
+
+    /// The same for whatever name, key and serial number.
+    pub(crate) fn certify_key(
+        &self,
+        (subject, public, serial): (&str, &[u8], u8),
+        extensions: &[Vec<u8>],
+        until: &str,
+    ) -> Vec<u8> {
         let extensions = tlv(0x30, &[&extensions.concat()]);
-        let time = |text: &str| tlv(0x17, &[text.as_bytes()]);
         let body = tlv(
             0x30,
             &[
                 &tlv(0xa0, &[&[2, 1, 2]]),
-                // A serial number of zero, as AMD has it.
-                &[2, 1, 0],
-                &algorithm,
+                &[2, 1, serial],
+                &algorithm(),
                 &name(self.name),
                 &tlv(0x30, &[&time(FROM.0), &time(until)]),
-                &name(subject.name),
-                &subject.public(),
+                &name(subject),
+                public,
                 &tlv(0xa3, &[&extensions]),
             ],
         );
-        let signature: Signature = self.key.sign(&body);
+        self.seal(&body)
+    }
+
+    /// A list of revoked serial numbers.
+    pub(crate) fn revoke(&self, serials: &[u8], until: &str) -> Vec<u8> {
+        let one = |serial: &u8| tlv(0x30, &[&[2, 1, *serial], &time(FROM.0)]);
+        let revoked: Vec<u8> = serials.iter().flat_map(one).collect();
+        // RFC 5280, 5.1.2.6: a list of none is not there.
+        let revoked = match revoked.as_slice() {
+            [] => Vec::new(),
+            some => tlv(0x30, &[some]),
+        };
+        self.seal(&tlv(
+            0x30,
+            &[
+                &[2, 1, 1],
+                &algorithm(),
+                &name(self.name),
+                &time(FROM.0),
+                &time(until),
+                &revoked,
+            ],
+        ))
+    }
+
+    /// What X.509 signs, with the algorithm and the signature behind it.
+    fn seal(&self, body: &[u8]) -> Vec<u8> {
+        let signature: Signature = self.key.sign(body);
         let signature = tlv(3, &[&[0], signature.to_der().as_bytes()]);
-        tlv(0x30, &[&body, &algorithm, &signature])
+        tlv(0x30, &[body, &algorithm(), &signature])
     }
 
     /// Its own certificate as a root.

@@ -10,7 +10,9 @@
 mod altered;
 mod container;
 mod dcap;
+mod dcap_forged;
 mod forge;
+mod forge_intel;
 mod nitro;
 mod sev_snp;
 mod tpm;
