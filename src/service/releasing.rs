@@ -107,56 +107,40 @@ impl Service {
             Err(answer) => return (*answer, None),
         };
         let application = Application::new(principal.clone(), *ADMINISTRATION);
-        let outcome = self.released_in(
-            &application,
-            &token,
-            (user_pin.expose(), key, release),
-            told,
-        );
+        let mut object = None;
+        let asked = (user_pin.expose(), *key, release);
+        let outcome = self.released_in(&application, &token, asked, told, &mut object);
         application.end_all();
-        let account = told.borrow();
-        match outcome {
-            Ok((envelope, object)) => (AdminAnswer::Released { envelope }, Some(object)),
-            Err((answer, object)) => {
-                let words = account
-                    .as_deref()
-                    .and_then(|account| account.refusal.clone());
-                (
-                    answer.unwrap_or_else(|error| in_words(error, words)),
-                    object,
-                )
-            }
-        }
+        let words = || {
+            told.borrow()
+                .as_deref()
+                .and_then(|account| account.refusal.clone())
+        };
+        let answer = match outcome {
+            Ok(envelope) => AdminAnswer::Released { envelope },
+            Err(Denied::By(error)) => in_words(error, words()),
+            Err(Denied::With(answer)) => *answer,
+        };
+        (answer, object)
     }
 
-    #[expect(
-        clippy::type_complexity,
-        reason = "the envelope or an answer, and in both cases the key that it was about"
-    )]
     fn released_in(
         &self,
         application: &Application,
         token: &Arc<Token>,
         (pin, key, release): (&[u8], &str, &KeyRelease<'_>),
         told: &Told,
-    ) -> std::result::Result<
-        (String, Arc<Object>),
-        (std::result::Result<AdminAnswer, Error>, Option<Arc<Object>>),
-    > {
-        let early = |error| (Err(error), None);
-        application
-            .open_session(SESSION, token, false, 1)
-            .map_err(early)?;
-        let session = application.session(SESSION).map_err(early)?;
+        object: &mut Option<Arc<Object>>,
+    ) -> std::result::Result<String, Denied> {
+        application.open_session(SESSION, token, false, 1)?;
+        let session = application.session(SESSION)?;
         let settings = self.settings.read().clone();
         let desk = self.desk(&session, &settings, told);
-        sessions::login(&desk, UserType::USER, pin).map_err(early)?;
-        let object = one_named(token, key).map_err(|answer| (Ok(answer), None))?;
-        let outcome = release::release_key(&desk, object.handle, release);
-        match outcome.and_then(text_of) {
-            Ok(envelope) => Ok((envelope, object)),
-            Err(error) => Err((Err(error), Some(object))),
-        }
+        sessions::login(&desk, UserType::USER, pin)?;
+        let found = one_named(token, key)?;
+        let handle = found.handle;
+        *object = Some(found);
+        Ok(text_of(release::release_key(&desk, handle, release)?)?)
     }
 
     /// What administration asks of authorities and of the root.
@@ -222,8 +206,28 @@ fn line(authority: &Authority) -> AuthorityLine {
     }
 }
 
+/// Why nothing was released.
+enum Denied {
+    /// The token says no.
+    By(Error),
+    /// There is an answer already.
+    With(Box<AdminAnswer>),
+}
+
+impl Denied {
+    fn with(rv: Rv, reason: String) -> Self {
+        Self::With(Box::new(refused(rv, reason)))
+    }
+}
+
+impl From<Error> for Denied {
+    fn from(error: Error) -> Self {
+        Self::By(error)
+    }
+}
+
 /// The one object that a unique id, label or id names.
-fn one_named(token: &Token, name: &str) -> std::result::Result<Arc<Object>, AdminAnswer> {
+fn one_named(token: &Token, name: &str) -> std::result::Result<Arc<Object>, Denied> {
     let has_policy = |object: &Object| crate::release::rules::policy_of(object).is_some();
     let found: Vec<Arc<Object>> = token.with_objects(|index| {
         let fits = |object: &&Arc<Object>| is_named(object, name) && has_policy(object);
@@ -231,11 +235,11 @@ fn one_named(token: &Token, name: &str) -> std::result::Result<Arc<Object>, Admi
     });
     match found.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(refused(
+        [] => Err(Denied::with(
             Rv::KEY_HANDLE_INVALID,
             format!("no key with a release policy has the unique id, label or id {name:?}"),
         )),
-        several => Err(refused(
+        several => Err(Denied::with(
             Rv::ARGUMENTS_BAD,
             format!(
                 "{} keys with release policies have the label or id {name:?}; name one by its unique id",

@@ -34,9 +34,10 @@ pub fn served(asker: &Asker<'_>, payload: &[u8], outgoing: &mut Outgoing) -> Res
         .release(principal, asked)
         .map_err(|_| End::Refused)?;
     drop(pin_turn);
-    match &answer {
-        AdminAnswer::Refused { rv, .. } => tracing::warn!(%rv, "the release of a key was refused"),
-        _ => tracing::info!("a key was released"),
+    if let AdminAnswer::Refused { rv, .. } = &answer {
+        tracing::warn!(%rv, "the release of a key was refused");
+    } else {
+        tracing::info!("a key was released");
     }
     encode(&answer, outgoing.begin()?).map_err(|_| End::Refused)?;
     outgoing.send(asker.admitted.socket())?;

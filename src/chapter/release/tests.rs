@@ -333,7 +333,7 @@ fn there_is_no_other_way_out() {
         no(A::EXTRACTABLE),
         bytes(A::STRONGROOM_RELEASE_POLICY, b""),
     ] {
-        let rv = talk.set(target, &[change.clone()]);
+        let rv = talk.set(target, std::slice::from_ref(&change));
         assert!(
             matches!(rv, Rv::ATTRIBUTE_READ_ONLY | Rv::ATTRIBUTE_VALUE_INVALID),
             "{change:?}: {rv}"
@@ -444,7 +444,7 @@ fn a_statement_is_presented_by_the_user_and_in_its_form() {
         (yes(A::PRIVATE), Rv::TEMPLATE_INCONSISTENT),
         (no(A::MODIFIABLE), Rv::ATTRIBUTE_TYPE_INVALID),
     ] {
-        assert_eq!(form(&[more.clone()]), Err(rv), "{more:?}");
+        assert_eq!(form(std::slice::from_ref(&more)), Err(rv), "{more:?}");
     }
     assert_eq!(talk.logout(), Rv::OK);
     assert_eq!(form(&[]), Err(Rv::USER_NOT_LOGGED_IN));
@@ -509,7 +509,7 @@ fn a_policy_is_there_from_the_beginning_or_never() {
         no(A::EXTRACTABLE),
     ] {
         assert_eq!(
-            talk.set(key, &[change.clone()]),
+            talk.set(key, std::slice::from_ref(&change)),
             Rv::ATTRIBUTE_READ_ONLY,
             "{change:?}"
         );
