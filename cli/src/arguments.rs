@@ -19,8 +19,8 @@ mod wrap;
 
 pub use backup::{BackupArguments, BackupCommand, KeyArguments, RestoreArguments};
 pub use release::{
-    AuthorityArguments, AuthorityCommand, EncryptionName, KeyCommand, KeyReleaseArguments,
-    ReleaseCommand, ReleaseOpenArguments,
+    AuthorityArguments, AuthorityCommand, EncryptionName, KeyCommand, KeyCreateArguments,
+    KeyReleaseArguments, NewKeyKind, ReleaseCommand, ReleaseOpenArguments,
 };
 pub use wrap::{KeyId, TokenArguments, UnwrapArguments, WrapArguments};
 

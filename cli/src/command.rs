@@ -28,8 +28,7 @@ use clap_complete::Shell;
 use strongroom_wire::admin::{AdminAnswer, AdminRequest};
 
 use crate::arguments::{
-    Arguments, AuditCommand, Command, KeyCommand, ObjectCommand, PlaceArguments, SealCommand,
-    TokenCommand,
+    Arguments, AuditCommand, Command, ObjectCommand, PlaceArguments, SealCommand, TokenCommand,
 };
 use crate::client::{Client, unexpected};
 use crate::failure::Failure;
@@ -80,7 +79,7 @@ pub fn run(arguments: Arguments, environment: &Environment) -> Result<(), Failur
             object::show(bench, &token, &object)
         }
         Command::Authority(command) => release::authority(bench, &command),
-        Command::Key(KeyCommand::Release(arguments)) => release::key(bench, &arguments),
+        Command::Key(command) => release::key(bench, &command),
         Command::Release(command) => release::release(bench, &command),
         Command::Audit(AuditCommand::Tail { lines }) => audit::tail(bench, lines),
         Command::Audit(AuditCommand::Verify) => audit::verify(bench),

@@ -47,8 +47,63 @@ pub struct AuthorityArguments {
 /// Commands for keys with release policies.
 #[derive(Clone, Debug, Subcommand)]
 pub enum KeyCommand {
+    /// Make a key that a release policy lets out to places that its authorities describe, and nobody else
+    Create(KeyCreateArguments),
     /// Release a key to a place that an authority describes, in a signed envelope
     Release(KeyReleaseArguments),
+}
+
+/// Arguments of `key create`.
+#[derive(Clone, Debug, Args)]
+pub struct KeyCreateArguments {
+    /// Label of the token
+    pub hsm: String,
+    /// Label of the key
+    pub label: String,
+    /// What kind of key
+    #[arg(long, value_enum)]
+    pub kind: NewKeyKind,
+    /// File with its release policy, JSON
+    #[arg(long, value_name = "FILE")]
+    pub release_policy: PathBuf,
+    /// Let nobody ever change the policy
+    #[arg(long)]
+    pub immutable: bool,
+    /// Its CKA_ID
+    #[arg(long, value_name = "HEX")]
+    pub id: Option<KeyId>,
+    /// File with the PIN of the token's user (default: ask)
+    #[arg(long, value_name = "FILE")]
+    pub pin_file: Option<PathBuf>,
+    /// The PKCS#11 module (default: Strongroom's, from the usual directories)
+    #[arg(long, value_name = "PATH")]
+    pub module: Option<PathBuf>,
+}
+
+/// Kinds of keys that `key create` makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NewKeyKind {
+    /// A secret key of AES, 256 bits
+    #[value(name = "aes-256")]
+    Aes256,
+    /// A pair of RSA, 2048 bits
+    #[value(name = "rsa-2048")]
+    Rsa2048,
+    /// A pair of RSA, 3072 bits
+    #[value(name = "rsa-3072")]
+    Rsa3072,
+    /// A pair of RSA, 4096 bits
+    #[value(name = "rsa-4096")]
+    Rsa4096,
+    /// A pair on P-256
+    #[value(name = "ec-p256")]
+    EcP256,
+    /// A pair on P-384
+    #[value(name = "ec-p384")]
+    EcP384,
+    /// A pair on P-521
+    #[value(name = "ec-p521")]
+    EcP521,
 }
 
 /// Arguments of `key release`.

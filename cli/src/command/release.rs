@@ -4,6 +4,7 @@
 //! What must never live here: a decision; the daemon makes it.
 //! Who calls it: the commands.
 
+mod create;
 mod envelope;
 mod open;
 mod unwrapping;
@@ -19,7 +20,8 @@ use strongroom_wire::secret::Secret;
 
 use super::{Bench, done};
 use crate::arguments::{
-    AuthorityArguments, AuthorityCommand, EncryptionName, KeyReleaseArguments, ReleaseCommand,
+    AuthorityArguments, AuthorityCommand, EncryptionName, KeyCommand, KeyReleaseArguments,
+    ReleaseCommand,
 };
 use crate::client::{Client, unexpected};
 use crate::failure::Failure;
@@ -103,7 +105,14 @@ fn list(bench: Bench<'_>) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn key(bench: Bench<'_>, arguments: &KeyReleaseArguments) -> Result<(), Failure> {
+pub(super) fn key(bench: Bench<'_>, command: &KeyCommand) -> Result<(), Failure> {
+    match command {
+        KeyCommand::Create(arguments) => create::run(bench, arguments),
+        KeyCommand::Release(arguments) => let_out(bench, arguments),
+    }
+}
+
+fn let_out(bench: Bench<'_>, arguments: &KeyReleaseArguments) -> Result<(), Failure> {
     let mut client = Client::connect(&bench.find()?.admin_socket)?;
     let statement = statement(&arguments.token)?;
     let pin = pin::existing(arguments.pin_file.as_deref())?;

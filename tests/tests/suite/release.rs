@@ -587,3 +587,59 @@ fn evidence_of_hardware_releases_as_a_statement_does() {
         "{said}"
     );
 }
+
+/// Keys that the command makes leave as those of applications do; what is no policy makes none.
+#[test]
+fn the_command_line_makes_keys_with_a_policy() {
+    if not_on_softhsm("releases no keys") {
+        return;
+    }
+    let scene = Scene::open();
+    let consumer = scene.consumer();
+    let statement = scene.authority.statement(&consumer.modulus, &json!({}));
+    let hsm = &scene.place.hsm;
+    let module = strongroom_tests::hsm::module_path();
+    let (file, pin) = (hsm.home.join("policy.json"), hsm.home.join("pin"));
+    let create = |label: &str, kind: &str, policy: &str| {
+        fs::write(&file, policy).unwrap();
+        let mut arguments = vec![
+            "key",
+            "create",
+            "suite",
+            label,
+            "--kind",
+            kind,
+            "--immutable",
+        ];
+        arguments.extend(["--id", "0a0b", "--release-policy", file.to_str().unwrap()]);
+        arguments.extend(["--pin-file", pin.to_str().unwrap()]);
+        arguments.extend(["--module", module.to_str().unwrap()]);
+        hsm.try_administer(&arguments)
+    };
+    let wanted = policy("sdk-test", &json!(true));
+    for (kind, kty) in [
+        ("aes-256", "oct-HSM"),
+        ("rsa-2048", "RSA-HSM"),
+        ("ec-p384", "EC-HSM"),
+    ] {
+        let made = create(kind, kind, &wanted);
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let payload = opened(&scene.release(kind, &statement, &[]).unwrap()).1;
+        let key = &payload["response"]["key"];
+        assert_eq!(key["key"]["kty"], kty);
+        assert_eq!(key["release_policy"]["immutable"], true);
+        assert_eq!(key["release_policy"]["data"], base64url(wanted.as_bytes()));
+    }
+    for wrong in ["", "{}", "rubbish"] {
+        let refused = create("none", "aes-256", wrong);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(
+            !refused.status.success() && said.contains("CKR_ATTRIBUTE_VALUE_INVALID"),
+            "{said}"
+        );
+    }
+}
