@@ -90,7 +90,7 @@ pub enum Command {
     /// Register the authorities whose word releases keys
     #[command(subcommand)]
     Authority(AuthorityCommand),
-    /// Release keys to proven places
+    /// Make keys that leave to proven places alone, and release them
     #[command(subcommand)]
     Key(KeyCommand),
     /// For the consumers of released keys
