@@ -1,6 +1,7 @@
 //! Restores that are cut short, under other seals, and of many objects.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -235,8 +236,12 @@ fn a_start_that_is_still_sealed_finishes_a_restore() {
         let found = loop {
             // The connections of a sealed daemon end with the unsealing; those of the service begin once the store is open.
             let mut admin = admin();
-            admin.send(&AdminRequest::TokenList);
-            let payload = admin.receive();
+            let asked = admin.frame(&AdminRequest::TokenList);
+            // One that was made before the unsealing may end before it has asked.
+            let payload = match admin.socket.write_all(&asked) {
+                Ok(()) => admin.receive(),
+                Err(_) => None,
+            };
             match payload.map(|payload| strongroom_wire::codec::decode(&payload).unwrap()) {
                 Some(AdminAnswer::Tokens(tokens)) => break tokens.into_items(),
                 Some(AdminAnswer::Refused { .. }) | None => {
