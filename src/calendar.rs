@@ -67,6 +67,22 @@ impl Date {
     }
 }
 
+impl Moment {
+    /// Year, month, day, hour, minute and second in 14 digits, as certificates have them (RFC 5280, 4.1.2.5.2).
+    #[must_use]
+    pub fn digits(&self) -> String {
+        let Self {
+            date,
+            hour,
+            minute,
+            second,
+            ..
+        } = self;
+        let Date { year, month, day } = date;
+        format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+    }
+}
+
 impl From<Time> for Moment {
     /// Counts days in years that begin in March, so that the leap day comes last.
     fn from(time: Time) -> Self {
@@ -119,6 +135,7 @@ mod tests {
             assert_eq!(moment.date.seconds(), time / 86_400_000 * 86_400, "{time}");
         }
         let moment = Moment::from(Time(1_795_343_807_123));
+        assert_eq!(moment.digits(), "20261122103647");
         assert_eq!(
             (
                 moment.hour,

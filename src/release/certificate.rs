@@ -19,16 +19,5 @@ pub fn signer_of_chain(
     pinned: &[Vec<u8>],
     now: Time,
 ) -> Result<VerifyKey, &'static str> {
-    let Moment {
-        date,
-        hour,
-        minute,
-        second,
-        ..
-    } = Moment::from(now);
-    let now = format!(
-        "{:04}{:02}{:02}{hour:02}{minute:02}{second:02}",
-        date.year, date.month, date.day
-    );
-    certificate::signer_of_chain(chain, pinned, &now)
+    certificate::signer_of_chain(chain, pinned, &Moment::from(now).digits())
 }

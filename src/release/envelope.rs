@@ -150,20 +150,8 @@ impl Certified {
     /// # Errors
     /// When a primitive or the memory fails.
     pub fn root(now: Time) -> Result<Self, strongroom_crypto::Error> {
-        let key = RsaPrivateKey::generate(SIGNER_BITS, EXPONENT)?;
-        let (first, last) = validity(now);
-        let certificate = x509::root(
-            &key,
-            ROOT_NAME,
-            &serial()?,
-            Validity {
-                not_before: &first,
-                not_after: &last,
-            },
-        )?;
-        Ok(Self {
-            key: key.to_pkcs8()?,
-            certificate,
+        Self::made(now, |key, serial, validity| {
+            x509::root(key, ROOT_NAME, serial, validity)
         })
     }
 
@@ -173,54 +161,38 @@ impl Certified {
     /// When the host is none, or a primitive or the memory fails.
     pub fn leaf(&self, host: &str, now: Time) -> Result<Self, strongroom_crypto::Error> {
         let root = self.key.with(RsaPrivateKey::from_pkcs8)?;
-        let key = RsaPrivateKey::generate(SIGNER_BITS, EXPONENT)?;
-        let (first, last) = validity(now);
         let issuer = Issuer {
             key: &root,
             name: ROOT_NAME,
         };
-        let certificate = x509::leaf(
-            issuer,
-            &key,
-            host,
-            &serial()?,
-            Validity {
-                not_before: &first,
-                not_after: &last,
-            },
-        )?;
-        Ok(Self {
-            key: key.to_pkcs8()?,
-            certificate,
+        Self::made(now, |key, serial, validity| {
+            x509::leaf(issuer, key, host, serial, validity)
         })
     }
-}
 
-fn serial() -> Result<[u8; 16], strongroom_crypto::Error> {
-    let mut serial = [0; 16];
-    random::fill(&mut serial)?;
-    Ok(serial)
-}
-
-/// From an hour ago, because clocks differ, for twenty years.
-fn validity(now: Time) -> (String, String) {
-    let digits = |time: u64| {
-        let Moment {
-            date,
-            hour,
-            minute,
-            second,
-            ..
-        } = Moment::from(Time(time));
-        format!(
-            "{:04}{:02}{:02}{hour:02}{minute:02}{second:02}",
-            date.year, date.month, date.day
-        )
-    };
-    (
-        digits(now.0.saturating_sub(HOUR_MS)),
-        digits(now.0.saturating_add(VALIDITY_MS)),
-    )
+    /// A new key, certified from an hour ago, because clocks differ, for twenty years.
+    fn made(
+        now: Time,
+        certify: impl FnOnce(
+            &RsaPrivateKey,
+            &[u8; 16],
+            Validity<'_>,
+        ) -> Result<Vec<u8>, strongroom_crypto::Error>,
+    ) -> Result<Self, strongroom_crypto::Error> {
+        let key = RsaPrivateKey::generate(SIGNER_BITS, EXPONENT)?;
+        let mut serial = [0; 16];
+        random::fill(&mut serial)?;
+        let first = Moment::from(Time(now.0.saturating_sub(HOUR_MS))).digits();
+        let last = Moment::from(Time(now.0.saturating_add(VALIDITY_MS))).digits();
+        let validity = Validity {
+            not_before: &first,
+            not_after: &last,
+        };
+        Ok(Self {
+            certificate: certify(&key, &serial, validity)?,
+            key: key.to_pkcs8()?,
+        })
+    }
 }
 
 impl Signer {
