@@ -19,7 +19,9 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use strongroom::application::Application;
 use strongroom::audit::{Level, Principal};
 use strongroom::limits::Limits;
-use strongroom::ports::{Journal, MemoryChanges, MemoryClock, MemoryStore, StoreError, Time};
+use strongroom::ports::{
+    Journal, MemoryChanges, MemoryClock, MemoryMeasurer, MemoryStore, StoreError, Time,
+};
 use strongroom::service::{Ports, Service, Settings};
 use strongroom::vault::PinCost;
 use strongroom_keymem::{Config, Locking, SecretBytes, SecretVec};
@@ -72,6 +74,7 @@ impl Guest {
             journal: Arc::new(Nowhere),
             clock: Arc::new(MemoryClock::new(Time(1_795_343_807_123))),
             changes: Arc::new(MemoryChanges::default()),
+            measurer: Arc::new(MemoryMeasurer::default()),
         };
         let settings = Settings {
             audit_level: Level::All,

@@ -1,15 +1,18 @@
 //! Effects: everything the token needs of the world, as traits.
 //!
-//! What lives here: [`Store`] and its [`Snapshot`], [`Journal`], [`Clock`], [`Changes`], and their in-memory implementations for tests and rehearsals.
+//! What lives here: [`Store`] and its [`Snapshot`], [`Journal`], [`Clock`], [`Changes`], [`Measurer`], and their in-memory implementations for tests
+//! and rehearsals.
 //! What must never live here: a file, a socket, a thread, a clock of the machine; those stand behind the traits in the daemon.
-//! Who calls it: the vault (store), the audit (journal), the service (changes), and whoever needs the date.
+//! Who calls it: the vault (store), the audit (journal), the service (changes), releases (measurer), and whoever needs the date.
 
 mod memory;
 
 use std::fmt;
 use std::time::Duration;
 
-pub use memory::{MemoryChanges, MemoryClock, MemoryJournal, MemoryStore};
+pub use memory::{MemoryChanges, MemoryClock, MemoryJournal, MemoryMeasurer, MemoryStore};
+
+use crate::audit::Principal;
 
 /// What a record holds. The number is part of the format on disk and of what a seal binds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,6 +178,33 @@ pub trait Journal: Send + Sync {
     /// # Errors
     /// [`StoreError`] when they cannot be read.
     fn tail(&self, lines: usize) -> Result<Vec<Vec<u8>>, StoreError>;
+}
+
+/// What a process is, as the machine that runs it sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Measurement {
+    /// Its program; none where that cannot be seen.
+    pub program: Option<Program>,
+    /// The unit of the machine's systemd that it belongs to, such as `app.service`; none where there is none.
+    pub unit: Option<String>,
+}
+
+/// A program, as a process runs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// The path of its file.
+    pub path: String,
+    /// SHA-256 of its file.
+    pub sha256: [u8; 32],
+}
+
+/// Measures processes.
+pub trait Measurer: Send + Sync {
+    /// Measures, now, the process that somebody is.
+    ///
+    /// # Errors
+    /// Why it cannot be, in words.
+    fn measure(&self, who: &Principal) -> Result<Measurement, String>;
 }
 
 /// Milliseconds since 1970-01-01T00:00:00Z.

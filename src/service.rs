@@ -55,7 +55,7 @@ use crate::limits::Limits;
 use crate::mechanism::Mechanisms;
 use crate::object::{Object, SESSION_OBJECT_FIRST};
 use crate::pace::Paces;
-use crate::ports::{Changes, Clock, Journal, Store, StoreError};
+use crate::ports::{Changes, Clock, Journal, Measurer, Store, StoreError};
 use crate::release::register::ReleaseSettings;
 use crate::release::{Account, Releases};
 use crate::sink::Locked;
@@ -86,6 +86,8 @@ pub struct Ports {
     pub clock: Arc<dyn Clock>,
     /// Tells clients that what they kept counts no more.
     pub changes: Arc<dyn Changes>,
+    /// Measures who asks.
+    pub measurer: Arc<dyn Measurer>,
 }
 
 /// What an operator may choose.
@@ -444,6 +446,7 @@ impl Service {
 
     fn desk<'d>(
         &'d self,
+        application: &'d Application,
         session: &'d Arc<crate::session::Session>,
         settings: &'d Settings,
         account: &'d Told,
@@ -462,6 +465,8 @@ impl Service {
                 vault: &self.vault,
                 now,
                 account,
+                who: &application.principal,
+                measurer: &*self.ports.measurer,
             },
         }
     }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use strongroom::audit::Principal;
+use strongroom::release::register::ReleaseSettings;
 use strongroom::service::{Service, Settings};
 use strongroom::vault::Reach;
 use strongroom_wire::frame::Door;
@@ -124,6 +125,11 @@ impl Daemon {
             mechanisms: new.mechanisms,
             after_fork: new.after_fork,
             bounds: new.bounds,
+            release: ReleaseSettings {
+                // The measuring process is split off at the start or never.
+                local: new.release.local && in_force.release.local,
+                ..new.release
+            },
             ..Configuration::clone(&in_force)
         };
         self.service
@@ -214,6 +220,9 @@ fn changed(old: &Configuration, new: &Configuration) -> String {
     if old.mechanisms != new.mechanisms {
         changes.push("mechanisms".into());
     }
+    if old.release != new.release {
+        changes.push("release".into());
+    }
     if changes.is_empty() {
         "nothing".into()
     } else {
@@ -237,6 +246,7 @@ fn needs_restart(old: &Configuration, new: &Configuration) -> Vec<&'static str> 
         (old.user != new.user, "user"),
         (old.allow_root != new.allow_root, "allow_root"),
         (old.walls != new.walls, "jail"),
+        (new.release.local && !old.release.local, "release.local"),
         (old.log_format != new.log_format, "log.format"),
         (old.log_file != new.log_file, "log.file"),
     ];

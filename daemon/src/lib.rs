@@ -21,6 +21,7 @@ pub mod jail;
 pub mod log;
 mod need;
 pub mod notify;
+mod process;
 pub mod root;
 
 pub mod changes;

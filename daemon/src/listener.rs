@@ -24,6 +24,7 @@ use crate::directories::may_administer;
 use crate::jail::witness::Witness;
 use crate::need::Need;
 use crate::notify::Activated;
+use crate::process;
 use crate::system::{self, Peer};
 
 /// Why a socket cannot be opened.
@@ -475,7 +476,7 @@ impl Seen {
             Ok(pid) if pid != 0 => witness.program(pid),
             _ => None,
         };
-        let state = std::fs::read_to_string(format!("/proc/{}/stat", peer.pid));
+        let started = process::started(peer.pid);
         let runs = process.is_some_and(|process| {
             system::wait_readable(&[process.as_fd()], Some(Duration::ZERO))
                 .is_ok_and(|ended| ended == [false])
@@ -485,23 +486,9 @@ impl Seen {
                 Some(path) if runs => path.to_string_lossy().into_owned(),
                 _ => "?".into(),
             },
-            started: state
-                .ok()
-                .filter(|_| runs)
-                .and_then(|state| start_in(&state)),
+            started: started.filter(|_| runs),
         }
     }
-}
-
-/// The start of a process, in ticks since the machine was started (proc_pid_stat(5), field 22). The second field is a name that may have
-/// blanks and parentheses in it.
-fn start_in(state: &str) -> Option<u64> {
-    let (_, behind_the_name) = state.rsplit_once(')')?;
-    behind_the_name
-        .split_ascii_whitespace()
-        .nth(22 - 3)?
-        .parse()
-        .ok()
 }
 
 /// Whether somebody answers on a socket.
@@ -512,18 +499,3 @@ pub fn answers(path: &Path) -> bool {
 
 /// How long to wait before trying again what only time can mend.
 const PAUSE: Duration = Duration::from_millis(20);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_of_a_process_is_found_whatever_its_name_is() {
-        let rest = "S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 777 20";
-        assert_eq!(start_in(&format!("42 (a name) {rest}")), Some(777));
-        assert_eq!(start_in(&format!("42 (a) S (9) {rest}")), Some(777));
-        assert_eq!(start_in("42 (cut) S 1 2"), None);
-        let own = std::fs::read_to_string("/proc/self/stat").unwrap();
-        assert!(start_in(&own).unwrap() > 0);
-    }
-}

@@ -23,6 +23,7 @@ use strongroomd::directories::{self, DirectoryError, StoreLock};
 use strongroomd::failure::{Failure, tell};
 use strongroomd::handover::{Predecessor, Successor};
 use strongroomd::harden::harden;
+use strongroomd::jail::measurer::Measurer;
 use strongroomd::jail::witness::Witness;
 use strongroomd::jail::{self, Notify};
 use strongroomd::journal::FileJournal;
@@ -108,6 +109,8 @@ fn run(
 
     let identity = Identity::settle(&configuration, &activated)?;
     let witness = Witness::split_off(&configuration).map_err(Failure::other)?;
+    let measurer = Measurer::split_off(&configuration).map_err(Failure::other)?;
+    let measurer = Arc::new(measurer);
     let made = directories::prepare(&configuration)?;
     identity.assume(&configuration, &made)?;
     let lock = if arguments.replace {
@@ -124,7 +127,13 @@ fn run(
     };
     jail::enter(&configuration, Notify::of(&environment)).map_err(Failure::other)?;
     let changes = ChangesPage::create();
-    let (start, journal) = open(&arguments, &configuration, changes.as_ref(), opening)?;
+    let (start, journal) = open(
+        &arguments,
+        &configuration,
+        changes.as_ref(),
+        &measurer,
+        opening,
+    )?;
 
     let listeners = match &mut predecessor {
         Some(old) => taken_over(old, &configuration, witness)?,
@@ -137,6 +146,7 @@ fn run(
         configuration,
         started,
         signals,
+        measurer,
     };
     serve_on(
         &place,
@@ -159,6 +169,7 @@ struct Place {
     configuration: Configuration,
     started: Instant,
     signals: Signals,
+    measurer: Arc<Measurer>,
 }
 
 /// What a daemon that steps down lets go of.
@@ -218,7 +229,13 @@ fn serve_on(
         tracing::error!("the new daemon did not come up; this one goes on");
         let lock = take_lock_again(configuration)?;
         let changes = ChangesPage::create();
-        let (start, journal) = open(&place.arguments, configuration, changes.as_ref(), None)?;
+        let (start, journal) = open(
+            &place.arguments,
+            configuration,
+            changes.as_ref(),
+            &place.measurer,
+            None,
+        )?;
         held = Held {
             lock,
             changes,
@@ -442,6 +459,7 @@ fn open(
     arguments: &Arguments,
     configuration: &Configuration,
     changes: Option<&Arc<ChangesPage>>,
+    measurer: &Arc<Measurer>,
     opening: Option<Opening>,
 ) -> Result<(Start, Arc<FileJournal>), Failure> {
     let state = match std::fs::metadata(&configuration.store) {
@@ -465,6 +483,7 @@ fn open(
         journal: journal.clone(),
         clock: Arc::new(SystemClock),
         changes: ChangesPage::port(changes),
+        measurer: measurer.clone(),
     };
     let settings = daemon::settings(configuration);
     let older = if arguments.accept_older_store || restored == Interrupted::FinishedUnseen {

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 pub use connect::connect_within;
 pub use landlock::{Handled, Rules, landlock_version, right};
-pub use mapping::{FileMapping, Length, has_pages_of_its_own, reserve};
+pub use mapping::{FileMapping, Length, has_pages_of_its_own, is_told_by_others, reserve};
 pub use passing::receive_with_descriptors;
 pub use privileges::{
     Capabilities, User, become_user, capabilities, forbid_unused_resources, keep_capabilities,

@@ -6,6 +6,7 @@
 //! Who calls it: the service; the chapters of objects and wrapping for what concerns releases.
 
 use std::cell::RefCell;
+use std::fmt;
 use std::sync::Arc;
 
 use serde_json::{Value as Json, json};
@@ -25,21 +26,21 @@ use crate::attribute::Value;
 use crate::attribute::draft::unique_id;
 use crate::attribute::table::{Shape, presets};
 use crate::attribute::template::{Create, Template};
+use crate::audit::Principal;
 use crate::error::{Error, Result};
 use crate::mechanism::WrapScheme;
 use crate::object::{Object, OpenKey};
 use crate::policy::{Grant, Release, authorize_release};
-use crate::ports::Time;
+use crate::ports::{Measurer, Time};
 use crate::release::attested::Presented;
 use crate::release::envelope::{Content, Encryption};
 use crate::release::register::{ReleaseSettings, patience};
 use crate::release::text::encoded;
-use crate::release::{Account, Attested, Refusal, Releases, Why, rules};
+use crate::release::{Account, Attested, Refusal, Releases, Why, local, rules};
 use crate::token::Newcomer;
 use crate::vault::Vault;
 
 /// What releases need besides a session.
-#[derive(Debug)]
 pub struct Releasing<'s> {
     /// What the daemon remembers of them.
     pub releases: &'s Releases,
@@ -51,6 +52,16 @@ pub struct Releasing<'s> {
     pub now: Time,
     /// What the journal will be told.
     pub account: &'s RefCell<Option<Box<Account>>>,
+    /// Who asks.
+    pub who: &'s Principal,
+    /// What measures who asks.
+    pub measurer: &'s dyn Measurer,
+}
+
+impl fmt::Debug for Releasing<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "Releasing(for process {})", self.who.pid)
+    }
 }
 
 impl Releasing<'_> {
@@ -137,13 +148,10 @@ pub fn present(desk: &Desk<'_>, template: &Template<'_, Create>) -> Result<Reply
 /// Verifies what is presented, and tells the journal.
 fn attest(desk: &Desk<'_>, presented: Presented<'_>) -> std::result::Result<Attested, Refusal> {
     let releasing = &desk.releasing;
-    let now = releasing.now;
-    let authorities = releasing.releases.authorities();
-    let verified = Attested::verify(presented, &authorities, patience(desk.limits), now);
-    let outcome = verified.and_then(|attested| {
+    let outcome = verified(desk, presented).and_then(|attested| {
         releasing
             .releases
-            .use_once(&attested, releasing.settings, now)?;
+            .use_once(&attested, releasing.settings, releasing.now)?;
         Ok(attested)
     });
     match &outcome {
@@ -151,6 +159,25 @@ fn attest(desk: &Desk<'_>, presented: Presented<'_>) -> std::result::Result<Atte
         Err(refusal) => releasing.tell(Account::default(), Some(refusal)),
     }
     outcome
+}
+
+/// By an authority that is registered, or by the daemon's own, which then looks at the process that asks.
+fn verified(desk: &Desk<'_>, presented: Presented<'_>) -> std::result::Result<Attested, Refusal> {
+    let releasing = &desk.releasing;
+    let (now, patience) = (releasing.now, patience(desk.limits));
+    let Some(runtime) = local::runtime_in(presented.target)? else {
+        let authorities = releasing.releases.authorities();
+        return Attested::verify(presented, &authorities, patience, now);
+    };
+    if !releasing.settings.local {
+        return Err(local::unmeasured(
+            "release.local is not switched on in the daemon's configuration",
+        ));
+    }
+    let measured = releasing.measurer.measure(releasing.who);
+    let measured = measured.map_err(|why| local::unmeasured(&why))?;
+    let statement = local::statement(runtime, releasing.who, &measured, patience, now)?;
+    Attested::of(statement, presented.nonce)
 }
 
 /// The public key that a statement names, as an object of the session.
@@ -233,8 +260,7 @@ fn released(desk: &Desk<'_>, attested: &Attested, target: &Arc<Object>) -> Resul
     let mut account = attested.account();
     let still = releasing
         .releases
-        .authorities()
-        .contains(attested.authority());
+        .believes(attested.authority(), releasing.settings);
     let asked = if still {
         authorize_release(
             desk.session,

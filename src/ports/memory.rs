@@ -1,4 +1,4 @@
-//! *What lives here:* the ports in memory: a store, a journal, a clock and a count of changes that need no machine. *What must never live here:* a
+//! *What lives here:* the ports in memory: a store, a journal, a clock, a count of changes and a measurer that need no machine. *What must never live here:* a
 //! rule that the real ones do not have as well. *Who calls it:* tests, and rehearsals that must leave no trace on a disk.
 
 use std::collections::BTreeMap;
@@ -9,9 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::{
-    Change, Changes, Clock, Journal, RecordKey, RecordKind, Snapshot, Store, StoreError, Time,
-    Visit, VisitRecord,
+    Change, Changes, Clock, Journal, Measurement, Measurer, RecordKey, RecordKind, Snapshot, Store,
+    StoreError, Time, Visit, VisitRecord,
 };
+use crate::audit::Principal;
 
 /// A store that ends with the process.
 #[derive(Default)]
@@ -285,6 +286,26 @@ impl Default for MemoryClock {
 impl Clock for MemoryClock {
     fn now(&self) -> Time {
         *self.now.lock()
+    }
+}
+
+/// A measurer that finds what it was told.
+#[derive(Debug, Default)]
+pub struct MemoryMeasurer(Mutex<Option<Measurement>>);
+
+impl MemoryMeasurer {
+    /// What it finds from now on; none where it finds nothing.
+    pub fn find(&self, found: Option<Measurement>) {
+        *self.0.lock() = found;
+    }
+}
+
+impl Measurer for MemoryMeasurer {
+    fn measure(&self, _: &Principal) -> Result<Measurement, String> {
+        self.0
+            .lock()
+            .clone()
+            .ok_or_else(|| "there is nothing to be found".to_owned())
     }
 }
 

@@ -38,6 +38,8 @@ pub enum Trust {
         /// Certificates, or keys of TPMs.
         roots: Vec<u8>,
     },
+    /// Nothing: it is this daemon, which measures the process that asks. Never registered, and so never kept.
+    Local,
 }
 
 /// A signed statement, taken apart.
@@ -109,7 +111,21 @@ impl Authority {
         let url = authority_form(url)
             .filter(|url| url.len() <= URL_BYTES_MAX)
             .ok_or_else(|| format!("{url:?} is no URL of at most {URL_BYTES_MAX} bytes"))?;
+        if url == LOCAL {
+            return Err(format!(
+                "{LOCAL} is the daemon's own authority and cannot be another; release.local in the configuration switches it on"
+            ));
+        }
         Ok(Self { url, trust })
+    }
+
+    /// The daemon's own.
+    #[must_use]
+    pub fn local() -> Self {
+        Self {
+            url: LOCAL.to_owned(),
+            trust: Trust::Local,
+        }
     }
 
     /// Whether this authority has signed a statement.
@@ -145,6 +161,7 @@ impl Authority {
                 }
             }
             Trust::Hardware { .. } => Err("hardware signs no statements, but evidence".to_owned()),
+            Trust::Local => Err("the daemon's own authority signs no statements".to_owned()),
         }
     }
 
@@ -163,6 +180,7 @@ impl Authority {
                 .collect::<Vec<_>>()
                 .join(" "),
             Trust::Hardware { roots, .. } => hashed(roots),
+            Trust::Local => String::new(),
         }
     }
 
@@ -178,6 +196,7 @@ impl Authority {
             }
             Trust::Certificates(all) => format!("{} pinned certificates", all.len()),
             Trust::Hardware { kind, .. } => format!("pinned roots of {kind}"),
+            Trust::Local => "this daemon, which measures the process that asks".to_owned(),
         }
     }
 }
@@ -199,3 +218,5 @@ pub const AUTHORITIES_MAX: usize = 256;
 /// Pinned keys or certificates of one authority, in bytes.
 const TRUST_BYTES_MAX: usize = 128 << 10;
 const URL_BYTES_MAX: usize = 1024;
+/// The name of the daemon's own authority.
+pub const LOCAL: &str = "local:";

@@ -1,7 +1,7 @@
 //! Secure key release: a key leaves only to a place that proves what it is.
 //!
 //! What lives here: [`policy`] (what a key demands), [`authority`] (whose word counts), [`statement`] (the word itself, verified),
-//! [`attested`] (what it proves for one session), [`envelope`] (how a key leaves), [`register`] (what the daemon keeps of all that), and
+//! [`local`] (the daemon's own word), [`attested`] (what it proves for one session), [`envelope`] (how a key leaves), [`register`] (what the daemon keeps of all that), and
 //! [`account`] (what the journal is told).
 //! What must never live here: fetching anything from anywhere; taking a key out of its object (the chapter of releases does).
 //! Who calls it: the chapters of objects, wrapping and releases; the service's administration.
@@ -15,6 +15,7 @@ pub mod authority;
 pub mod certificate;
 pub mod envelope;
 pub mod jwk;
+pub mod local;
 pub mod policy;
 pub mod register;
 pub mod rules;

@@ -14,7 +14,7 @@ use strongroom_keymem::{SecretBytes, SecretVec};
 use strongroom_wire::codec;
 use strongroom_wire::secret::Secret;
 
-use super::authority::{AUTHORITIES_MAX, Authority};
+use super::authority::{AUTHORITIES_MAX, Authority, LOCAL, Trust};
 use super::envelope::{Certified, Signer};
 use super::statement::Patience;
 use super::{Attested, Refusal, Why};
@@ -30,6 +30,8 @@ pub struct ReleaseSettings {
     pub single_use: bool,
     /// What follows the name of a token in the name of its host.
     pub domain: String,
+    /// Whether the daemon's own authority, which measures the process that asks, is one.
+    pub local: bool,
 }
 
 impl Default for ReleaseSettings {
@@ -37,6 +39,7 @@ impl Default for ReleaseSettings {
         Self {
             single_use: false,
             domain: "strongroom.internal".to_owned(),
+            local: false,
         }
     }
 }
@@ -201,6 +204,15 @@ impl Releases {
         self.authorities.read().clone()
     }
 
+    /// Whether an authority's word still counts.
+    #[must_use]
+    pub fn believes(&self, authority: &Authority, settings: &ReleaseSettings) -> bool {
+        match authority.trust {
+            Trust::Local => settings.local,
+            _ => self.authorities().contains(authority),
+        }
+    }
+
     /// Registers an authority; one of the same name must not be there.
     ///
     /// # Errors
@@ -231,6 +243,11 @@ impl Releases {
         self.change(vault, |authorities| {
             let before = authorities.len();
             let form = super::text::authority_form(url);
+            if form.as_deref() == Some(LOCAL) {
+                return Err(Refusal::forbidden(
+                    "it is the daemon's own authority; release.local = false in the configuration and a reload switch it off",
+                ));
+            }
             authorities.retain(|known| Some(&known.url) != form.as_ref());
             if authorities.len() == before {
                 return Err(Refusal::forbidden(format!(

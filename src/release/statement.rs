@@ -244,7 +244,7 @@ pub const STATEMENT_BYTES_MAX: usize = 256 << 10;
 /// Longest `jti` that is kept.
 const ID_BYTES_MAX: usize = 128;
 /// How long evidence is good after it was presented: time to wrap a handful of keys.
-const EVIDENCE_SECONDS: u64 = 5 * 60;
+pub const EVIDENCE_SECONDS: u64 = 5 * 60;
 /// How far clocks may differ.
 const LEEWAY_MS: u64 = 5 * 60 * 1000;
 

@@ -22,7 +22,7 @@ impl Service {
         use Request as R;
         let session = application.session(request.session().ok_or(Error::GeneralError)?)?;
         let settings = self.settings.read().clone();
-        let desk = &self.desk(&session, &settings, account);
+        let desk = &self.desk(application, &session, &settings, account);
         match request {
             R::InitPin { pin, .. } => sessions::init_pin(desk, pin.expose()),
             R::SetPin { old, new, .. } => self.with_ticket(application, desk, sessions::set_pin(desk, old.expose(), new.expose())?, session.user()),

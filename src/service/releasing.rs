@@ -135,7 +135,7 @@ impl Service {
         application.open_session(SESSION, token, false, 1)?;
         let session = application.session(SESSION)?;
         let settings = self.settings.read().clone();
-        let desk = self.desk(&session, &settings, told);
+        let desk = self.desk(application, &session, &settings, told);
         sessions::login(&desk, UserType::USER, pin)?;
         let found = one_named(token, key)?;
         let handle = found.handle;
@@ -160,7 +160,8 @@ impl Service {
                 .map(AdminAnswer::Certificate),
             _ => {
                 let all = self.releases.authorities();
-                let lines = all.iter().map(line).collect();
+                let own = self.settings.read().release.local.then(Authority::local);
+                let lines = own.iter().chain(all.iter()).map(line).collect();
                 Ok(List::new(lines).map_or_else(
                     || refused(Rv::DEVICE_MEMORY, "there is too much to list".into()),
                     AdminAnswer::Authorities,
@@ -199,6 +200,7 @@ fn line(authority: &Authority) -> AuthorityLine {
             Trust::Keys(_) => "keys",
             Trust::Certificates(_) => "certificates",
             Trust::Hardware { .. } => "hardware",
+            Trust::Local => "local",
         }
         .to_owned(),
         about: authority.kind(),

@@ -19,7 +19,7 @@ use crate::application::Application;
 use crate::attribute::Value;
 use crate::audit::{Level, Principal};
 use crate::limits::Limits;
-use crate::ports::{MemoryChanges, MemoryClock, MemoryJournal, MemoryStore, Time};
+use crate::ports::{MemoryChanges, MemoryClock, MemoryJournal, MemoryMeasurer, MemoryStore, Time};
 use crate::vault::PinCost;
 
 pub(crate) const SO_PIN: &[u8] = b"officer-87654321";
@@ -47,6 +47,7 @@ pub(crate) struct House {
     pub(crate) journal: Arc<MemoryJournal>,
     pub(crate) clock: Arc<MemoryClock>,
     pub(crate) changes: Arc<MemoryChanges>,
+    pub(crate) measurer: Arc<MemoryMeasurer>,
     pub(crate) service: Service,
 }
 
@@ -75,11 +76,13 @@ impl House {
         start();
         let clock = Arc::new(MemoryClock::new(NOW));
         let changes = Arc::new(MemoryChanges::default());
+        let measurer = Arc::new(MemoryMeasurer::default());
         let ports = Ports {
             store: store.clone(),
             journal: journal.clone(),
             clock: clock.clone(),
             changes: changes.clone(),
+            measurer: measurer.clone(),
         };
         let root = SecretBytes::copy_from(&[7; 32]).unwrap();
         let service = Service::open(ports, root, settings(limits)).unwrap();
@@ -88,6 +91,7 @@ impl House {
             journal,
             clock,
             changes,
+            measurer,
             service,
         })
     }
@@ -177,6 +181,13 @@ impl House {
     pub(crate) fn single_use(&self) {
         let mut settings = self.service.settings.read().as_ref().clone();
         settings.release.single_use = true;
+        self.service.apply(settings).unwrap();
+    }
+
+    /// Whether the daemon's own authority is one from now on.
+    pub(crate) fn believe_itself(&self, local: bool) {
+        let mut settings = self.service.settings.read().as_ref().clone();
+        settings.release.local = local;
         self.service.apply(settings).unwrap();
     }
 

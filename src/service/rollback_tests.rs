@@ -29,6 +29,7 @@ fn start(
         journal: journal.clone(),
         clock: house.clock.clone(),
         changes: house.changes.clone(),
+        measurer: house.measurer.clone(),
     };
     let root = SecretBytes::copy_from(&[7; 32]).unwrap();
     let settings = Settings {

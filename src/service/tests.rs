@@ -377,6 +377,7 @@ fn a_wrong_root_key_and_a_torn_journal_open_nothing() {
         journal: journal.clone(),
         clock: house.clock.clone(),
         changes: house.changes.clone(),
+        measurer: house.measurer.clone(),
     };
     let open = |ports, root| {
         let root = SecretBytes::copy_from(&[root; 32]).unwrap();

@@ -166,6 +166,8 @@ pub struct ReleaseSection {
     pub single_use: bool,
     /// What follows the name of a token in the name of its host.
     pub domain: Option<String>,
+    /// Whether the daemon's own authority measures processes.
+    pub local: bool,
 }
 
 impl ReleaseSection {
@@ -189,6 +191,7 @@ impl ReleaseSection {
         Ok(ReleaseSettings {
             single_use: self.single_use,
             domain,
+            local: self.local,
         })
     }
 }

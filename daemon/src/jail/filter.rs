@@ -1,8 +1,8 @@
 //! The filter of system calls: from rows to a program of the kernel's filter machine.
 //!
 //! What lives here: the kinds of row, and the assembler.
-//! What must never live here: a row; those of the daemon stand in `calls.rs`, those of the witness with the witness.
-//! Who calls it: the jail and the witness.
+//! What must never live here: a row; those of the daemon stand in `calls.rs`, those of processes aside with these.
+//! Who calls it: the jail and the processes aside.
 
 use std::ffi::{c_int, c_long};
 use std::fmt;

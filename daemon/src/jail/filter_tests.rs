@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::*;
-use crate::jail::{calls, witness};
+use crate::jail::aside::Aside;
+use crate::jail::{calls, measurer, witness};
 
 /// What the kernel hands to a filter.
 #[derive(Clone, Copy)]
@@ -65,7 +66,11 @@ fn refused(refusal: Refusal) -> u32 {
 
 #[test]
 fn every_row_has_a_reason_and_stands_once() {
-    for rows in [calls::CALLS.concat(), witness::CALLS.to_vec()] {
+    for rows in [
+        calls::CALLS.concat(),
+        witness::ASIDE.calls.concat(),
+        measurer::ASIDE.calls.concat(),
+    ] {
         let mut numbers = HashSet::new();
         let mut names = HashSet::new();
         for row in &rows {
@@ -156,11 +161,14 @@ fn calls_of_other_processors_are_killed() {
     assert_eq!(run(&program, asked(read | X32_BIT, [0; 6])), KILL);
 }
 
+fn of(aside: &Aside) -> Vec<Instruction> {
+    assemble(&aside.calls.concat(), Refusal::Kill, OWN).unwrap()
+}
+
 #[test]
 fn the_kernel_would_take_the_programs() {
     let (_, serving) = serving();
-    let witness = assemble(witness::CALLS, Refusal::Kill, OWN).unwrap();
-    for program in [serving, witness] {
+    for program in [serving, of(&witness::ASIDE), of(&measurer::ASIDE)] {
         assert!(program.len() <= 4096, "{} instructions", program.len());
         for (at, one) in program.iter().enumerate() {
             if [JUMP_EQUAL, JUMP_AT_LEAST].contains(&one.code) {
@@ -174,7 +182,7 @@ fn the_kernel_would_take_the_programs() {
 
 #[test]
 fn the_witness_may_not_even_open_a_file() {
-    let program = assemble(witness::CALLS, Refusal::Kill, OWN).unwrap();
+    let program = of(&witness::ASIDE);
     let of = |number: c_long| run(&program, asked(u32::try_from(number).unwrap(), [0; 6]));
     assert_eq!(of(libc::SYS_readlinkat), ALLOW);
     for number in [
@@ -186,6 +194,43 @@ fn the_witness_may_not_even_open_a_file() {
         libc::SYS_kill,
         libc::SYS_sendmsg,
         libc::SYS_recvmsg,
+    ] {
+        assert_eq!(of(number), KILL, "{number}");
+    }
+}
+
+#[test]
+fn the_measurer_opens_files_to_read_alone() {
+    let program = of(&measurer::ASIDE);
+    let open = |flags: i32| {
+        let flags = u64::try_from(flags).unwrap();
+        let number = u32::try_from(libc::SYS_openat).unwrap();
+        run(&program, asked(number, [0, 0, flags, 0, 0, 0]))
+    };
+    assert_eq!(open(libc::O_RDONLY | libc::O_CLOEXEC), ALLOW);
+    for more in [
+        libc::O_WRONLY,
+        libc::O_RDWR,
+        libc::O_CREAT,
+        libc::O_TRUNC,
+        libc::O_APPEND,
+        libc::O_TMPFILE,
+    ] {
+        assert_eq!(open(more | libc::O_CLOEXEC), KILL, "{more:o}");
+    }
+    let of = |number: c_long| run(&program, asked(u32::try_from(number).unwrap(), [0; 6]));
+    for number in [
+        libc::SYS_openat2,
+        libc::SYS_socket,
+        libc::SYS_ptrace,
+        libc::SYS_execve,
+        libc::SYS_clone,
+        libc::SYS_kill,
+        libc::SYS_sendmsg,
+        libc::SYS_recvmsg,
+        libc::SYS_unlinkat,
+        libc::SYS_renameat2,
+        libc::SYS_process_vm_readv,
     ] {
         assert_eq!(of(number), KILL, "{number}");
     }

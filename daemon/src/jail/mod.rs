@@ -6,11 +6,13 @@
 //!
 //! The walls: nobody to become and nothing gained by starting programs (`harden`), files and networks (`fence`, Landlock), no capabilities,
 //! and the system calls (`calls` and `filter`, seccomp). Landlock also forbids to see other processes, which is why a process of its own,
-//! the witness, tells which program a client runs.
+//! the witness, tells which program a client runs, and another, the measurer, hashes it where an operator wants that.
 
+pub mod aside;
 pub mod calls;
 pub mod fence;
 pub mod filter;
+pub mod measurer;
 pub mod witness;
 
 use std::fmt;

@@ -112,18 +112,48 @@ impl Drop for FileMapping {
 /// # Errors
 /// What the kernel says.
 pub fn has_pages_of_its_own(file: &File) -> io::Result<bool> {
-    let mut state = MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: the kernel writes one statfs, which lives until the call returns.
-    outcome(unsafe { libc::fstatfs(file.as_raw_fd(), state.as_mut_ptr()) })?;
-    // SAFETY: fstatfs has filled it, and zero was a value of every field before.
-    let kind = unsafe { state.assume_init() }.f_type;
     Ok([
         libc::EXT4_SUPER_MAGIC,
         libc::TMPFS_MAGIC,
         libc::XFS_SUPER_MAGIC,
     ]
-    .contains(&kind))
+    .contains(&file_system(file)?))
 }
+
+/// Whether another program (FUSE) or machine says what is in the file, and may say something else the next time.
+///
+/// # Errors
+/// What the kernel says.
+pub fn is_told_by_others(file: &File) -> io::Result<bool> {
+    Ok([
+        libc::FUSE_SUPER_MAGIC,
+        libc::NFS_SUPER_MAGIC,
+        libc::SMB_SUPER_MAGIC,
+        libc::AFS_SUPER_MAGIC,
+        libc::CODA_SUPER_MAGIC,
+        CIFS_SUPER_MAGIC,
+        SMB2_SUPER_MAGIC,
+        CEPH_SUPER_MAGIC,
+        V9FS_MAGIC,
+    ]
+    .contains(&file_system(file)?))
+}
+
+/// The kind of the file's file system (statfs(2)).
+fn file_system(file: &File) -> io::Result<FileSystem> {
+    let mut state = MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: the kernel writes one statfs, which lives until the call returns.
+    outcome(unsafe { libc::fstatfs(file.as_raw_fd(), state.as_mut_ptr()) })?;
+    // SAFETY: fstatfs has filled it, and zero was a value of every field before.
+    Ok(unsafe { state.assume_init() }.f_type)
+}
+
+type FileSystem = libc::c_long;
+/// Those of the kernel's list (linux/magic.h) that the crate does not name.
+const CIFS_SUPER_MAGIC: FileSystem = 0xFF53_4D42;
+const SMB2_SUPER_MAGIC: FileSystem = 0xFE53_4D42;
+const CEPH_SUPER_MAGIC: FileSystem = 0x00C3_6400;
+const V9FS_MAGIC: FileSystem = 0x0102_1997;
 
 /// What becomes of the length of a file when room is reserved behind its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

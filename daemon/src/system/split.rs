@@ -2,7 +2,7 @@
 //!
 //! What lives here: splitting it off with one descriptor and a name, and ending it.
 //! What must never live here: what it does.
-//! Who calls it: the witness.
+//! Who calls it: the processes aside.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};

@@ -13,7 +13,7 @@ use std::process::{Command, ExitStatus};
 
 use strongroomd::command_line::Arguments;
 use strongroomd::config::{Configuration, Environment};
-use strongroomd::jail::{self, Notify, fence, witness};
+use strongroomd::jail::{self, Notify, fence, measurer, witness};
 use strongroomd::system::{self, Capabilities, Reach};
 
 use crate::bench::{Directory, Running, program};
@@ -98,17 +98,44 @@ fn the_witness_sees_programs_and_can_do_nothing_else() {
 }
 
 #[test]
+fn the_measurer_is_there_where_it_is_wanted_and_can_do_nothing_else() {
+    let home = Directory::new();
+    home.write("strongroom.toml", "[release]\nlocal = true\n");
+    let daemon = Running::start(home.path());
+    let named = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        (field(&status, "Name:"), status)
+    };
+    let mut aside: Vec<_> = children(daemon.pid()).iter().map(named).collect();
+    aside.sort();
+    let names: Vec<_> = aside.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["strongroom-eyes", "strongroom-hash"]);
+    let may_look = system::capabilities()
+        .unwrap()
+        .and(Capabilities::SYS_PTRACE);
+    for (_, status) in &aside {
+        assert_has_nothing(status, &format!("{:016x}", may_look.0));
+    }
+    for process in children(daemon.pid()) {
+        if let Ok(open) = fs::read_dir(format!("/proc/{process}/fd")) {
+            assert_eq!(open.count(), 1, "one socket and nothing else");
+        }
+    }
+}
+
+#[test]
 fn the_witness_ends_with_a_daemon_that_is_killed() {
     let home = Directory::new();
+    home.write("strongroom.toml", "[release]\nlocal = true\n");
     let mut daemon = Running::start(home.path());
-    let eyes = children(daemon.pid());
-    assert_eq!(eyes.len(), 1);
+    let aside = children(daemon.pid());
+    assert_eq!(aside.len(), 2);
     daemon.signal("KILL");
     daemon.wait();
-    for process in eyes {
+    for process in aside {
         while Path::new(&format!("/proc/{process}/fd")).exists()
             && fs::read_to_string(format!("/proc/{process}/comm"))
-                .is_ok_and(|name| name == "strongroom-eyes\n")
+                .is_ok_and(|name| name.starts_with("strongroom-"))
         {
             std::thread::yield_now();
         }
@@ -179,6 +206,8 @@ enum Behind {
     Calls,
     /// The filter of the witness.
     Witness,
+    /// The filter of the measurer.
+    Measurer,
     /// The rules for files of a daemon whose home is the directory of the test.
     Files,
     /// No capabilities, and nothing else.
@@ -224,7 +253,8 @@ fn a_process_behind_walls() {
     system::forbid_new_privileges().unwrap();
     match std::env::var(BEHIND).unwrap().as_str() {
         "Calls" => jail::confine_calls(Reach::AllThreads).unwrap(),
-        "Witness" => witness::confine().unwrap(),
+        "Witness" => witness::ASIDE.confine().unwrap(),
+        "Measurer" => measurer::ASIDE.confine().unwrap(),
         "Files" => {
             let arguments = Arguments {
                 home: Some(place.join("home")),
@@ -415,6 +445,30 @@ fn the_witness_is_killed_for_whatever_it_has_no_use_for() {
     ] {
         assert_eq!(
             attempt(Behind::Witness, deed, place.path()),
+            End::Killed,
+            "{deed}"
+        );
+    }
+}
+
+#[test]
+fn the_measurer_is_killed_for_whatever_it_has_no_use_for() {
+    let place = Directory::new();
+    assert_eq!(
+        attempt(Behind::Measurer, "open a file", place.path()),
+        End::Done
+    );
+    for deed in [
+        "write its own memory",
+        "make a file elsewhere",
+        "make a link to elsewhere",
+        "a socket of the internet",
+        "code in new memory",
+        "fork",
+        "start a program",
+    ] {
+        assert_eq!(
+            attempt(Behind::Measurer, deed, place.path()),
             End::Killed,
             "{deed}"
         );

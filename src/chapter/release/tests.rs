@@ -592,3 +592,116 @@ fn the_journal_tells_how_it_was_decided_and_no_secret() {
     }
     assert!(!line.contains(statement.split('.').nth(1).unwrap()));
 }
+
+fn policy_of_unit(unit: &str) -> Vec<u8> {
+    json!({"version": "1.0.0", "anyOf": [{"authority": "local:", "allOf": [
+        {"claim": "local-unit", "equals": unit}, {"claim": "local-uid", "equals": 1000}]}]})
+    .to_string()
+    .into_bytes()
+}
+
+/// What a process presents to be measured.
+fn to_be_measured(more: &Json) -> String {
+    let kek = jwk(place(), &json!({"kid": "kek", "use": "enc"}));
+    let runtime = merged(&json!({"keys": [kek]}), more);
+    json!({"format": "local", "runtime": encoded(runtime.to_string().as_bytes())}).to_string()
+}
+
+fn in_unit(unit: &str) -> Option<crate::ports::Measurement> {
+    Some(crate::ports::Measurement {
+        unit: Some(unit.to_owned()),
+        ..Default::default()
+    })
+}
+
+#[test]
+fn the_daemons_own_authority_measures_whoever_asks() {
+    let house = house();
+    house.believe_itself(true);
+    let talk = house.user();
+    let key = aes_with(&talk, &released_with(&policy_of_unit("app.service"))).unwrap();
+    let asks = to_be_measured(&json!({}));
+    // There is nobody to be seen.
+    assert_eq!(present(&talk, &asks), Err(Rv::ATTRIBUTE_VALUE_INVALID));
+    house.measurer.find(in_unit("other.service"));
+    let other = present(&talk, &asks).unwrap();
+    assert_eq!(talk.wrap(sha256(), other, key), Err(Rv::KEY_NOT_WRAPPABLE));
+    assert_eq!(
+        release(&talk, key, asked(&asks, None)),
+        Err(Rv::KEY_NOT_WRAPPABLE)
+    );
+    house.measurer.find(in_unit("app.service"));
+    let attested = present(&talk, &asks).unwrap();
+    let wrapped = talk.wrap(sha256(), attested, key).unwrap();
+    assert_eq!(opened(Hash::Sha256, &wrapped).len(), 32);
+    let (_, payload, _) = parts(&release(&talk, key, asked(&asks, None)).unwrap());
+    assert!(payload["response"].is_object());
+    // Where each statement is good once, each look is one.
+    house.single_use();
+    for _ in 0..2 {
+        release(&talk, key, asked(&asks, None)).unwrap();
+    }
+    let line = house.audit_lines().pop().unwrap();
+    assert!(line.contains("\"authority\":\"local:\""), "{line}");
+    assert!(
+        line.contains("allOf(local-unit=yes local-uid=yes)"),
+        "{line}"
+    );
+    assert!(!line.contains("app.service"), "{line}");
+}
+
+#[test]
+fn the_daemons_own_authority_is_off_until_it_is_switched_on() {
+    let house = house();
+    house.measurer.find(in_unit("app.service"));
+    let talk = house.user();
+    let key = aes_with(&talk, &released_with(&policy_of_unit("app.service"))).unwrap();
+    let asks = to_be_measured(&json!({}));
+    assert_eq!(present(&talk, &asks), Err(Rv::ATTRIBUTE_VALUE_INVALID));
+    let line = house.audit_lines().pop().unwrap();
+    assert!(line.contains("release.local"), "{line}");
+    house.believe_itself(true);
+    let attested = present(&talk, &asks).unwrap();
+    talk.wrap(sha256(), attested, key).unwrap();
+    house.believe_itself(false);
+    assert_eq!(
+        talk.wrap(sha256(), attested, key),
+        Err(Rv::KEY_NOT_WRAPPABLE)
+    );
+    house.believe_itself(true);
+    house.clock.turn_to(Time(NOW.0 + 5 * 60_000));
+    assert_eq!(
+        talk.wrap(sha256(), attested, key),
+        Err(Rv::KEY_NOT_WRAPPABLE)
+    );
+}
+
+#[test]
+fn a_measured_process_has_its_nonce_and_its_key_where_others_have_them() {
+    let house = house();
+    house.believe_itself(true);
+    house.measurer.find(in_unit("app.service"));
+    let talk = house.user();
+    let key = aes_with(&talk, &released_with(&policy_of_unit("app.service"))).unwrap();
+    let with_nonce = to_be_measured(&json!({"client-payload": {"nonce": encoded(b"n-1")}}));
+    for (statement, nonce, rv) in [
+        (&with_nonce, "n-1", None),
+        (&with_nonce, "n-2", Some(Rv::ACTION_PROHIBITED)),
+        (
+            &to_be_measured(&json!({"keys": []})),
+            "n-1",
+            Some(Rv::ACTION_PROHIBITED),
+        ),
+    ] {
+        let asked = KeyRelease {
+            nonce: Some(nonce),
+            ..asked(statement, None)
+        };
+        assert_eq!(release(&talk, key, asked).err(), rv, "{nonce}");
+    }
+    let unreadable = r#"{"format":"local","runtime":"?"}"#;
+    assert_eq!(
+        release(&talk, key, asked(unreadable, None)),
+        Err(Rv::DATA_INVALID)
+    );
+}

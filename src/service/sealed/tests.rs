@@ -13,7 +13,7 @@ use strongroom_wire::secret::Secret;
 use super::SealedDesk;
 use crate::audit::{self, Principal};
 use crate::limits::Limits;
-use crate::ports::{MemoryChanges, MemoryClock, MemoryJournal, MemoryStore};
+use crate::ports::{MemoryChanges, MemoryClock, MemoryJournal, MemoryMeasurer, MemoryStore};
 use crate::service::{OlderStore, Ports, rig};
 
 fn principal() -> Principal {
@@ -34,6 +34,7 @@ fn desk() -> (SealedDesk, Arc<MemoryJournal>) {
         journal: journal.clone(),
         clock: Arc::new(MemoryClock::default()),
         changes: Arc::new(MemoryChanges::default()),
+        measurer: Arc::new(MemoryMeasurer::default()),
     };
     let desk =
         SealedDesk::new(ports, rig::settings(Limits::default()), OlderStore::Refuse).unwrap();

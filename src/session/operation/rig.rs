@@ -29,7 +29,7 @@ use crate::limits::Limits;
 use crate::mechanism::table::MacLength;
 use crate::mechanism::{CipherScheme, Row, SignScheme};
 use crate::object::{Material, Object, Place, SESSION_OBJECT_FIRST};
-use crate::ports::{MemoryStore, Time};
+use crate::ports::{MemoryMeasurer, MemoryStore, Time};
 use crate::release::register::ReleaseSettings;
 use crate::release::{Account, Releases};
 use crate::service::Numbers;
@@ -49,6 +49,7 @@ pub(crate) struct Rig {
     releases: Releases,
     release_settings: ReleaseSettings,
     account: RefCell<Option<Box<Account>>>,
+    measurer: MemoryMeasurer,
 }
 
 /// A key for one direction and its counterpart; the same handle twice for secret keys.
@@ -106,6 +107,7 @@ impl Rig {
             vault,
             release_settings: ReleaseSettings::default(),
             account: RefCell::default(),
+            measurer: MemoryMeasurer::default(),
         }
     }
 
@@ -126,6 +128,8 @@ impl Rig {
                 vault: &self.vault,
                 now: Time(1_795_343_807_123),
                 account: &self.account,
+                who: &self.application.principal,
+                measurer: &self.measurer,
             },
         }
     }

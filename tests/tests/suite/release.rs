@@ -34,10 +34,10 @@ pub struct Scene {
 }
 
 /// The place that keys are released to: its private key never leaves it.
-struct Consumer<'m> {
-    session: Session<'m>,
-    private: CK_OBJECT_HANDLE,
-    modulus: Vec<u8>,
+pub struct Consumer<'m> {
+    pub session: Session<'m>,
+    pub private: CK_OBJECT_HANDLE,
+    pub modulus: Vec<u8>,
 }
 
 impl Scene {
@@ -57,7 +57,7 @@ impl Scene {
         }
     }
 
-    fn consumer(&self) -> Consumer<'_> {
+    pub fn consumer(&self) -> Consumer<'_> {
         let session = Session::open_rw(&self.place.module, self.other_slot).unwrap();
         session.login(CKU_USER, USER_PIN).unwrap();
         let (public, private) = keys::rsa_pair(&session, 2048);
@@ -125,7 +125,7 @@ pub fn pair(
         .unwrap()
 }
 
-fn present(session: &Session<'_>, statement: &str) -> Result<CK_OBJECT_HANDLE, CK_RV> {
+pub fn present(session: &Session<'_>, statement: &str) -> Result<CK_OBJECT_HANDLE, CK_RV> {
     session
         .create(&template! {
             CKA_CLASS => CKO_DATA, CKA_TOKEN => false, CKA_APPLICATION => APPLICATION,
@@ -150,7 +150,7 @@ fn rsa_aes(hash: CK_MECHANISM_TYPE, mgf: CK_RSA_PKCS_MGF_TYPE) -> Mechanism {
 }
 
 /// The three ways, by the names of the cloud.
-fn ways() -> [(&'static str, Mechanism); 3] {
+pub fn ways() -> [(&'static str, Mechanism); 3] {
     [
         ("CKM_RSA_AES_KEY_WRAP", rsa_aes(CKM_SHA_1, CKG_MGF1_SHA1)),
         ("RSA_AES_KEY_WRAP_256", rsa_aes(CKM_SHA256, CKG_MGF1_SHA256)),
@@ -159,7 +159,7 @@ fn ways() -> [(&'static str, Mechanism); 3] {
 }
 
 /// What a released key does in the consumer's token is what the key itself does.
-fn does_the_same(
+pub fn does_the_same(
     scene: &Scene,
     consumer: &Consumer<'_>,
     wrapped: &[u8],
