@@ -196,6 +196,20 @@ pub fn settings(configuration: &Configuration) -> Settings {
     }
 }
 
+/// What the log says when requests are answered from now on.
+#[must_use]
+pub fn ready_line(configuration: &Configuration) -> String {
+    let memory = strongroom_keymem::status().map_or_else(String::new, |status| {
+        format!("{} {} MiB", status.backing, status.bytes_total >> 20)
+    });
+    format!(
+        "strongroomd {} ready: socket {}, store {}, memory {memory}",
+        VERSION,
+        configuration.socket.display(),
+        configuration.store.display(),
+    )
+}
+
 fn version_numbers() -> [u8; 3] {
     let mut numbers = VERSION
         .split(['.', '-'])

@@ -274,7 +274,7 @@ fn announce(daemon: &Daemon, started: Instant, readiness: &mut Readiness) {
     tracing::info!(
         microseconds = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX),
         "{}",
-        ready_line(&daemon.configuration())
+        daemon::ready_line(&daemon.configuration())
     );
     daemon.notifier.ready("ready");
     readiness.tell(&Outcome {
@@ -578,18 +578,6 @@ fn serve(daemon: &Daemon, signals: &Signals) {
             }
         }
     }
-}
-
-fn ready_line(configuration: &Configuration) -> String {
-    let memory = keymem::status().map_or_else(String::new, |status| {
-        format!("{} {} MiB", status.backing, status.bytes_total >> 20)
-    });
-    format!(
-        "strongroomd {} ready: socket {}, store {}, memory {memory}",
-        daemon::VERSION,
-        configuration.socket.display(),
-        configuration.store.display(),
-    )
 }
 
 /// How long running requests may take after a stop was asked for.
