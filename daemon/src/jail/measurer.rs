@@ -19,6 +19,7 @@ use super::aside::{self, Aside, row};
 use super::filter::{Argument, Call, Refusal, Rule, Value};
 use crate::config::{Configuration, Walls};
 use crate::process;
+use crate::system::{self, Capabilities};
 
 /// The daemon's end.
 #[derive(Debug)]
@@ -45,6 +46,13 @@ impl Measurer {
     /// # Errors
     /// [`JailError`].
     pub fn split_off(configuration: &Configuration) -> Result<Self, JailError> {
+        let may_look =
+            system::capabilities().is_ok_and(|all| all.and(Capabilities::SYS_PTRACE).0 != 0);
+        if configuration.release.local && !may_look {
+            tracing::info!(
+                "release.local: without the capability CAP_SYS_PTRACE, programs of other users are not measured"
+            );
+        }
         let scales = match (configuration.release.local, configuration.walls) {
             (false, _) => Scales::Off,
             (true, Walls::DangerNone) => Scales::Here,
