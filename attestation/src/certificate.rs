@@ -290,6 +290,23 @@ impl Revocations {
         })
     }
 
+    /// Whether it is, by its name, a list of this authority.
+    pub(crate) fn is_of(&self, authority: &Certificate) -> bool {
+        self.issuer == authority.subject
+    }
+
+    /// Whether an authority that may do so has signed it.
+    pub(crate) fn is_signed_by(&self, authority: &Certificate) -> bool {
+        let key = &authority.key;
+        authority.may(KeyUsages::CRLSign)
+            && key.verifies(
+                self.algorithm,
+                EcdsaForm::Der,
+                &self.signed,
+                &self.signature,
+            )
+    }
+
     /// The list must be its issuer's and of this time, and must not name the certificate.
     pub(crate) fn spare(
         &self,
@@ -298,20 +315,13 @@ impl Revocations {
         now: u64,
         what: &'static str,
     ) -> Result<(), Refusal> {
-        if self.issuer != issuer.subject || certificate.issuer != issuer.subject {
+        if !self.is_of(issuer) || certificate.issuer != issuer.subject {
             return Err(Refusal::Mismatch {
                 what: "a CRL",
                 with: "the issuer of the certificate that it is for",
             });
         }
-        if !issuer.may(KeyUsages::CRLSign)
-            || !issuer.key.verifies(
-                self.algorithm,
-                EcdsaForm::Der,
-                &self.signed,
-                &self.signature,
-            )
-        {
+        if !self.is_signed_by(issuer) {
             return Err(Refusal::Signature { what: "a CRL" });
         }
         in_time(self.from, self.until, now, "a CRL")?;

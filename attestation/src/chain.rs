@@ -6,16 +6,17 @@
 
 use crate::Refusal;
 use crate::certificate::Certificate;
+use crate::roots::Roots;
 
 /// The longest real path (AWS) has four certificates between leaf and root; nothing needs more than this beside the leaf.
 pub(crate) const CERTIFICATES_MAX: usize = 12;
 
-/// Walks from the leaf to one of the roots by names and signatures, each certificate within its time and allowed to certify. Yields
-/// the path, the leaf first and the root last.
+/// Walks from the leaf to one of the roots by names and signatures, each certificate within its time, allowed to certify, and on none of
+/// the pinned lists of revoked ones. Yields the path, the leaf first and the root last.
 pub(crate) fn to_root<'a>(
     leaf: &'a Certificate,
     others: &'a [Certificate],
-    roots: &'a [Certificate],
+    roots: &'a Roots,
     now: u64,
     what: &'static str,
 ) -> Result<Vec<&'a Certificate>, Refusal> {
@@ -33,9 +34,10 @@ pub(crate) fn to_root<'a>(
         let issued = |one: &&Certificate| {
             one.subject == last.issuer && one.may_certify(below) && one.signed(last)
         };
-        if let Some(root) = roots.iter().find(issued) {
+        if let Some(root) = roots.certificates.iter().find(issued) {
             root.in_time(now, "a pinned root")?;
             path.push(root);
+            spared(&path, roots, now, what)?;
             return Ok(path);
         }
         let unused = |one: &&Certificate| !path.iter().any(|used| used.is(one));
@@ -46,6 +48,24 @@ pub(crate) fn to_root<'a>(
         path.push(next);
     }
     Err(Refusal::Untrusted { what })
+}
+
+/// Every pinned list of an authority on the path must be of this time and spare what that authority has certified there.
+fn spared(
+    path: &[&Certificate],
+    roots: &Roots,
+    now: u64,
+    what: &'static str,
+) -> Result<(), Refusal> {
+    for pair in path.windows(2) {
+        let [certificate, issuer] = pair else {
+            continue;
+        };
+        for list in roots.lists.iter().filter(|list| list.is_of(issuer)) {
+            list.spare(certificate, issuer, now, what)?;
+        }
+    }
+    Ok(())
 }
 
 /// Reads certificates of evidence: the leaf, which comes first, and the others.

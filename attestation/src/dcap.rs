@@ -123,7 +123,7 @@ fn trusted(
             why: "it is not of a signer of reports",
         });
     }
-    let path = chain::to_root(leaf, others, &roots.certificates, now, PLATFORM)?;
+    let path = chain::to_root(leaf, others, roots, now, PLATFORM)?;
     let [_, authority, root] = path.as_slice() else {
         return Err(Refusal::Untrusted { what: PLATFORM });
     };
@@ -162,7 +162,7 @@ fn published(
     if !verifies || !leaf.may_state() {
         return Err(Refusal::Signature { what });
     }
-    let path = chain::to_root(&leaf, &others, &roots.certificates, now, SIGNER)?;
+    let path = chain::to_root(&leaf, &others, roots, now, SIGNER)?;
     let [_, root] = path.as_slice() else {
         return Err(Refusal::Untrusted { what: SIGNER });
     };

@@ -65,7 +65,7 @@ pub(crate) fn verify(
             why: "it is not of a signer of documents",
         });
     }
-    chain::to_root(&leaf, &others, &roots.certificates, now, LEAF)?;
+    chain::to_root(&leaf, &others, roots, now, LEAF)?;
     let seconds = document.milliseconds / 1000;
     if seconds > now.saturating_add(CLOCK_SECONDS) {
         return Err(Refusal::Time {

@@ -7,7 +7,7 @@
 use der::Decode;
 use x509_cert::certificate::{CertificateInner, Raw};
 
-use crate::certificate::Certificate;
+use crate::certificate::{Certificate, Revocations};
 use crate::key::Key;
 use crate::pem;
 use crate::tpm::public_area;
@@ -16,6 +16,7 @@ use crate::{Kind, Refusal};
 /// A vendor has one root a generation.
 const ROOTS_MAX: usize = 16;
 const WHAT: &str = "a pinned root";
+const LIST: &str = "a pinned CRL";
 
 /// Pinned trust for one kind of hardware.
 #[derive(Debug, Clone)]
@@ -23,11 +24,13 @@ pub struct Roots {
     kind: Kind,
     pub(crate) certificates: Vec<Certificate>,
     pub(crate) keys: Vec<Key>,
+    pub(crate) lists: Vec<Revocations>,
 }
 
 impl Roots {
     /// Reads what is to be pinned: certificates of authorities, in PEM (one or many) or DER (one). For TPMs also attestation keys
-    /// themselves: `PUBLIC KEY` in PEM or DER, or a `TPM2B_PUBLIC` as tpm2-tools write it.
+    /// themselves: `PUBLIC KEY` in PEM or DER, or a `TPM2B_PUBLIC` as tpm2-tools write it. Beside certificates also lists of revoked ones
+    /// (`X509 CRL` in PEM), of a root or of an authority between: once its time is over, a list refuses what it would have spared.
     ///
     /// # Errors
     ///
@@ -39,6 +42,7 @@ impl Roots {
             kind,
             certificates: Vec::new(),
             keys: Vec::new(),
+            lists: Vec::new(),
         };
         let text = std::str::from_utf8(bytes).unwrap_or_default();
         if text.contains("-----BEGIN ") {
@@ -48,10 +52,11 @@ impl Roots {
             for block in blocks {
                 match block.label.as_str() {
                     "CERTIFICATE" => roots.certify(&block.bytes)?,
+                    "X509 CRL" => roots.lists.push(Revocations::parse(&block.bytes, LIST)?),
                     "PUBLIC KEY" => roots.key(Key::parse(&block.bytes))?,
                     _ => {
                         return Err(Refusal::Roots {
-                            why: "certificates and public keys are pinned; a PEM block is neither",
+                            why: "certificates, public keys and lists of revoked certificates are pinned; a PEM block is none of them",
                         });
                     }
                 }
@@ -63,6 +68,7 @@ impl Roots {
         } else if kind == Kind::Tpm {
             roots.key(Some(public_area(bytes)?))?;
         }
+        roots.judge_lists()?;
         if roots.certificates.is_empty() && roots.keys.is_empty() {
             return Err(Refusal::Roots {
                 why: "nothing that can be pinned was found; give certificates in PEM or DER",
@@ -89,6 +95,21 @@ impl Roots {
             return Err(Refusal::Signature { what: WHAT });
         }
         self.certificates.push(root);
+        Ok(())
+    }
+
+    /// A list of a root is signed by that root.
+    fn judge_lists(&self) -> Result<(), Refusal> {
+        for list in &self.lists {
+            let mut of = self
+                .certificates
+                .iter()
+                .filter(|root| list.is_of(root))
+                .peekable();
+            if of.peek().is_some() && !of.any(|root| list.is_signed_by(root)) {
+                return Err(Refusal::Signature { what: LIST });
+            }
+        }
         Ok(())
     }
 

@@ -74,7 +74,7 @@ pub(crate) fn verify(
     if !verifies {
         return Err(Refusal::Signature { what: WHAT });
     }
-    chain::to_root(&leaf, &others, &roots.certificates, now, LEAF)?;
+    chain::to_root(&leaf, &others, roots, now, LEAF)?;
     let endorsement = Endorsement::read(&leaf)?;
     let levels = endorsement.judge(&report)?;
     let field = Field {

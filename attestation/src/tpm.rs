@@ -81,7 +81,7 @@ pub(crate) fn verify(
                 why: "it is not for attestation keys (extended key usage 2.23.133.8.3)",
             });
         }
-        chain::to_root(&leaf, &others, &roots.certificates, now, LEAF)?;
+        chain::to_root(&leaf, &others, roots, now, LEAF)?;
     }
     attest.judge_registers(quote.pcrs, signature.bank)?;
     let field = Field {

@@ -4,6 +4,7 @@
 //! What must never live here: how bytes are altered.
 //! Who calls it: the runner of the tests.
 
+use der::pem::LineEnding;
 use sha2::{Digest, Sha256};
 use strongroom_attestation::{Evidence, Kind, Proof, Refusal, Roots, Verified, verify};
 
@@ -410,4 +411,53 @@ fn what_is_no_authority_cannot_be_pinned() {
         Err(Refusal::Mismatch { .. })
     ));
     assert!(Roots::parse(Kind::SevSnp, &oid("1.2.3")).is_err());
+}
+
+/// Pinned together: the root and lists of revoked certificates.
+fn with_lists(machine: &Machine, lists: &[Vec<u8>]) -> Result<Roots, Refusal> {
+    let block = |label, der: &[u8]| der::pem::encode_string(label, LineEnding::LF, der).unwrap();
+    let mut text = block("CERTIFICATE", &machine.root.root());
+    for list in lists {
+        text += &block("X509 CRL", list);
+    }
+    Roots::parse(Kind::SevSnp, text.as_bytes())
+}
+
+#[test]
+fn a_pinned_list_refuses_what_was_revoked() {
+    let machine = Machine::new();
+    let judged = |lists: &[Vec<u8>], now| {
+        let whole = evidence(&machine.signed(), &machine.chain(), None);
+        verify(&whole, &with_lists(&machine, lists)?, now)
+    };
+    let (root, between) = (&machine.root, &machine.between);
+    let others = Party::new("ARK-Other", 8);
+    let spares = [
+        root.revoke(&[7, 8], UNTIL.0),
+        between.revoke(&[], UNTIL.0),
+        others.revoke(&[0], "230201000000Z"),
+    ];
+    assert!(judged(&spares, NOW).is_ok());
+    // Serial numbers of zero, as AMD has them: that of the chip, and that of the authority between.
+    for revokes in [between.revoke(&[1, 0], UNTIL.0), root.revoke(&[0], UNTIL.0)] {
+        let refusal = judged(&[spares[0].clone(), revokes], NOW).unwrap_err();
+        assert!(matches!(refusal, Refusal::Revoked { .. }), "{refusal}");
+    }
+    // An old list spares nobody, and neither does one that another has signed in its name.
+    let old = root.revoke(&[7], "230201000000Z");
+    assert!(matches!(judged(&[old], NOW), Err(Refusal::Time { .. })));
+    for forger in [Party::new("ARK-Test", 9), Party::new("SEV-Test", 9)] {
+        let forged = forger.revoke(&[], UNTIL.0);
+        assert!(matches!(
+            judged(&[forged], NOW),
+            Err(Refusal::Signature { .. })
+        ));
+    }
+    // At registration already, where the root is there; and a list alone pins nobody.
+    let forged = Party::new("ARK-Test", 9).revoke(&[], UNTIL.0);
+    assert!(with_lists(&machine, &[forged]).is_err());
+    let list = der::pem::encode_string("X509 CRL", LineEnding::LF, &spares[0]).unwrap();
+    assert!(Roots::parse(Kind::SevSnp, list.as_bytes()).is_err());
+    let cut = spares[0][..40].to_vec();
+    assert!(with_lists(&machine, &[cut]).is_err());
 }
