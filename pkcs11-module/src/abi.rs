@@ -15,6 +15,6 @@ pub(crate) mod spawn;
 pub(crate) mod system;
 mod template;
 
-pub(crate) use caller::{In, Out};
+pub(crate) use caller::{In, Out, Room};
 pub(crate) use params::Mechanism;
 pub(crate) use template::Wanted;

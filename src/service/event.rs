@@ -116,8 +116,15 @@ fn object_and_mechanism<'r>(
         R::GenerateKey { mechanism, .. } | R::GenerateKeyPair { mechanism, .. } => {
             (None, Some(mechanism))
         }
-        R::WrapKey { mechanism, key, .. } => (Some(*key), Some(mechanism)),
+        R::WrapKey { mechanism, key, .. } | R::WrapKeyAuthenticated { mechanism, key, .. } => {
+            (Some(*key), Some(mechanism))
+        }
         R::UnwrapKey {
+            mechanism,
+            unwrapping_key,
+            ..
+        }
+        | R::UnwrapKeyAuthenticated {
             mechanism,
             unwrapping_key,
             ..
@@ -214,6 +221,8 @@ const fn name(request: &Request<'_>) -> (&'static str, bool) {
         R::GenerateRandom { .. } => ("C_GenerateRandom", false),
         R::RestoreLogin { .. } => ("login.restored", true),
         R::ReleaseKey { .. } => ("key.release", true),
+        R::WrapKeyAuthenticated { .. } => ("C_WrapKeyAuthenticated", true),
+        R::UnwrapKeyAuthenticated { .. } => ("C_UnwrapKeyAuthenticated", true),
     }
 }
 
