@@ -471,7 +471,7 @@ fn what_does_not_leave_by_wrapping_does_not_leave_authenticated() {
     let Some(place) = place() else { return };
     let session = place.user();
     let wrapping = keys::import_aes(&session, &pattern(12, 32));
-    let open = keys::open_secret(CKK_AES).with(CKA_VALUE, &pattern(13, 32));
+    let open = keys::open_secret(CKK_AES).with(CKA_VALUE, pattern(13, 32));
     let of = |more: &Template| session.create(&open.clone().and(more)).unwrap();
     let leave = |pair| session.wrap_authenticated(&mut Mechanism::gcm(&IV, b"", 128), pair, BOUND);
     let kept = of(&template! { CKA_EXTRACTABLE => false });
