@@ -159,7 +159,7 @@ impl Rehearsal {
 
 /// Whether a function works with a key, or makes one: what hardware is slow at and what is throttled.
 fn is_operation(function: &str) -> bool {
-    const OPERATIONS: [&str; 15] = [
+    const OPERATIONS: [&str; 17] = [
         "C_Decrypt",
         "C_DecryptFinal",
         "C_DeriveKey",
@@ -171,10 +171,12 @@ fn is_operation(function: &str) -> bool {
         "C_SignFinal",
         "C_SignRecover",
         "C_UnwrapKey",
+        "C_UnwrapKeyAuthenticated",
         "C_Verify",
         "C_VerifyFinal",
         "C_VerifySignature",
         "C_WrapKey",
+        "C_WrapKeyAuthenticated",
     ];
     OPERATIONS.contains(&function)
 }

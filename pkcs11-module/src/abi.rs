@@ -15,6 +15,8 @@ pub(crate) mod spawn;
 pub(crate) mod system;
 mod template;
 
-pub(crate) use caller::{In, Out};
+#[cfg(test)]
+pub(crate) use caller::Alleged;
+pub(crate) use caller::{In, Out, Room};
 pub(crate) use params::Mechanism;
 pub(crate) use template::Wanted;

@@ -87,13 +87,18 @@ fn output_known(
     out: Out,
 ) -> Result<u64, Rv> {
     answer(at, session, request, Rv::DEVICE_REMOVED, |answer| {
-        if let Body::Output { length, data } = &answer.body {
-            out.deliver(answer.rv, *length, data.expose())?;
-            return Ok(*length);
-        }
-        let told = answer.rv == Rv::OK || answer.rv == Rv::BUFFER_TOO_SMALL;
-        Err(if told { Rv::DEVICE_ERROR } else { answer.rv })
+        delivered(answer, out)
     })
+}
+
+/// Delivers the output of an answer, and answers its length in bytes.
+fn delivered(answer: &Answer<'_>, out: Out) -> Result<u64, Rv> {
+    if let Body::Output { length, data } = &answer.body {
+        out.deliver(answer.rv, *length, data.expose())?;
+        return Ok(*length);
+    }
+    let told = answer.rv == Rv::OK || answer.rv == Rv::BUFFER_TOO_SMALL;
+    Err(if told { Rv::DEVICE_ERROR } else { answer.rv })
 }
 
 /// Asks, lets `read` see the answer, and draws the conclusions for what the module keeps. As long as nothing was carried out, it is asked

@@ -132,6 +132,12 @@ pub enum Reply {
         length: u64,
         data: Option<SecretVec>,
     },
+    /// A wrapped key, with the initialisation vector that was made for it.
+    Wrapped {
+        iv: Box<[u8]>,
+        length: u64,
+        data: SecretVec,
+    },
     /// The caller's buffer is too small for this many bytes.
     TooSmall {
         length: u64,

@@ -1,4 +1,4 @@
-//! Wrapping: keys that leave under a key, and keys that come so (PKCS#11 3.2, 5.18.3 and 5.18.4).
+//! Wrapping: keys that leave under a key, and keys that come so (PKCS#11 3.2, 5.18.3 and 5.18.4, and with associated data 5.18.6 and 5.18.7).
 //!
 //! What lives here: which key may leave under which, and the bytes that stand for a key outside.
 //! What must never live here: a second way out; secret values leave by reveal or by this.
@@ -21,23 +21,26 @@ use crate::attribute::Value;
 use crate::attribute::draft::{Draft, Implied, Origin, number_in};
 use crate::attribute::template::{Template, Unwrap as UnwrapTemplate};
 use crate::error::{Error, Result};
-use crate::mechanism::params::{self, CipherMethod, RsaAes};
+use crate::mechanism::params::wrap::{GcmWrap, RsaAes};
+use crate::mechanism::params::{self, CipherMethod, Gcm};
 use crate::mechanism::{CipherScheme, Row, Use, WrapScheme};
 use crate::object::{Object, OpenKey};
 use crate::policy::{Grant, Unwrap, Usage, Wrap, authorize};
 
-/// C_WrapKey.
+/// C_WrapKey; with associated data, be they empty, C_WrapKeyAuthenticated.
 ///
 /// # Errors
-/// As PKCS#11 3.2, 5.18.3 has them.
+/// As PKCS#11 3.2, 5.18.3 and 5.18.6 have them.
 pub fn wrap_key(
     desk: &Desk<'_>,
     mechanism: &Mechanism<'_>,
     wrapping_key: ObjectHandle,
     key: ObjectHandle,
+    associated: Option<&[u8]>,
     output: Output,
 ) -> Result<Reply> {
     let row = desk.mechanism(mechanism.kind, Use::Wrap)?;
+    let scheme = scheme_of(row, associated)?;
     let wrapping = desk
         .object(wrapping_key)
         .ok_or(Error::WrappingKeyHandleInvalid)?;
@@ -45,22 +48,30 @@ pub fn wrap_key(
     let grant = authorize::<Wrap>(desk.session, wrapping, row, desk.rules())?;
     may_leave(&target, grant.object())?;
     release::way_out(desk, grant.object(), &target)?;
-    let scheme = row.wrap().ok_or(Error::MechanismInvalid)?;
     let plain = outside_form(desk, &target, scheme)?;
-    let mut wrapped = SecretVec::new();
-    wrap(&grant, mechanism, scheme, &plain, &mut wrapped).map_err(|error| match error {
+    let mut data = SecretVec::new();
+    let wrapped = wrap(&grant, mechanism, scheme, associated, &plain, &mut data);
+    let iv = wrapped.map_err(|error| match error {
         Error::DataLenRange => Error::KeySizeRange,
         other => other,
     })?;
-    let length = wrapped.len() as u64;
-    Ok(match output {
-        Output::Size => Reply::Output { length, data: None },
-        Output::Capacity(capacity) if capacity < length => Reply::TooSmall { length },
-        Output::Capacity(_) => Reply::Output {
+    let length = data.len() as u64;
+    Ok(match (output, iv) {
+        (Output::Size, _) => Reply::Output { length, data: None },
+        (Output::Capacity(capacity), _) if capacity < length => Reply::TooSmall { length },
+        (Output::Capacity(_), Some(iv)) => Reply::Wrapped { iv, length, data },
+        (Output::Capacity(_), None) => Reply::Output {
             length,
-            data: Some(wrapped),
+            data: Some(data),
         },
     })
+}
+
+/// How a mechanism wraps, if it does so with associated data where there are any.
+fn scheme_of(row: &Row, associated: Option<&[u8]>) -> Result<WrapScheme> {
+    row.wrap()
+        .filter(|scheme| associated.is_none() || scheme.authenticates())
+        .ok_or(Error::MechanismInvalid)
 }
 
 /// Whether a key may leave under another one.
@@ -144,40 +155,66 @@ fn padded(value: &[u8], scheme: WrapScheme) -> Result<SecretBytes> {
     Ok(form)
 }
 
+/// Wraps, and tells the initialisation vector where it was made here.
 fn wrap(
     grant: &Grant<Wrap>,
     mechanism: &Mechanism<'_>,
     scheme: WrapScheme,
+    associated: Option<&[u8]>,
     plain: &SecretBytes,
     out: &mut SecretVec,
-) -> Result<()> {
+) -> Result<Option<Box<[u8]>>> {
     let key = grant.key();
     match scheme {
+        WrapScheme::Cipher(CipherScheme::AesGcm) => {
+            let mut parameter = GcmWrap::parse(&mechanism.parameter, associated)?;
+            if let Some(fixed_bits) = parameter.fixed_bits {
+                make_iv(&mut parameter.gcm.iv, fixed_bits)?;
+            }
+            let made = parameter.fixed_bits.map(|_| parameter.gcm.iv.clone());
+            let method = CipherMethod::AesGcm(parameter.gcm);
+            plain.with(|plain| encrypt_whole(&method, key, plain, out))?;
+            return Ok(made);
+        }
         WrapScheme::Cipher(scheme) => {
             let method = cipher_method(grant, scheme, mechanism)?;
-            plain.with(|plain| encrypt_whole(&method, key, plain, out))
+            plain.with(|plain| encrypt_whole(&method, key, plain, out))?;
         }
         WrapScheme::AesKw => {
             let iv = params::optional_iv::<8>(&mechanism.parameter)?;
             let wrap = key.secret()?.wrap()?;
-            Ok(plain.with(|plain| wrap.kw_wrap(iv.as_ref(), plain, out))?)
+            plain.with(|plain| wrap.kw_wrap(iv.as_ref(), plain, out))?;
         }
         WrapScheme::AesKwp => {
             kwp_parameter(mechanism)?;
             let wrap = key.secret()?.wrap()?;
-            Ok(plain.with(|plain| wrap.kwp_wrap(plain, out))?)
+            plain.with(|plain| wrap.kwp_wrap(plain, out))?;
         }
         WrapScheme::RsaAes => {
-            let parameter = RsaAes::parse(&mechanism.parameter, key_bits(grant)?)?;
+            let bits = key_bits(grant)?;
+            let parameter = RsaAes::parse(&mechanism.parameter, bits, associated)?;
             let temporary = SecretBytes::filled_by(parameter.aes_bytes, |bytes| {
                 random::fill(bytes).map_err(Error::from)
             })?;
             let method = CipherMethod::RsaOaep(parameter.oaep);
             temporary.with(|aes| encrypt_whole(&method, key, aes, out))?;
             let wrap = temporary.with(WrapKey::new)?;
-            Ok(plain.with(|plain| wrap.kwp_wrap(plain, out))?)
+            plain.with(|plain| wrap.kwp_wrap(plain, out))?;
         }
     }
+    Ok(None)
+}
+
+/// Puts random bits behind the leading ones, which stay.
+fn make_iv(iv: &mut [u8], fixed_bits: usize) -> Result<()> {
+    let Some([first, rest @ ..]) = iv.get_mut(fixed_bits / 8..) else {
+        return Err(Error::MechanismParamInvalid);
+    };
+    let made = 0xff_u8 >> (fixed_bits % 8);
+    let mut random = [0];
+    random::fill(&mut random)?;
+    *first = (*first & !made) | (random[0] & made);
+    Ok(random::fill(rest)?)
 }
 
 /// RFC 5649 allows another alternative initial value; none is offered here but the standard's own.
@@ -200,18 +237,20 @@ fn cipher_method<U: Usage>(
     CipherMethod::parse(scheme, &mechanism.parameter, key_bits(grant)?)
 }
 
-/// C_UnwrapKey.
+/// C_UnwrapKey; with associated data, be they empty, C_UnwrapKeyAuthenticated.
 ///
 /// # Errors
-/// As PKCS#11 3.2, 5.18.4 has them; whatever is wrong inside is [`Error::WrappedKeyInvalid`].
+/// As PKCS#11 3.2, 5.18.4 and 5.18.7 have them; whatever is wrong inside is [`Error::WrappedKeyInvalid`].
 pub fn unwrap_key(
     desk: &Desk<'_>,
     mechanism: &Mechanism<'_>,
     unwrapping_key: ObjectHandle,
     wrapped: &[u8],
+    associated: Option<&[u8]>,
     sent: &request::Template<'_>,
 ) -> Result<Reply> {
     let row = desk.mechanism(mechanism.kind, Use::Unwrap)?;
+    let scheme = scheme_of(row, associated)?;
     let unwrapping = desk
         .object(unwrapping_key)
         .ok_or(Error::UnwrappingKeyHandleInvalid)?;
@@ -229,9 +268,8 @@ pub fn unwrap_key(
     if !matches!(class, ObjectClass::PRIVATE_KEY | ObjectClass::SECRET_KEY) {
         return Err(Error::TemplateInconsistent);
     }
-    let scheme = row.wrap().ok_or(Error::MechanismInvalid)?;
     let mut plain = SecretVec::new();
-    unwrap(&grant, mechanism, scheme, wrapped, &mut plain).map_err(of_wrapped_key)?;
+    unwrap(&grant, mechanism, scheme, associated, wrapped, &mut plain).map_err(of_wrapped_key)?;
     let (mut draft, private) = draft_of(desk, &template, class, imposed, plain.expose())?;
     // PKCS#11 3.2, 5.18.4: what came from outside may leave again, unless somebody says otherwise.
     let extractable_said = template.entry(AttributeType::EXTRACTABLE).is_some()
@@ -268,11 +306,16 @@ fn unwrap(
     grant: &Grant<Unwrap>,
     mechanism: &Mechanism<'_>,
     scheme: WrapScheme,
+    associated: Option<&[u8]>,
     wrapped: &[u8],
     out: &mut SecretVec,
 ) -> Result<()> {
     let key = grant.key();
     match scheme {
+        WrapScheme::Cipher(CipherScheme::AesGcm) => {
+            let gcm = Gcm::of_wrapping(&mechanism.parameter, associated)?;
+            decrypt_whole(&CipherMethod::AesGcm(gcm), key, wrapped, out)
+        }
         WrapScheme::Cipher(scheme) => {
             let method = cipher_method(grant, scheme, mechanism)?;
             decrypt_whole(&method, key, wrapped, out)
@@ -287,7 +330,7 @@ fn unwrap(
         }
         WrapScheme::RsaAes => {
             let bits = key_bits(grant)?;
-            let parameter = RsaAes::parse(&mechanism.parameter, bits)?;
+            let parameter = RsaAes::parse(&mechanism.parameter, bits, associated)?;
             let (encrypted, wrapped) = wrapped
                 .split_at_checked(bits.div_ceil(8))
                 .ok_or(Error::WrappedKeyLenRange)?;

@@ -4,6 +4,8 @@
 //! What must never live here: whether the key may be used (policy), the primitives (crypto).
 //! Who calls it: the chapters of operations and keys, when an operation begins.
 
+pub mod wrap;
+
 use strongroom_crypto::block::{BlockCipher, Mode};
 use strongroom_crypto::digest::Hash;
 use strongroom_crypto::edwards::EdwardsVariant;
@@ -194,15 +196,6 @@ pub struct Ecdh<'p> {
     pub point: &'p [u8],
 }
 
-/// `CK_RSA_AES_KEY_WRAP_PARAMS`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RsaAes {
-    /// Length of the temporary AES key.
-    pub aes_bytes: usize,
-    /// How that key is encrypted.
-    pub oaep: Oaep,
-}
-
 impl SignMethod {
     /// Reads the parameter of a signature under a key of `key_bits` bits (used for RSA only).
     ///
@@ -353,9 +346,13 @@ impl Oaep {
 
 impl Gcm {
     fn parse(parameter: &Parameter<'_>) -> Result<Self> {
-        let Parameter::Gcm { iv, aad, tag_bits } = *parameter else {
-            return Err(Error::MechanismParamInvalid);
-        };
+        match *parameter {
+            Parameter::Gcm { iv, aad, tag_bits } => Self::read(iv, aad, tag_bits),
+            _ => Err(Error::MechanismParamInvalid),
+        }
+    }
+
+    fn read(iv: &[u8], aad: &[u8], tag_bits: u64) -> Result<Self> {
         // SP 800-38D, 5.2.1.2, all lengths of tags that it names.
         let tag_bytes = match tag_bits {
             32 => 4,
@@ -436,32 +433,6 @@ impl<'p> Ecdh<'p> {
             shared,
             point,
         })
-    }
-}
-
-impl RsaAes {
-    /// Reads the parameter of a wrap under an RSA key of `key_bits` bits.
-    ///
-    /// # Errors
-    /// [`Error::MechanismParamInvalid`].
-    pub fn parse(parameter: &Parameter<'_>, key_bits: usize) -> Result<Self> {
-        let Parameter::RsaAesKeyWrap { aes_bits, oaep } = parameter else {
-            return Err(Error::MechanismParamInvalid);
-        };
-        let aes_bytes = match aes_bits {
-            128 => 16,
-            192 => 24,
-            256 => 32,
-            _ => return Err(Error::MechanismParamInvalid),
-        };
-        let oaep = Oaep::read(oaep, key_bits)?;
-        if oaep
-            .data_bytes_max(key_bits.div_ceil(8))
-            .is_none_or(|room| aes_bytes > room)
-        {
-            return Err(Error::MechanismParamInvalid);
-        }
-        Ok(Self { aes_bytes, oaep })
     }
 }
 

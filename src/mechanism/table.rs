@@ -35,7 +35,7 @@ pub enum Scheme {
     Recover(SignScheme),
     /// C_Encrypt and C_Decrypt.
     Cipher(CipherScheme),
-    /// C_WrapKey and C_UnwrapKey.
+    /// C_WrapKey and C_UnwrapKey, also in their authenticated forms.
     Wrap(WrapScheme),
     /// C_DeriveKey.
     Derive(DeriveScheme),
@@ -105,6 +105,14 @@ pub enum WrapScheme {
     AesKwp,
     /// A temporary AES key under OAEP, then the key under it with RFC 5649 (PKCS#11 3.2, 6.1.21).
     RsaAes,
+}
+
+impl WrapScheme {
+    /// Whether it takes associated data: AES-GCM, and RSA-AES, where they are the label of OAEP.
+    #[must_use]
+    pub const fn authenticates(self) -> bool {
+        matches!(self, Self::Cipher(CipherScheme::AesGcm) | Self::RsaAes)
+    }
 }
 
 /// How to derive.

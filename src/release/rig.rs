@@ -120,18 +120,23 @@ pub(crate) fn policy(claim: &str, equals: &Value) -> Vec<u8> {
 
 /// What the place makes of a ciphertext.
 pub(crate) fn opened(hash: Hash, ciphertext: &[u8]) -> Vec<u8> {
+    opened_with(hash, &[], ciphertext).unwrap()
+}
+
+/// What it makes of one with a label of OAEP; nothing of one with another label.
+pub(crate) fn opened_with(hash: Hash, label: &[u8], ciphertext: &[u8]) -> Option<Vec<u8>> {
     let (encrypted, wrapped) = ciphertext.split_at(256);
     let mut temporary = SecretVec::new();
     place()
-        .decrypt_oaep(hash, hash, &[], encrypted, &mut temporary)
-        .unwrap();
+        .decrypt_oaep(hash, hash, label, encrypted, &mut temporary)
+        .ok()?;
     assert_eq!(temporary.len(), 32);
     let mut plain = SecretVec::new();
     WrapKey::new(temporary.expose())
         .unwrap()
         .kwp_unwrap(wrapped, &mut plain)
         .unwrap();
-    plain.expose().to_vec()
+    Some(plain.expose().to_vec())
 }
 
 /// The parts of a compact JWS: header, payload, signature.

@@ -135,6 +135,11 @@ pub(super) fn write(
                 data,
             }
         }
+        Reply::Wrapped { iv, length, data } => Body::Wrapped {
+            iv,
+            length: *length,
+            data: Secret::new(data.expose()),
+        },
         Reply::TooSmall { length } => Body::Output {
             length: *length,
             data: Secret::default(),

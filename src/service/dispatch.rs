@@ -67,8 +67,8 @@ impl Service {
             R::VerifyRecover { signature, output, .. } => sign::verify_recover(desk, signature, *output),
             R::GenerateKey { mechanism, template, .. } => keys::generate_key(desk, mechanism, template),
             R::GenerateKeyPair { mechanism, public, private, .. } => keys::generate_key_pair(desk, mechanism, public, private),
-            R::WrapKey { mechanism, wrapping_key, key, output, .. } => wrapping::wrap_key(desk, mechanism, *wrapping_key, *key, *output),
-            R::UnwrapKey { mechanism, unwrapping_key, wrapped, template, .. } => wrapping::unwrap_key(desk, mechanism, *unwrapping_key, wrapped, template),
+            R::WrapKey { mechanism, wrapping_key, key, output, .. } => wrapping::wrap_key(desk, mechanism, *wrapping_key, *key, None, *output),
+            R::UnwrapKey { mechanism, unwrapping_key, wrapped, template, .. } => wrapping::unwrap_key(desk, mechanism, *unwrapping_key, wrapped, None, template),
             R::DeriveKey { mechanism, base_key, template, .. } => keys::derive::derive_key(desk, mechanism, *base_key, template),
             R::DualUpdate { dual, part, output, .. } => dual::update(desk, *dual, part.expose(), *output),
             R::VerifySignatureInit { mechanism, key, signature, .. } => sign::verify_signature_init(desk, mechanism.as_ref(), *key, signature),
@@ -79,6 +79,8 @@ impl Service {
             R::GenerateRandom { bytes, .. } => random::generate(desk, *bytes),
             R::SignOnce { .. } | R::VerifyOnce { .. } | R::EncryptOnce { .. } | R::DecryptOnce { .. } => once(desk, request),
             R::ReleaseKey { key, release, .. } => release::release_key(desk, *key, release),
+            R::WrapKeyAuthenticated { mechanism, wrapping_key, key, associated, output, .. } => wrapping::wrap_key(desk, mechanism, *wrapping_key, *key, Some(associated), *output),
+            R::UnwrapKeyAuthenticated { mechanism, unwrapping_key, wrapped, template, associated, .. } => wrapping::unwrap_key(desk, mechanism, *unwrapping_key, wrapped, Some(associated), template),
             R::RestoreLogin { ticket, .. } => self.restore_login(application, desk, ticket.expose()),
             // Answered before a session is looked for.
             R::Hello { .. } | R::Goodbye | R::SlotList | R::SlotInfo { .. } | R::TokenInfo { .. } | R::Mechanisms { .. }

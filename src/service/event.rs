@@ -116,8 +116,15 @@ fn object_and_mechanism<'r>(
         R::GenerateKey { mechanism, .. } | R::GenerateKeyPair { mechanism, .. } => {
             (None, Some(mechanism))
         }
-        R::WrapKey { mechanism, key, .. } => (Some(*key), Some(mechanism)),
+        R::WrapKey { mechanism, key, .. } | R::WrapKeyAuthenticated { mechanism, key, .. } => {
+            (Some(*key), Some(mechanism))
+        }
         R::UnwrapKey {
+            mechanism,
+            unwrapping_key,
+            ..
+        }
+        | R::UnwrapKeyAuthenticated {
             mechanism,
             unwrapping_key,
             ..
@@ -202,8 +209,7 @@ const fn name(request: &Request<'_>) -> (&'static str, bool) {
         R::VerifyRecover { .. } => ("C_VerifyRecover", false),
         R::GenerateKey { .. } => ("C_GenerateKey", true),
         R::GenerateKeyPair { .. } => ("C_GenerateKeyPair", true),
-        R::WrapKey { .. } => ("C_WrapKey", true),
-        R::UnwrapKey { .. } => ("C_UnwrapKey", true),
+        R::WrapKey { .. } | R::WrapKeyAuthenticated { .. } | R::UnwrapKey { .. } | R::UnwrapKeyAuthenticated { .. } => (wrapping_name(request), true),
         R::DeriveKey { .. } => ("C_DeriveKey", true),
         R::DualUpdate { dual, .. } => (dual_name(*dual), false),
         R::VerifySignatureInit { .. } => ("C_VerifySignatureInit", false),
@@ -214,6 +220,17 @@ const fn name(request: &Request<'_>) -> (&'static str, bool) {
         R::GenerateRandom { .. } => ("C_GenerateRandom", false),
         R::RestoreLogin { .. } => ("login.restored", true),
         R::ReleaseKey { .. } => ("key.release", true),
+    }
+}
+
+/// Name of a function that wraps a key or unwraps one.
+const fn wrapping_name(request: &Request<'_>) -> &'static str {
+    use Request as R;
+    match request {
+        R::WrapKey { .. } => "C_WrapKey",
+        R::WrapKeyAuthenticated { .. } => "C_WrapKeyAuthenticated",
+        R::UnwrapKey { .. } => "C_UnwrapKey",
+        _ => "C_UnwrapKeyAuthenticated",
     }
 }
 

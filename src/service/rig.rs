@@ -663,6 +663,47 @@ impl Talk {
         })
     }
 
+    pub(crate) fn wrap_authenticated(
+        &self,
+        mechanism: Mechanism<'_>,
+        wrapping_key: ObjectHandle,
+        key: ObjectHandle,
+        associated: &[u8],
+    ) -> Result<Vec<u8>, Rv> {
+        let session = self.session;
+        self.ask(&Request::WrapKeyAuthenticated {
+            session,
+            mechanism,
+            wrapping_key,
+            key,
+            associated,
+            output: ROOM,
+        })
+        .output()
+    }
+
+    pub(crate) fn unwrap_authenticated(
+        &self,
+        mechanism: Mechanism<'_>,
+        unwrapping_key: ObjectHandle,
+        wrapped: &[u8],
+        associated: &[u8],
+        template: &[(A, Value)],
+    ) -> Result<ObjectHandle, Rv> {
+        let session = self.session;
+        sending(template, |template| {
+            self.ask(&Request::UnwrapKeyAuthenticated {
+                session,
+                mechanism,
+                unwrapping_key,
+                wrapped,
+                template,
+                associated,
+            })
+            .object()
+        })
+    }
+
     pub(crate) fn derive(
         &self,
         mechanism: Mechanism<'_>,
@@ -708,7 +749,7 @@ impl Told {
     pub(crate) fn output(&self) -> Result<Vec<u8>, Rv> {
         ok(self.rv())?;
         match self.body() {
-            Body::Output { length, data } => {
+            Body::Output { length, data } | Body::Wrapped { length, data, .. } => {
                 assert_eq!(length, data.len() as u64);
                 Ok(data.expose().to_vec())
             }

@@ -123,6 +123,8 @@ pub(super) fn every_request(session: SessionHandle, object: ObjectHandle) -> Vec
         (R::DecryptOnce { session, mechanism: aes(), key, data, output }, "C_Decrypt"),
         (R::RestoreLogin { session, ticket: data }, "login.restored"),
         (R::ReleaseKey { session, key, release: KeyRelease { statement: b"s", nonce: None, encryption: None, versioned: false } }, "key.release"),
+        (R::WrapKeyAuthenticated { session, mechanism: aes(), wrapping_key: key, key, associated: b"a", output }, "C_WrapKeyAuthenticated"),
+        (R::UnwrapKeyAuthenticated { session, mechanism: aes(), unwrapping_key: key, wrapped, template: template(), associated: b"a" }, "C_UnwrapKeyAuthenticated"),
         // These end things, so they come last.
         (R::DestroyObject { session, object }, "C_DestroyObject"),
         (R::Logout { session }, "C_Logout"),
@@ -209,7 +211,8 @@ impl fmt::Debug for Shown<'_> {
             | Request::VerifySignatureInit { .. }
             | Request::VerifyFinal { .. }
             | Request::VerifyRecover { .. }
-            | Request::UnwrapKey { .. } => Ok(()),
+            | Request::UnwrapKey { .. }
+            | Request::UnwrapKeyAuthenticated { .. } => Ok(()),
             other => other.fmt(out),
         }
     }

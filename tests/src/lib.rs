@@ -40,6 +40,7 @@ pub mod rv;
 pub mod session;
 pub mod template;
 pub mod tool;
+pub mod wrapping;
 
 pub use hsm::{Hsm, Workplace, not_on_softhsm};
 pub use mechanism::Mechanism;

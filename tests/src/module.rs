@@ -96,6 +96,14 @@ impl Module {
         Some(unsafe { &*list.cast::<CK_FUNCTION_LIST_3_0>() })
     }
 
+    /// The 3.2 function list, when the module offers one.
+    #[must_use]
+    pub fn table_3_2(&self) -> Option<&CK_FUNCTION_LIST_3_2> {
+        let list = self.interface(3, 2)?;
+        // SAFETY: the interface of name "PKCS 11" and version 3.2 has this structure; it is a static of the module.
+        Some(unsafe { &*list.cast::<CK_FUNCTION_LIST_3_2>() })
+    }
+
     /// The function list of one version, through `C_GetInterface`.
     #[must_use]
     pub fn interface(&self, major: u8, minor: u8) -> Option<*const c_void> {

@@ -12,6 +12,7 @@ pub mod ck;
 pub mod codec;
 pub mod frame;
 pub mod import;
+pub mod mechanism;
 pub mod paths;
 pub mod rehearsal;
 pub mod release;

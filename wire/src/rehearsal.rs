@@ -185,6 +185,7 @@ pub const FUNCTIONS: &[&str] = &[
     "C_SignRecoverInit",
     "C_SignUpdate",
     "C_UnwrapKey",
+    "C_UnwrapKeyAuthenticated",
     "C_Verify",
     "C_VerifyFinal",
     "C_VerifyInit",
@@ -196,4 +197,5 @@ pub const FUNCTIONS: &[&str] = &[
     "C_VerifySignatureUpdate",
     "C_VerifyUpdate",
     "C_WrapKey",
+    "C_WrapKeyAuthenticated",
 ];

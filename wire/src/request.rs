@@ -8,8 +8,9 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::ck::{AttributeType, Kdf, MechanismType, Mgf, OaepSource, Rv, UserType};
+use crate::ck::{AttributeType, Rv, UserType};
 use crate::codec::{self, List};
+pub use crate::mechanism::{Mechanism, OaepParameter, Parameter};
 pub use crate::release::KeyRelease;
 use crate::secret::Secret;
 
@@ -83,108 +84,6 @@ pub struct Attribute<'a> {
 
 /// A template as the application alleges it.
 pub type Template<'a> = List<Attribute<'a>, TEMPLATE_ATTRIBUTES_MAX>;
-
-/// The parameter of a mechanism, its C structure taken apart by the module.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub enum Parameter<'a> {
-    /// `NULL_PTR`.
-    None,
-    /// An initialisation vector, or whatever came with a mechanism that the module does not know.
-    #[serde(borrow)]
-    Bytes(#[serde(serialize_with = "codec::bytes")] &'a [u8]),
-    /// `CK_AES_CTR_PARAMS`.
-    Counter {
-        /// How many bits of the block count.
-        bits: u64,
-        /// The first counter block.
-        block: [u8; 16],
-    },
-    /// `CK_GCM_PARAMS`.
-    Gcm {
-        /// Initialisation vector.
-        #[serde(serialize_with = "codec::bytes")]
-        iv: &'a [u8],
-        /// Additional authenticated data.
-        #[serde(serialize_with = "codec::bytes")]
-        aad: &'a [u8],
-        /// Length of the tag in bits.
-        tag_bits: u64,
-    },
-    /// A single `CK_ULONG`: the length of a general MAC in bytes.
-    Number(u64),
-    /// `CK_RSA_PKCS_OAEP_PARAMS`.
-    Oaep(OaepParameter<'a>),
-    /// `CK_RSA_PKCS_PSS_PARAMS`.
-    Pss {
-        /// Hash of the message.
-        hash: MechanismType,
-        /// Mask generation function.
-        mgf: Mgf,
-        /// Length of the salt in bytes.
-        salt_bytes: u64,
-    },
-    /// `CK_ECDH1_DERIVE_PARAMS`.
-    Ecdh1 {
-        /// Key derivation function.
-        kdf: Kdf,
-        /// Data shared between the parties.
-        #[serde(serialize_with = "codec::bytes")]
-        shared: &'a [u8],
-        /// The other party's public point.
-        #[serde(serialize_with = "codec::bytes")]
-        point: &'a [u8],
-    },
-    /// `CK_RSA_AES_KEY_WRAP_PARAMS`.
-    RsaAesKeyWrap {
-        /// Length of the temporary AES key in bits.
-        aes_bits: u64,
-        /// How that key is encrypted.
-        oaep: OaepParameter<'a>,
-    },
-    /// `CK_EDDSA_PARAMS`.
-    Eddsa {
-        /// Ed25519ph instead of Ed25519.
-        prehash: bool,
-        /// Context of at most 255 bytes.
-        #[serde(serialize_with = "codec::bytes")]
-        context: &'a [u8],
-    },
-    /// A parameter whose length or pointers do not fit its mechanism.
-    Malformed,
-    /// `CK_KEY_DERIVATION_STRING_DATA`, without a vector, and `CK_DES_CBC_ENCRYPT_DATA_PARAMS` and `CK_AES_CBC_ENCRYPT_DATA_PARAMS`.
-    EncryptData {
-        /// Initialisation vector; empty where there is none.
-        #[serde(serialize_with = "codec::bytes")]
-        iv: &'a [u8],
-        /// What is encrypted.
-        #[serde(serialize_with = "codec::bytes")]
-        data: &'a [u8],
-    },
-}
-
-/// `CK_RSA_PKCS_OAEP_PARAMS`.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub struct OaepParameter<'a> {
-    /// Hash of the label.
-    pub hash: MechanismType,
-    /// Mask generation function.
-    pub mgf: Mgf,
-    /// Where the label comes from.
-    pub source: OaepSource,
-    /// The label.
-    #[serde(serialize_with = "codec::bytes")]
-    pub label: &'a [u8],
-}
-
-/// A mechanism with its parameter (`CK_MECHANISM`).
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Mechanism<'a> {
-    /// Which mechanism.
-    pub kind: MechanismType,
-    /// Its parameter.
-    #[serde(borrow)]
-    pub parameter: Parameter<'a>,
-}
 
 /// What an application wants of an output of variable length (PKCS#11 3.2, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -567,6 +466,25 @@ pub enum Request<'a> {
         key: ObjectHandle,
         release: KeyRelease<'a>,
     },
+    WrapKeyAuthenticated {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        wrapping_key: ObjectHandle,
+        key: ObjectHandle,
+        #[serde(serialize_with = "codec::bytes")]
+        associated: &'a [u8],
+        output: Output,
+    },
+    UnwrapKeyAuthenticated {
+        session: SessionHandle,
+        mechanism: Mechanism<'a>,
+        unwrapping_key: ObjectHandle,
+        #[serde(serialize_with = "codec::bytes")]
+        wrapped: &'a [u8],
+        template: Template<'a>,
+        #[serde(serialize_with = "codec::bytes")]
+        associated: &'a [u8],
+    },
 }
 
 impl Request<'_> {
@@ -594,7 +512,8 @@ impl Request<'_> {
             | Self::VerifySignatureUpdate { session, .. } | Self::VerifySignatureFinal { session }
             | Self::SignOnce { session, .. } | Self::VerifyOnce { session, .. } | Self::EncryptOnce { session, .. } | Self::DecryptOnce { session, .. }
             | Self::DeriveKey { session, .. } | Self::SeedRandom { session, .. } | Self::GenerateRandom { session, .. }
-            | Self::RestoreLogin { session, .. } | Self::ReleaseKey { session, .. } => Some(*session),
+            | Self::RestoreLogin { session, .. } | Self::ReleaseKey { session, .. }
+            | Self::WrapKeyAuthenticated { session, .. } | Self::UnwrapKeyAuthenticated { session, .. } => Some(*session),
         }
     }
 }

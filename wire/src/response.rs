@@ -73,6 +73,16 @@ pub enum Body<'a> {
     },
     /// Answers `AttributeValue`: one entry for each kind asked, in that order.
     Attributes(List<AttributeAnswer<'a>, TEMPLATE_ATTRIBUTES_MAX>),
+    /// Answers a wrapping whose initialisation vector the token made, once the wrapped key fits; else `Output` does.
+    Wrapped {
+        /// The whole vector, as long as the one that was asked with.
+        #[serde(serialize_with = "codec::bytes")]
+        iv: &'a [u8],
+        /// Length of the wrapped key in bytes.
+        length: u64,
+        /// The wrapped key.
+        data: Secret<'a>,
+    },
 }
 
 /// One attribute that was asked for.

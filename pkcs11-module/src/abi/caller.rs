@@ -102,6 +102,19 @@ impl<T> Alleged<T> {
     }
 }
 
+#[cfg(test)]
+impl<T> Alleged<T> {
+    /// Memory of a test's own, as long as it is told.
+    pub(crate) const fn of_cells(cells: &'static [std::cell::Cell<T>]) -> Self {
+        Self(cells.as_ptr().cast_mut().cast())
+    }
+
+    /// NULL.
+    pub(crate) const fn null() -> Self {
+        Self(std::ptr::null_mut())
+    }
+}
+
 impl<T: Copy> Alleged<T> {
     /// Reads one value; NULL is `CKR_ARGUMENTS_BAD`.
     pub(crate) fn read(self) -> Result<T, Rv> {

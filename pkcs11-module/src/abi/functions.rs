@@ -26,7 +26,8 @@ use super::caller::{Alleged, Argument, Array, In, Out, Place};
 use super::params::Mechanism;
 use super::template::{Template, Wanted};
 use super::{arguments, guard, interfaces, layout};
-use crate::entry::{cipher, digest, general, keys, objects, random, sessions, sign, slots};
+use crate::entry::keys::{self, WrapOut};
+use crate::entry::{cipher, digest, general, objects, random, sessions, sign, slots};
 use crate::process::{self, Instance};
 
 /// One function, for documentation and tests.
@@ -281,10 +282,10 @@ macro_rules! functions {
     };
     served C_WrapKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE,
         key: CK_OBJECT_HANDLE, output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
-        let out = Out::new(output, output_bytes)?;
-        let mechanism = Mechanism::copy(mechanism)?;
-        let (wrapping_key, key) = (ObjectHandle(wrapping_key), ObjectHandle(key));
-        keys::wrap(at, SessionHandle(session), mechanism.wire(), wrapping_key, key, out)
+        let wrapped = Out::new(output, output_bytes)?;
+        let (mechanism, iv) = Mechanism::copy_to_wrap(mechanism)?;
+        let (by, key, out) = (ObjectHandle(wrapping_key), ObjectHandle(key), WrapOut { wrapped, iv });
+        keys::wrap(at, SessionHandle(session), mechanism.wire(), by, key, out)
     };
     served C_UnwrapKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE,
         wrapped: *mut CK_BYTE, wrapped_bytes: CK_ULONG, template: *mut CK_ATTRIBUTE, count: CK_ULONG,
@@ -392,12 +393,25 @@ macro_rules! functions {
     pending C_AsyncGetID(session: CK_SESSION_HANDLE, function: *mut CK_UTF8CHAR, id: *mut CK_ULONG);
     pending C_AsyncJoin(session: CK_SESSION_HANDLE, function: *mut CK_UTF8CHAR, id: CK_ULONG, data: *mut CK_BYTE,
         data_bytes: CK_ULONG);
-    pending C_WrapKeyAuthenticated(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM,
+    served C_WrapKeyAuthenticated(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM,
         wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, associated: *mut CK_BYTE, associated_bytes: CK_ULONG,
-        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG);
-    pending C_UnwrapKeyAuthenticated(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM,
+        output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
+        let wrapped = Out::new(output, output_bytes)?;
+        let (mechanism, iv) = Mechanism::copy_to_wrap(mechanism)?;
+        let associated = In::copy(associated, associated_bytes, Rv::ARGUMENTS_BAD)?;
+        let (by, key, out) = (ObjectHandle(wrapping_key), ObjectHandle(key), WrapOut { wrapped, iv });
+        keys::wrap_authenticated(at, SessionHandle(session), mechanism.wire(), by, key, &associated, out)
+    };
+    served C_UnwrapKeyAuthenticated(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM,
         unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_bytes: CK_ULONG, template: *mut CK_ATTRIBUTE,
-        count: CK_ULONG, associated: *mut CK_BYTE, associated_bytes: CK_ULONG, key: *mut CK_OBJECT_HANDLE);
+        count: CK_ULONG, associated: *mut CK_BYTE, associated_bytes: CK_ULONG, key: *mut CK_OBJECT_HANDLE) => {
+        let place = key.required()?;
+        let (mechanism, template) = (Mechanism::copy(mechanism)?, Template::copy(template, count)?);
+        let wrapped = In::copy(wrapped, wrapped_bytes, Rv::WRAPPED_KEY_LEN_RANGE)?;
+        let associated = In::copy(associated, associated_bytes, Rv::ARGUMENTS_BAD)?;
+        let (session, by, template) = (SessionHandle(session), ObjectHandle(unwrapping_key), template.wire());
+        tell(place, keys::unwrap_authenticated(at, session, mechanism.wire(), by, &wrapped, template, &associated)?.0)
+    };
 }
     } };
 }

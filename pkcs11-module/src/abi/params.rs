@@ -6,15 +6,15 @@
 
 use cryptoki_sys::{
     CK_AES_CBC_ENCRYPT_DATA_PARAMS, CK_AES_CTR_PARAMS, CK_DES_CBC_ENCRYPT_DATA_PARAMS,
-    CK_ECDH1_DERIVE_PARAMS, CK_EDDSA_PARAMS, CK_GCM_PARAMS, CK_KEY_DERIVATION_STRING_DATA,
-    CK_MECHANISM, CK_RSA_AES_KEY_WRAP_PARAMS, CK_RSA_PKCS_OAEP_PARAMS, CK_RSA_PKCS_PSS_PARAMS,
-    CK_ULONG,
+    CK_ECDH1_DERIVE_PARAMS, CK_EDDSA_PARAMS, CK_GCM_PARAMS, CK_GCM_WRAP_PARAMS,
+    CK_KEY_DERIVATION_STRING_DATA, CK_MECHANISM, CK_RSA_AES_KEY_WRAP_PARAMS,
+    CK_RSA_PKCS_OAEP_PARAMS, CK_RSA_PKCS_PSS_PARAMS, CK_ULONG,
 };
 use strongroom_wire::ck::{Kdf, MechanismType, Mgf, OaepSource, Rv};
 use strongroom_wire::frame::DATA_BYTES_MAX;
 use strongroom_wire::request::{self, OaepParameter, Parameter};
 
-use super::caller::Alleged;
+use super::caller::{Alleged, Room};
 use crate::buffer::WipedBuffer;
 
 /// Longest run of bytes in a parameter: far over every vector, label, point and context of the standard. Additional authenticated
@@ -88,6 +88,11 @@ enum Shape {
     Gcm {
         tag_bits: u64,
     },
+    GcmWrap {
+        fixed_bits: u64,
+        generator: Mgf,
+        tag_bits: u64,
+    },
     Number(u64),
     Oaep(Oaep),
     Pss {
@@ -120,6 +125,24 @@ impl Mechanism {
     /// Copies a mechanism that must be there.
     pub(crate) fn copy(mechanism: Alleged<CK_MECHANISM>) -> Result<Self, Rv> {
         Ok(Self::of(mechanism.read()?))
+    }
+
+    /// Copies the mechanism of a function that wraps a key, and tells where the initialisation vector goes that the token makes for it, if
+    /// its parameter has such a place.
+    pub(crate) fn copy_to_wrap(
+        mechanism: Alleged<CK_MECHANISM>,
+    ) -> Result<(Self, Option<Room>), Rv> {
+        let mechanism = mechanism.read()?;
+        let copy = Self::of(mechanism);
+        let place = if matches!(copy.shape, Shape::GcmWrap { .. }) {
+            let wrap = Parameters::of(mechanism).structure::<CK_GCM_WRAP_PARAMS>()?;
+            // SAFETY: the caller's promise for a parameter covers the memory that its fields point to, which this structure lets be written.
+            let start = unsafe { Alleged::new(wrap.pIv) };
+            Some(start.room(wrap.ulIvLen)?)
+        } else {
+            None
+        };
+        Ok((copy, place))
     }
 
     /// Copies the mechanism of an Init function. PKCS#11 3.2, 5.8 on: NULL cancels the running operation.
@@ -262,7 +285,17 @@ impl Mechanism {
         }
     }
 
+    /// The structures that AES-GCM may come with are told apart by their length.
     fn read_gcm(&mut self, parameters: &Parameters) -> Result<Shape, Rv> {
+        if let Ok(wrap) = parameters.structure::<CK_GCM_WRAP_PARAMS>() {
+            self.first = run(wrap.pIv, wrap.ulIvLen, PARAMETER_BYTES_MAX)?;
+            self.second = run(wrap.pAAD, wrap.ulAADLen, DATA_BYTES_MAX)?;
+            return Ok(Shape::GcmWrap {
+                fixed_bits: wrap.ulIvFixedBits,
+                generator: Mgf(wrap.ivGenerator),
+                tag_bits: wrap.ulTagBits,
+            });
+        }
         let gcm = parameters.structure::<CK_GCM_PARAMS>().or_else(|_| {
             // The text of PKCS#11 2.40 has no ulIvBits, its header has; both were compiled against.
             parameters
@@ -349,6 +382,17 @@ impl Mechanism {
             },
             Shape::Gcm { tag_bits } => Parameter::Gcm {
                 iv: first,
+                aad: second,
+                tag_bits: *tag_bits,
+            },
+            Shape::GcmWrap {
+                fixed_bits,
+                generator,
+                tag_bits,
+            } => Parameter::GcmWrap {
+                iv: first,
+                fixed_bits: *fixed_bits,
+                generator: *generator,
                 aad: second,
                 tag_bits: *tag_bits,
             },

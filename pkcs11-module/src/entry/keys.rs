@@ -5,12 +5,19 @@
 //! Who calls it: the table of functions.
 
 use strongroom_wire::ck::Rv;
-use strongroom_wire::request::{Mechanism, ObjectHandle, Request, SessionHandle, Template};
+use strongroom_wire::request::{Mechanism, ObjectHandle, Output, Request, SessionHandle, Template};
 use strongroom_wire::response::Body;
 
-use super::{ask, object, output};
-use crate::abi::{In, Out};
+use super::{answer, ask, delivered, enter, object};
+use crate::abi::{In, Out, Room};
 use crate::process::Instance;
+
+/// Where a wrapped key goes, and where the initialisation vector goes that the token makes for it.
+pub(crate) struct WrapOut {
+    pub(crate) wrapped: Out,
+    /// None where the parameter of the mechanism has no such place.
+    pub(crate) iv: Option<Room>,
+}
 
 /// C_GenerateKey.
 pub(crate) fn generate(
@@ -59,17 +66,60 @@ pub(crate) fn wrap(
     mechanism: Mechanism<'_>,
     wrapping_key: ObjectHandle,
     key: ObjectHandle,
-    out: Out,
+    out: WrapOut,
 ) -> Result<(), Rv> {
-    let wanted = out.wanted();
     let request = Request::WrapKey {
         session,
         mechanism,
         wrapping_key,
         key,
-        output: wanted,
+        output: out.wrapped.wanted(),
     };
-    output(at, &request, out)
+    wrapped(at, &request, &out)
+}
+
+/// C_WrapKeyAuthenticated.
+pub(crate) fn wrap_authenticated(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Mechanism<'_>,
+    wrapping_key: ObjectHandle,
+    key: ObjectHandle,
+    associated: &In,
+    out: WrapOut,
+) -> Result<(), Rv> {
+    let request = Request::WrapKeyAuthenticated {
+        session,
+        mechanism,
+        wrapping_key,
+        key,
+        associated: associated.public(),
+        output: out.wrapped.wanted(),
+    };
+    wrapped(at, &request, &out)
+}
+
+/// Asks for a wrapped key, and delivers it with the vector that was made for it.
+fn wrapped(at: &Instance, request: &Request<'_>, out: &WrapOut) -> Result<(), Rv> {
+    let session = enter(at, request)?;
+    answer(
+        at,
+        session.as_deref(),
+        request,
+        Rv::DEVICE_REMOVED,
+        |answer| {
+            let Body::Wrapped { iv, length, data } = &answer.body else {
+                return delivered(answer, out.wrapped).map(|_| ());
+            };
+            // A daemon that made another vector than was asked for is not believed; nor one that wraps where only the length was asked.
+            let place = out.iv.filter(|place| place.bytes() == iv.len());
+            let place = place.filter(|_| out.wrapped.wanted() != Output::Size);
+            let place = place.ok_or(Rv::DEVICE_ERROR)?;
+            out.wrapped.deliver(answer.rv, *length, data.expose())?;
+            place.write(0, iv);
+            Ok(())
+        },
+    )
 }
 
 /// C_UnwrapKey.
@@ -92,6 +142,27 @@ pub(crate) fn unwrap(
             template,
         },
     )
+}
+
+/// C_UnwrapKeyAuthenticated.
+pub(crate) fn unwrap_authenticated(
+    at: &Instance,
+    session: SessionHandle,
+    mechanism: Mechanism<'_>,
+    unwrapping_key: ObjectHandle,
+    wrapped: &In,
+    template: Template<'_>,
+    associated: &In,
+) -> Result<ObjectHandle, Rv> {
+    let request = Request::UnwrapKeyAuthenticated {
+        session,
+        mechanism,
+        unwrapping_key,
+        wrapped: wrapped.public(),
+        template,
+        associated: associated.public(),
+    };
+    object(at, &request)
 }
 
 /// C_DeriveKey.

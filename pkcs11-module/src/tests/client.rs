@@ -5,6 +5,7 @@
     reason = "a script answers the few requests that it is about"
 )]
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -19,7 +20,8 @@ use strongroom_wire::response::{Body, MechanismEntry, SlotEntry};
 use strongroom_wire::secret::Secret;
 
 use super::*;
-use crate::abi::Mechanism;
+use crate::abi::{Alleged, Mechanism, Out};
+use crate::entry::keys::{self, WrapOut};
 use crate::entry::{digest, general, objects, once, random, sessions, sign, slots};
 use crate::fake::{Action, Fake, answer, directory, plain};
 use crate::locate::Environment;
@@ -346,6 +348,49 @@ fn more_objects_than_asked_for_are_not_believed() {
     let at = instance_at(fake.socket());
     assert_eq!(objects::find(&at, SESSION, 3).unwrap().len(), 3);
     assert_eq!(objects::find(&at, SESSION, 2), Err(Rv::DEVICE_ERROR));
+}
+
+/// A vector goes where the caller has one of that length, and only with the key that was wrapped with it.
+#[test]
+fn a_vector_that_was_not_asked_for_is_not_believed() {
+    let fake = Fake::start(|_| {
+        answer(
+            Rv::OK,
+            Body::Wrapped {
+                iv: &[7; 12],
+                length: 3,
+                data: Secret::new(b"key"),
+            },
+        )
+    });
+    let at = instance_at(fake.socket());
+    let cells = |byte, count| &*Vec::leak(vec![Cell::new(byte); count]);
+    let read = |cells: &[Cell<u8>]| cells.iter().map(Cell::get).collect::<Vec<_>>();
+    let length: &[Cell<u64>] = Vec::leak(vec![Cell::new(4)]);
+    let buffer = cells(0, 4);
+    let ask = |iv: Option<&'static [Cell<u8>]>, buffer| {
+        length[0].set(4);
+        let place = iv.map(|iv| Alleged::of_cells(iv).room(iv.len() as u64));
+        let out = WrapOut {
+            wrapped: Out::new(buffer, Alleged::of_cells(length))?,
+            iv: place.transpose()?,
+        };
+        let (mechanism, key) = (Mechanism::plain(), ObjectHandle(1));
+        keys::wrap(&at, SESSION, mechanism.wire(), key, key, out)
+    };
+    let (iv, short) = (cells(1, 12), cells(1, 11));
+    for (iv, buffer) in [
+        (Some(short), Alleged::of_cells(buffer)),
+        (Some(iv), Alleged::null()),
+        (None, Alleged::of_cells(buffer)),
+    ] {
+        assert_eq!(ask(iv, buffer), Err(Rv::DEVICE_ERROR));
+    }
+    assert_eq!((read(iv), read(short)), (vec![1; 12], vec![1; 11]));
+    assert_eq!(read(buffer), [0; 4]);
+    assert_eq!(ask(Some(iv), Alleged::of_cells(buffer)), Ok(()));
+    assert_eq!((read(iv), read(buffer)), (vec![7; 12], b"key\0".to_vec()));
+    assert_eq!(length[0].get(), 3);
 }
 
 #[test]

@@ -58,6 +58,47 @@ fn bytes_and_nothing() {
 }
 
 #[test]
+fn gcm_to_wrap_has_a_place_for_the_vector() {
+    let (mut iv, mut aad) = ([1_u8; 2], [2_u8; 3]);
+    let mut wrap = CK_GCM_WRAP_PARAMS {
+        pIv: iv.as_mut_ptr(),
+        ulIvLen: 2,
+        ulIvFixedBits: 5,
+        ivGenerator: 3,
+        pAAD: aad.as_mut_ptr(),
+        ulAADLen: 3,
+        ulTagBits: 96,
+    };
+    let told = "GcmWrap { iv: [1, 1], fixed_bits: 5, generator: CKG_GENERATE_RANDOM, aad: [2, 2, 2], tag_bits: 96 }";
+    assert_eq!(taken(M::AES_GCM, &mut wrap, 56), told);
+    let place = |wrap: &mut CK_GCM_WRAP_PARAMS, length| {
+        let mut mechanism = CK_MECHANISM {
+            mechanism: M::AES_GCM.0,
+            pParameter: ptr::from_mut(wrap).cast(),
+            ulParameterLen: length,
+        };
+        // SAFETY: memory of this test's own, of the length told or a shorter one.
+        let alleged = unsafe { Alleged::new(&raw mut mechanism) };
+        Mechanism::copy_to_wrap(alleged).unwrap()
+    };
+    let (_, room) = place(&mut wrap, 56);
+    let room = room.unwrap();
+    assert_eq!(room.bytes(), 2);
+    room.write(0, &[8, 9]);
+    assert_eq!(iv, [8, 9]);
+    assert!(place(&mut wrap, 48).1.is_none(), "CK_GCM_PARAMS has none");
+    // No vector where one is told of: malformed, and nothing is written.
+    wrap.pIv = ptr::null_mut();
+    let (mechanism, room) = place(&mut wrap, 56);
+    assert!(room.is_none());
+    assert_eq!(format!("{:?}", mechanism.wire().parameter), "Malformed");
+    // SAFETY: NULL.
+    let null = unsafe { Alleged::new(ptr::null_mut()) };
+    let refused = Mechanism::copy_to_wrap(null);
+    assert_eq!(refused.err(), Some(Rv::ARGUMENTS_BAD));
+}
+
+#[test]
 fn gcm_in_both_layouts() {
     let (mut iv, mut aad) = ([1_u8; 2], [2_u8; 3]);
     let mut new = CK_GCM_PARAMS {

@@ -397,6 +397,93 @@ fn an_attested_key_wraps_until_its_statement_ends() {
     assert!(house.clock.now() > NOW);
 }
 
+/// A release by C_WrapKeyAuthenticated is one: the same key, the same end, the same line; the associated data are the label.
+#[test]
+fn associated_data_go_with_a_release_and_open_no_other_way() {
+    let house = house();
+    let talk = house.user();
+    let target = key(&talk);
+    let guest = present(&talk, &statement(&json!({}))).unwrap();
+    let leave = |mechanism, guest, key| talk.wrap_authenticated(mechanism, guest, key, b"bound");
+    let before = house.audit_lines().len();
+    let wrapped = leave(sha256(), guest, target).unwrap();
+    let lines = house.audit_lines();
+    assert_eq!(lines.len(), before + 1);
+    for member in [
+        "\"function\":\"C_WrapKeyAuthenticated\"",
+        "\"mechanism\":\"CKM_RSA_AES_KEY_WRAP\"",
+        "\"statement\":\"statement-1\"",
+        "\"trace\":\"[0] allOf(sdk-test=yes) -> permits\"",
+        "\"rv\":\"CKR_OK\"",
+    ] {
+        assert!(lines[before].contains(member), "{member}: {lines:?}");
+    }
+    assert!(!lines[before].contains("bound"), "no more than is known");
+    let check = talk.read(target, A::CHECK_VALUE).unwrap();
+    let plain_key = opened_with(Hash::Sha256, b"bound", &wrapped).unwrap();
+    let cipher = strongroom_crypto::block::BlockCipher::Aes;
+    let check_of = strongroom_crypto::block::check_value(cipher, &plain_key).unwrap();
+    assert_eq!(check_of.as_slice(), check);
+    for other in [&b""[..], b"other"] {
+        assert!(opened_with(Hash::Sha256, other, &wrapped).is_none());
+    }
+    // No key without a policy, none whose policy wants something else, by no other mechanism, under no ordinary key, in no other session.
+    let trusting = aes_with(&talk, &[yes(A::EXTRACTABLE), yes(A::WRAP_WITH_TRUSTED)]).unwrap();
+    let other = aes_with(&talk, &released_with(&policy("sdk-test", &json!("never")))).unwrap();
+    let wrapping = aes_with(&talk, &[]).unwrap();
+    let gcm = Mechanism {
+        kind: M::AES_GCM,
+        parameter: Parameter::Gcm {
+            iv: &[1; 12],
+            aad: b"",
+            tag_bits: 128,
+        },
+    };
+    for key in [trusting, other] {
+        assert_eq!(leave(sha256(), guest, key), Err(Rv::KEY_NOT_WRAPPABLE));
+    }
+    let last = house.audit_lines().pop().unwrap();
+    assert!(last.contains("(sdk-test=no) -> refuses"), "{last}");
+    assert_eq!(
+        leave(plain(M::RSA_PKCS), guest, target),
+        Err(Rv::MECHANISM_INVALID)
+    );
+    assert_eq!(leave(gcm, wrapping, target), Err(Rv::KEY_NOT_WRAPPABLE));
+    let beside = talk.guest.open(READ_WRITE).unwrap();
+    assert_eq!(
+        beside.wrap_authenticated(sha256(), guest, target, b"bound"),
+        Err(Rv::KEY_NOT_WRAPPABLE)
+    );
+    house.clock.turn_to(Time((NOW.0 / 1000 + 3600) * 1000));
+    assert_eq!(leave(sha256(), guest, target), Err(Rv::KEY_NOT_WRAPPABLE));
+}
+
+#[test]
+fn releases_with_associated_data_count_against_the_same_bound() {
+    let limits = crate::limits::Limits {
+        releases_per_minute_max: 2,
+        ..crate::limits::Limits::default()
+    };
+    let house = House::with_limits(limits);
+    house.register();
+    let talk = house.user();
+    let target = key(&talk);
+    let guest = present(&talk, &statement(&json!({}))).unwrap();
+    talk.wrap_authenticated(sha256(), guest, target, b"bound")
+        .unwrap();
+    talk.wrap(sha256(), guest, target).unwrap();
+    assert_eq!(
+        talk.wrap_authenticated(sha256(), guest, target, b"bound"),
+        Err(Rv::FUNCTION_FAILED)
+    );
+    house.unregister();
+    house.clock.turn_to(Time(NOW.0 + 60_000));
+    assert_eq!(
+        talk.wrap_authenticated(sha256(), guest, target, b"bound"),
+        Err(Rv::KEY_NOT_WRAPPABLE)
+    );
+}
+
 #[test]
 fn an_authority_that_is_gone_releases_nothing_more() {
     let house = house();

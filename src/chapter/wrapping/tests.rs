@@ -1,4 +1,4 @@
-//! *What lives here:* the tests of `wrapping.rs`: which key leaves under which, and comes back (PKCS#11 3.2, 5.18.3 and 5.18.4).
+//! *What lives here:* the tests of `wrapping.rs`: which key leaves under which, and comes back (PKCS#11 3.2, 5.18.3, 5.18.4, 5.18.6, 5.18.7).
 //! *What must never live here:* what several tests share (`service/rig.rs`). *Who calls it:* the test runner.
 
 use strongroom_wire::ck::{AttributeType as A, MechanismType as M, Mgf, OaepSource, Rv};
@@ -447,4 +447,338 @@ fn zeros_put_behind_a_key_are_told_from_it_by_its_length() {
     assert_eq!(back(&[length(20)]).unwrap(), b"twenty bytes of data");
     assert_eq!(back(&[]).unwrap().len(), 32);
     assert_eq!(back(&[length(33)]), Err(Rv::TEMPLATE_INCONSISTENT));
+}
+
+const VECTOR: [u8; 16] = [7; 16];
+
+/// AES-GCM with a vector of 12 bytes that is the caller's.
+fn gcm(aad: &'static [u8]) -> Mechanism<'static> {
+    let iv = &VECTOR[..12];
+    let tag_bits = 128;
+    mechanism(M::AES_GCM, Parameter::Gcm { iv, aad, tag_bits })
+}
+
+/// AES-GCM with a vector that the token makes, all but its leading bits.
+fn generated(iv: &'static [u8], fixed_bits: u64, generator: Mgf) -> Mechanism<'static> {
+    let parameter = Parameter::GcmWrap {
+        iv,
+        fixed_bits,
+        generator,
+        aad: b"",
+        tag_bits: 128,
+    };
+    mechanism(M::AES_GCM, parameter)
+}
+
+fn rsa_aes(label: &'static [u8]) -> Mechanism<'static> {
+    let parameter = Parameter::RsaAesKeyWrap {
+        aes_bits: 256,
+        oaep: OaepParameter { label, ..OAEP },
+    };
+    mechanism(M::RSA_AES_KEY_WRAP, parameter)
+}
+
+fn rsa(talk: &Talk) -> (ObjectHandle, ObjectHandle) {
+    let bits = [number(A::MODULUS_BITS, 2048)];
+    talk.pair(M::RSA_PKCS_KEY_PAIR_GEN, &bits, &[]).unwrap()
+}
+
+#[test]
+fn a_key_comes_back_with_the_data_that_it_left_with_and_no_others() {
+    let talk = House::new().user();
+    let key = aes(&talk, &[]);
+    let (public, private) = rsa(&talk);
+    let target = target(&talk, &[]);
+    let taken = generated(&VECTOR[..12], 7, Mgf::NO_GENERATE);
+    for (under, over, mechanism, same) in [
+        (key, key, gcm(b""), Some(gcm(b"bound"))),
+        (key, key, taken, None),
+        (public, private, rsa_aes(b""), Some(rsa_aes(b"bound"))),
+    ] {
+        for associated in [&b"bound"[..], b""] {
+            let wrapped = talk.wrap_authenticated(mechanism.clone(), under, target, associated);
+            let wrapped = wrapped.unwrap();
+            let back = |wrapped: &[u8], associated: &[u8]| {
+                let template = open_aes(&[]);
+                let how = mechanism.clone();
+                let key = talk.unwrap_authenticated(how, over, wrapped, associated, &template)?;
+                talk.read(key, A::VALUE)
+            };
+            assert_eq!(back(&wrapped, associated).unwrap(), [0x42; 32]);
+            let objects = talk.find(&[]).len();
+            assert_eq!(back(&wrapped, b"other"), Err(Rv::WRAPPED_KEY_INVALID));
+            for place in [0, wrapped.len() - 1] {
+                let mut spoilt = wrapped.clone();
+                spoilt[place] ^= 1;
+                assert_eq!(back(&spoilt, associated), Err(Rv::WRAPPED_KEY_INVALID));
+            }
+            assert_eq!(
+                back(&wrapped[..15], associated),
+                Err(Rv::WRAPPED_KEY_LEN_RANGE)
+            );
+            assert_eq!(talk.find(&[]).len(), objects, "nothing was made");
+        }
+        // What the parameter says may be the same, and is what C_UnwrapKey goes by.
+        let Some(same) = same else { continue };
+        let wrapped = talk
+            .wrap_authenticated(same.clone(), under, target, b"bound")
+            .unwrap();
+        talk.unwrap(same.clone(), over, &wrapped, &open_aes(&[]))
+            .unwrap();
+        let wrapped = talk.wrap(same.clone(), under, target).unwrap();
+        talk.unwrap_authenticated(mechanism, over, &wrapped, b"bound", &open_aes(&[]))
+            .unwrap();
+        for other in [&b"other"[..], b""] {
+            let left = talk.wrap_authenticated(same.clone(), under, target, other);
+            assert_eq!(left, Err(Rv::MECHANISM_PARAM_INVALID));
+            let how = same.clone();
+            let came = talk.unwrap_authenticated(how, over, &wrapped, other, &open_aes(&[]));
+            assert_eq!(came, Err(Rv::MECHANISM_PARAM_INVALID));
+        }
+    }
+    let long = vec![1; (64 << 10) + 1];
+    let left = talk.wrap_authenticated(rsa_aes(b""), public, target, &long);
+    assert_eq!(left, Err(Rv::ARGUMENTS_BAD));
+    talk.wrap_authenticated(rsa_aes(b""), public, target, &long[1..])
+        .unwrap();
+    talk.wrap_authenticated(gcm(b""), key, target, &long)
+        .unwrap();
+}
+
+#[test]
+fn mechanisms_without_associated_data_wrap_nothing_authenticated() {
+    let talk = House::new().user();
+    let key = aes(&talk, &[]);
+    let (public, private) = rsa(&talk);
+    let target = target(&talk, &[]);
+    let iv = Parameter::Bytes(&[3; 16]);
+    let counter = Parameter::Counter {
+        bits: 32,
+        block: [9; 16],
+    };
+    for (under, over, mechanism) in [
+        (key, key, plain(M::AES_KEY_WRAP)),
+        (key, key, kwp()),
+        (key, key, plain(M::AES_KEY_WRAP_PAD)),
+        (key, key, plain(M::AES_ECB)),
+        (key, key, mechanism(M::AES_CBC, iv.clone())),
+        (key, key, mechanism(M::AES_CBC_PAD, iv)),
+        (key, key, mechanism(M::AES_CTR, counter)),
+        (public, private, plain(M::RSA_PKCS)),
+        (
+            public,
+            private,
+            mechanism(M::RSA_PKCS_OAEP, Parameter::Oaep(OAEP)),
+        ),
+        (key, key, plain(M::SHA256)),
+        (key, key, plain(M(0x8000_0001))),
+    ] {
+        let kind = mechanism.kind;
+        for associated in [&b""[..], b"bound"] {
+            let left = talk.wrap_authenticated(mechanism.clone(), under, target, associated);
+            assert_eq!(left, Err(Rv::MECHANISM_INVALID), "{kind}");
+            let (how, template) = (mechanism.clone(), open_aes(&[]));
+            let came = talk.unwrap_authenticated(how, over, &[1; 300], associated, &template);
+            assert_eq!(came, Err(Rv::MECHANISM_INVALID), "{kind}");
+        }
+    }
+}
+
+/// What the token answers to a wrap by AES-GCM: the vector, if it made one, and the wrapped key.
+fn made(told: &Told) -> (Option<Vec<u8>>, Vec<u8>) {
+    assert_eq!(told.rv(), Rv::OK);
+    match told.body() {
+        Body::Wrapped { iv, length, data } => {
+            assert_eq!(length, data.len() as u64);
+            (Some(iv.to_vec()), data.expose().to_vec())
+        }
+        Body::Output { data, .. } => (None, data.expose().to_vec()),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_vector_is_made_where_that_is_asked_and_keeps_its_leading_bits() {
+    let talk = House::new().user();
+    let key = aes(&talk, &[]);
+    let target = target(&talk, &[]);
+    let session = talk.session;
+    let ask = |mechanism: &Mechanism<'static>, output, with: bool| {
+        let (mechanism, wrapping_key, key) = (mechanism.clone(), key, target);
+        talk.ask(&if with {
+            Request::WrapKeyAuthenticated {
+                session,
+                mechanism,
+                wrapping_key,
+                key,
+                associated: b"bound",
+                output,
+            }
+        } else {
+            Request::WrapKey {
+                session,
+                mechanism,
+                wrapping_key,
+                key,
+                output,
+            }
+        })
+    };
+    for (bytes, fixed_bits) in [(12, 0_u64), (16, 0), (16, 32), (16, 27), (13, 8), (13, 1)] {
+        for generator in [Mgf::GENERATE, Mgf::GENERATE_RANDOM] {
+            for with in [true, false] {
+                let how = generated(&VECTOR[..bytes], fixed_bits, generator);
+                let mut seen = std::collections::BTreeSet::new();
+                // Bits that were one, and those that were zero, of sixteen vectors.
+                let (mut ones, mut zeros) = (0_u128, 0_u128);
+                for _ in 0..16 {
+                    let (iv, wrapped) = made(&ask(&how, ROOM, with));
+                    let iv = iv.expect("a vector was made");
+                    assert_eq!(iv.len(), bytes);
+                    let number = iv.iter().fold(0, |all, byte| all << 8 | u128::from(*byte));
+                    ones |= number;
+                    zeros |= !number;
+                    // It is the one that the key was wrapped with; how it came about is nothing to unwrapping.
+                    let iv: &'static [u8] = iv.leak();
+                    let given = generated(iv, u64::MAX, Mgf(99));
+                    let template = open_aes(&[]);
+                    let back = if with {
+                        talk.unwrap_authenticated(given, key, &wrapped, b"bound", &template)
+                    } else {
+                        talk.unwrap(given, key, &wrapped, &template)
+                    };
+                    assert_eq!(talk.read(back.unwrap(), A::VALUE).unwrap(), [0x42; 32]);
+                    assert!(seen.insert(iv), "a vector came twice");
+                }
+                let free = 8 * bytes - usize::try_from(fixed_bits).unwrap();
+                let mask = u128::MAX
+                    .checked_shr(128 - u32::try_from(free).unwrap())
+                    .unwrap();
+                let all = u128::MAX >> (128 - 8 * bytes);
+                let moved = ones & zeros & all;
+                assert_eq!(moved & !mask, 0, "{bytes}, {fixed_bits}: leading bits stay");
+                assert_eq!(
+                    ones & !mask,
+                    VECTOR[..bytes]
+                        .iter()
+                        .fold(0, |all, byte| all << 8 | u128::from(*byte))
+                        & !mask
+                );
+                // Sixteen random bits are all alike with a chance of 2⁻¹⁵; more than 16 of 96 that are so are a fault.
+                assert!((mask & !moved).count_ones() <= 16, "the rest is random");
+            }
+        }
+    }
+    // Nothing is made where nothing is wrapped.
+    let how = generated(&VECTOR[..12], 0, Mgf::GENERATE);
+    let told = ask(&how, Output::Size, true);
+    assert!(matches!(told.body(), Body::Output { length: 48, data } if data.is_empty()));
+    let told = ask(&how, Output::Capacity(47), true);
+    assert_eq!(told.rv(), Rv::BUFFER_TOO_SMALL);
+    assert!(matches!(told.body(), Body::Output { length: 48, data } if data.is_empty()));
+    let (iv, _) = made(&ask(&generated(&VECTOR, 0, Mgf::NO_GENERATE), ROOM, true));
+    assert_eq!(iv, None, "the caller's");
+}
+
+#[test]
+fn a_vector_with_less_than_96_random_bits_or_from_a_counter_is_refused() {
+    let talk = House::new().user();
+    let key = aes(&talk, &[]);
+    let target = target(&talk, &[]);
+    for (bytes, fixed_bits, generator) in [
+        (12, 1, Mgf::GENERATE),
+        (12, 32, Mgf::GENERATE_RANDOM),
+        (11, 0, Mgf::GENERATE),
+        (16, 33, Mgf::GENERATE),
+        (16, 129, Mgf::GENERATE),
+        (16, u64::MAX, Mgf::GENERATE),
+        (0, 0, Mgf::GENERATE),
+        (0, 0, Mgf::NO_GENERATE),
+        (16, 0, Mgf::GENERATE_COUNTER),
+        (16, 0, Mgf::GENERATE_COUNTER_XOR),
+        (16, 0, Mgf(5)),
+    ] {
+        let how = generated(&VECTOR[..bytes], fixed_bits, generator);
+        let left = talk.wrap_authenticated(how.clone(), key, target, b"");
+        let what = format!("{bytes}, {fixed_bits}, {generator}");
+        assert_eq!(left, Err(Rv::MECHANISM_PARAM_INVALID), "{what}");
+        assert_eq!(
+            talk.wrap(how, key, target),
+            Err(Rv::MECHANISM_PARAM_INVALID),
+            "{what}"
+        );
+    }
+    // The structure is one of wrapping.
+    let how = generated(&VECTOR[..12], 0, Mgf::NO_GENERATE);
+    assert_eq!(
+        talk.encrypt(how, key, b"data"),
+        Err(Rv::MECHANISM_PARAM_INVALID)
+    );
+}
+
+#[test]
+fn authenticated_wrapping_lets_no_key_out_that_stays_else() {
+    let house = House::new();
+    let talk = house.user();
+    let key = aes(&talk, &[]);
+    let public = talk.create(&created(Shape::RsaPublic)).unwrap();
+    for (target, answer) in [
+        (aes(&talk, &[]), Rv::KEY_UNEXTRACTABLE),
+        (public, Rv::KEY_NOT_WRAPPABLE),
+        (ObjectHandle(99), Rv::KEY_HANDLE_INVALID),
+        (
+            target(&talk, &[yes(A::WRAP_WITH_TRUSTED)]),
+            Rv::KEY_NOT_WRAPPABLE,
+        ),
+    ] {
+        assert_eq!(
+            talk.wrap_authenticated(gcm(b""), key, target, b"bound"),
+            Err(answer)
+        );
+    }
+    let target = target(&talk, &[]);
+    let wanted = [bytes(A::LABEL, b"dek")];
+    for (wrapping, answer) in [
+        (aes(&talk, &[no(A::WRAP)]), Rv::KEY_FUNCTION_NOT_PERMITTED),
+        (
+            aes(&talk, &[inner(A::WRAP_TEMPLATE, &wanted)]),
+            Rv::KEY_NOT_WRAPPABLE,
+        ),
+        (public, Rv::WRAPPING_KEY_TYPE_INCONSISTENT),
+        (ObjectHandle(99), Rv::WRAPPING_KEY_HANDLE_INVALID),
+    ] {
+        assert_eq!(
+            talk.wrap_authenticated(gcm(b""), wrapping, target, b"bound"),
+            Err(answer)
+        );
+    }
+    let wrapped = talk
+        .wrap_authenticated(gcm(b""), key, target, b"bound")
+        .unwrap();
+    for (unwrapping, template, answer) in [
+        (
+            aes(&talk, &[no(A::UNWRAP)]),
+            open_aes(&[]),
+            Rv::KEY_FUNCTION_NOT_PERMITTED,
+        ),
+        (
+            ObjectHandle(99),
+            open_aes(&[]),
+            Rv::UNWRAPPING_KEY_HANDLE_INVALID,
+        ),
+        (key, vec![], Rv::TEMPLATE_INCOMPLETE),
+        (key, open_aes(&[yes(A::LOCAL)]), Rv::ATTRIBUTE_READ_ONLY),
+    ] {
+        let how = gcm(b"");
+        let came = talk.unwrap_authenticated(how, unwrapping, &wrapped, b"bound", &template);
+        assert_eq!(came, Err(answer));
+    }
+    let imposed = [no(A::EXTRACTABLE)];
+    let strict = aes(&talk, &[inner(A::UNWRAP_TEMPLATE, &imposed)]);
+    let wrapped = talk
+        .wrap_authenticated(gcm(b""), strict, target, b"bound")
+        .unwrap();
+    let template = class_and_type(Shape::Secret);
+    let back = talk.unwrap_authenticated(gcm(b""), strict, &wrapped, b"bound", &template);
+    assert!(!talk.flag(back.unwrap(), A::EXTRACTABLE));
 }

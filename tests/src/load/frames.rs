@@ -4,7 +4,7 @@
 //! What must never live here: sending.
 //! Who calls it: fuzz.
 
-use strongroom_wire::ck::{AttributeType, MechanismType, UserType};
+use strongroom_wire::ck::{AttributeType, MechanismType, Mgf, UserType};
 use strongroom_wire::codec::{self, List};
 use strongroom_wire::frame::{self, Door, HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use strongroom_wire::request::{
@@ -324,7 +324,7 @@ fn of_a_session<'a>(noise: &mut Noise, world: &World, bytes: &'a [u8]) -> Reques
 
 fn with_a_key<'a>(noise: &mut Noise, world: &World, bytes: &'a [u8]) -> Request<'a> {
     let (session, key) = (world.session, world.object);
-    let what = noise.below(12);
+    let what = noise.below(14);
     let mechanism = match what {
         0 | 1 | 7 | 8 => chosen(noise, &CIPHERS, bytes),
         2 => chosen(noise, &DIGESTS, bytes),
@@ -400,6 +400,22 @@ fn with_a_key<'a>(noise: &mut Noise, world: &World, bytes: &'a [u8]) -> Request<
             wrapped: bytes,
             template: List::new(Vec::new()).expect("none"),
         },
+        11 => Request::WrapKeyAuthenticated {
+            session,
+            mechanism,
+            wrapping_key: key,
+            key,
+            associated: bytes,
+            output,
+        },
+        12 => Request::UnwrapKeyAuthenticated {
+            session,
+            mechanism,
+            unwrapping_key: key,
+            wrapped: bytes,
+            template: List::new(Vec::new()).expect("none"),
+            associated: bytes,
+        },
         _ => Request::DigestKey { session, key },
     }
 }
@@ -417,8 +433,15 @@ fn chosen<'a>(noise: &mut Noise, kinds: &[MechanismType], bytes: &'a [u8]) -> Me
         aad: bytes,
         tag_bits: 128,
     };
+    let gcm_wrap = Parameter::GcmWrap {
+        iv: short,
+        fixed_bits: strange(noise),
+        generator: Mgf(noise.below(6) as u64),
+        aad: &bytes[..bytes.len().min(noise.below(3))],
+        tag_bits: 128,
+    };
     let parameter = if noise.once_in(5) {
-        match noise.below(6) {
+        match noise.below(7) {
             0 => Parameter::None,
             1 => Parameter::Bytes(short),
             2 => Parameter::Counter {
@@ -427,6 +450,7 @@ fn chosen<'a>(noise: &mut Noise, kinds: &[MechanismType], bytes: &'a [u8]) -> Me
             },
             3 => gcm,
             4 => Parameter::Number(strange(noise)),
+            5 => gcm_wrap,
             _ => Parameter::Malformed,
         }
     } else {
@@ -436,6 +460,7 @@ fn chosen<'a>(noise: &mut Noise, kinds: &[MechanismType], bytes: &'a [u8]) -> Me
                 bits: 64,
                 block: [7; 16],
             },
+            MechanismType::AES_GCM if noise.once_in(2) => gcm_wrap,
             MechanismType::AES_GCM => gcm,
             _ => Parameter::None,
         }

@@ -429,6 +429,82 @@ fn there_is_one_way_out_and_it_ends_with_the_statement() {
     );
 }
 
+/// A release by C_WrapKeyAuthenticated: the place opens it with the same associated data, by either function, and with no others.
+#[test]
+fn associated_data_bind_a_release() {
+    if not_on_softhsm("releases no keys") {
+        return;
+    }
+    let scene = Scene::open();
+    let consumer = scene.consumer();
+    let session = scene.place.user();
+    let wanted = policy("sdk-test", &json!(true));
+    let statement = scene.authority.statement(&consumer.modulus, &json!({}));
+    let guest = present(&session, &statement).unwrap();
+    let context = b"for this run of the workload";
+    let labelled = |mechanism: &Mechanism, label: &[u8]| {
+        let mut mechanism = mechanism.clone();
+        if let Parameter::RsaAes { oaep, .. } = &mut mechanism.parameter {
+            oaep.label = label.to_vec();
+        }
+        mechanism
+    };
+    let template =
+        template! { CKA_CLASS => CKO_SECRET_KEY, CKA_KEY_TYPE => CKK_AES, CKA_TOKEN => false };
+    for (_, key, kind) in every_kind(&session, &wanted) {
+        for (_, mechanism) in ways() {
+            let pair = (guest, key);
+            let wrapped = session.wrap_authenticated(&mut mechanism.clone(), pair, context);
+            let wrapped = wrapped.unwrap();
+            let how = labelled(&mechanism, context);
+            does_the_same(&scene, &consumer, &wrapped, &how, kind);
+            if !matches!(kind, Kind::Aes(_)) {
+                continue;
+            }
+            let (place, private) = (&consumer.session, consumer.private);
+            let back = |associated: &[u8]| {
+                let mut how = mechanism.clone();
+                place.unwrap_authenticated(&mut how, private, &wrapped, associated, &template)
+            };
+            back(context).unwrap();
+            for other in [&b""[..], b"for another run"] {
+                assert_eq!(back(other).unwrap_err().0, CKR_WRAPPED_KEY_INVALID);
+                let how = labelled(&mechanism, other);
+                let back = place.unwrap(how, private, &wrapped, &template);
+                assert_eq!(back.unwrap_err().0, CKR_WRAPPED_KEY_INVALID);
+            }
+        }
+    }
+    let [_, (_, way), _] = ways();
+    let leave = |wrapping, key| {
+        let left = session.wrap_authenticated(&mut way.clone(), (wrapping, key), context);
+        left.map_err(|code| code.0)
+    };
+    let denied = aes(&session, "denied", &policy("sdk-test", &json!("never")));
+    let permitted = aes(&session, "permitted", &wanted);
+    let (ordinary, _) = keys::rsa_pair(&session, 2048);
+    for (wrapping, key) in [(guest, denied), (ordinary, permitted)] {
+        assert_eq!(leave(wrapping, key), Err(CKR_KEY_NOT_WRAPPABLE));
+    }
+    let end = now() + 2;
+    let ending = scene
+        .authority
+        .statement(&consumer.modulus, &json!({"exp": end}));
+    let guest = present(&session, &ending).unwrap();
+    leave(guest, permitted).unwrap();
+    while now() < end {
+        thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(leave(guest, permitted), Err(CKR_KEY_NOT_WRAPPABLE));
+    let journal = scene.place.hsm.administer(&["audit", "tail", "-n", "200"]);
+    let lines = journal
+        .lines()
+        .filter(|line| line.contains("C_WrapKeyAuthenticated") && line.contains("sdk-test=yes"));
+    // Each of nine wraps and the last one were asked for their length first.
+    assert_eq!(lines.count(), 20, "{journal}");
+    assert!(!journal.contains("for this run"), "{journal}");
+}
+
 /// OpenSSL follows the signer to the root, for the host of the token.
 fn openssl_believes(scene: &Scene, root: &str, header: &Value) {
     let home = &scene.place.hsm.home;

@@ -5,6 +5,7 @@
 //! Who calls it: `main.rs`.
 
 mod aes;
+mod authenticated;
 mod digest;
 mod dual;
 mod ec;
