@@ -58,10 +58,18 @@ def member(value, *names):
     return value
 
 
+def unambiguous(members):
+    """An object whose members are there once each: what is there twice, somebody else may read otherwise."""
+    value = dict(members)
+    if len(value) != len(members):
+        raise Refused("an object has a member twice")
+    return value
+
+
 def parsed(data, what):
     """JSON, an object."""
     try:
-        value = json.loads(data)
+        value = json.loads(data, object_pairs_hook=unambiguous)
     except (ValueError, RecursionError) as error:
         raise Refused(f"{what} is no JSON") from error
     if not isinstance(value, dict):
@@ -171,9 +179,11 @@ def verified(envelope, root, host, nonce):
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < 2048:
         raise Refused("the signer's key is no RSA key of 2048 bits or more")
     try:
-        payload = jwt.decode(envelope, key=key, algorithms=ALGORITHMS, options={"verify_aud": False})
+        jwt.decode(envelope, key=key, algorithms=ALGORITHMS, options={"verify_aud": False})
     except jwt.PyJWTError as error:
         raise Refused(f"the signature is not right: {error}") from error
+    # Not what PyJWT has read: it would take the last of two members.
+    payload = parsed(decoded(envelope.split(".")[1]), "the payload")
     kid = member(payload, "request", "kid")
     if not names_host(leaf, host or urlsplit(str(kid)).hostname or ""):
         raise Refused("the signer's certificate is for another host")

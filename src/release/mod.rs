@@ -20,6 +20,7 @@ pub mod register;
 pub mod rules;
 pub mod statement;
 
+pub(crate) mod json;
 pub(crate) mod text;
 
 pub use self::account::Account;

@@ -15,6 +15,8 @@ use strongroom_crypto::edwards::Ed25519PublicKey;
 use strongroom_crypto::rsa::RsaPublicKey;
 use strongroom_crypto::signature::{Algorithm, VerifyKey};
 
+use super::json;
+
 /// What the consumer knows beforehand.
 #[derive(Debug)]
 pub(super) struct Expected<'e> {
@@ -259,7 +261,12 @@ fn host_of(address: &str) -> Option<&str> {
 }
 
 fn object(bytes: &[u8], what: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_slice(bytes).map_err(|_| format!("{what} is no JSON object"))
+    match json::parse(bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(format!("{what} is no JSON object")),
+        Err(error) if error.is_data() => Err(format!("{what} is ambiguous: {error}")),
+        Err(_) => Err(format!("{what} is no JSON object")),
+    }
 }
 
 fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Result<&'v Value, String> {
