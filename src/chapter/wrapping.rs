@@ -44,7 +44,7 @@ pub fn wrap_key(
     let target = desk.key(key)?;
     let grant = authorize::<Wrap>(desk.session, wrapping, row, desk.rules())?;
     may_leave(&target, grant.object())?;
-    release::way_out(desk, grant.object(), &target)?;
+    let released = release::way_out(desk, grant.object(), &target)?;
     let scheme = row.wrap().ok_or(Error::MechanismInvalid)?;
     let plain = outside_form(desk, &target, scheme)?;
     let mut wrapped = SecretVec::new();
@@ -56,10 +56,13 @@ pub fn wrap_key(
     Ok(match output {
         Output::Size => Reply::Output { length, data: None },
         Output::Capacity(capacity) if capacity < length => Reply::TooSmall { length },
-        Output::Capacity(_) => Reply::Output {
-            length,
-            data: Some(wrapped),
-        },
+        Output::Capacity(_) => {
+            if let Some(released) = &released {
+                release::leaves(desk, released)?;
+            }
+            let data = Some(wrapped);
+            Reply::Output { length, data }
+        }
     })
 }
 
