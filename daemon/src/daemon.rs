@@ -124,6 +124,7 @@ impl Daemon {
             mechanisms: new.mechanisms,
             after_fork: new.after_fork,
             bounds: new.bounds,
+            release: new.release,
             ..Configuration::clone(&in_force)
         };
         self.service
@@ -213,6 +214,9 @@ fn changed(old: &Configuration, new: &Configuration) -> String {
     }
     if old.mechanisms != new.mechanisms {
         changes.push("mechanisms".into());
+    }
+    if old.release != new.release {
+        changes.push("release".into());
     }
     if changes.is_empty() {
         "nothing".into()
