@@ -143,7 +143,7 @@ fn attest(desk: &Desk<'_>, presented: Presented<'_>) -> std::result::Result<Atte
     let outcome = verified.and_then(|attested| {
         releasing
             .releases
-            .use_once(&attested, releasing.settings, now)?;
+            .use_once(releasing.vault, &attested, releasing.settings, now)?;
         Ok(attested)
     });
     match &outcome {

@@ -22,6 +22,7 @@ pub mod statement;
 
 pub(crate) mod json;
 pub(crate) mod text;
+mod used;
 
 pub use self::account::Account;
 pub use self::attested::Attested;

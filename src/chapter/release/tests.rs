@@ -546,6 +546,46 @@ fn statements_are_good_once_where_an_operator_wants_it() {
     );
 }
 
+/// What was used is in the store before anything leaves; what was refused changes nothing there.
+#[test]
+fn a_used_statement_stays_used_over_a_restart() {
+    let house = house();
+    house.single_use();
+    let first = statement(&json!({}));
+    {
+        let talk = house.user();
+        release(&talk, key(&talk), asked(&first, None)).unwrap();
+    }
+    let house = house.restarted();
+    house.single_use();
+    let talk = house.user();
+    let target = key(&talk);
+    let commits = house.store.commits();
+    assert_eq!(present(&talk, &first), Err(Rv::ATTRIBUTE_VALUE_INVALID));
+    assert_eq!(
+        release(&talk, target, asked(&first, None)),
+        Err(Rv::ACTION_PROHIBITED)
+    );
+    assert!(house.audit_lines().pop().unwrap().contains("used already"));
+    assert_eq!(house.store.commits(), commits);
+    // The authority and the signer stand beside it, and stay.
+    let second = statement(&json!({"jti": "statement-2"}));
+    let root = house.root_certificate();
+    // What cannot be kept is not used, and nothing leaves.
+    house.store.fail_commit_after(0);
+    assert_eq!(
+        release(&talk, target, asked(&second, None)),
+        Err(Rv::DEVICE_ERROR)
+    );
+    release(&talk, target, asked(&second, None)).unwrap();
+    assert_eq!(house.root_certificate(), root);
+    let house = house.restarted();
+    house.single_use();
+    let talk = house.user();
+    assert_eq!(present(&talk, &second), Err(Rv::ATTRIBUTE_VALUE_INVALID));
+    present(&talk, &statement(&json!({"jti": "statement-3"}))).unwrap();
+}
+
 #[test]
 fn too_many_releases_in_a_minute_wait() {
     let limits = crate::limits::Limits {
