@@ -17,7 +17,8 @@
 //! before `rv`, each as far as it is known.
 //!
 //! Where a key is released or refused, `authority`, `statement`, `policy`, `entry`, `encrypted_to`, `encryption`, `trace` and `refusal` stand
-//! before `rv`, each as far as it is known.
+//! before `rv`, each as far as it is known. `left` is false where a key was permitted to leave and did not: C_WrapKey was asked for the length alone, or
+//! failed.
 //!
 //! `hash` is the SHA-256, in lower-case hexadecimal, of all bytes of the line before `,"hash":"`. `prev` is the `hash` of the line
 //! before, 64 zeros in the first. `seq` counts from 1 without gaps. So a stranger checks a line with

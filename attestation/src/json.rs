@@ -4,7 +4,10 @@
 //! What must never live here: what the members mean.
 //! Who calls it: `container`, `runtime`, and the collateral of Intel.
 
+use std::fmt;
+
 use base64ct::{Base64UrlUnpadded, Encoding};
+use serde_core::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use crate::Refusal;
@@ -26,10 +29,81 @@ pub(crate) fn parse(bytes: &[u8], bytes_max: usize, what: &'static str) -> Resul
             max: DEPTH_MAX,
         });
     }
-    serde_json::from_slice(bytes).map_err(|_| Refusal::Malformed {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = Unambiguous
+        .deserialize(&mut reader)
+        .and_then(|value| reader.end().map(|()| value));
+    value.map_err(|error| Refusal::Malformed {
         what,
-        why: "not a document in JSON",
+        // serde_json tells its own faults from those that a visitor finds.
+        why: if error.is_data() {
+            "an object has a member twice"
+        } else {
+            "not a document in JSON"
+        },
     })
+}
+
+/// Any value whose objects have each member once: what is there twice could be read in two ways, so it is refused.
+struct Unambiguous;
+
+impl<'de> DeserializeSeed<'de> for Unambiguous {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Unambiguous {
+    type Value = Value;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Value, E> {
+        Ok(flag.into())
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Value, E> {
+        Ok(number.into())
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(one) = list.next_element_seed(Self)? {
+            all.push(one);
+        }
+        Ok(Value::Array(all))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
+        let mut members = Map::new();
+        while let Some(name) = object.next_key::<String>()? {
+            let value = object.next_value_seed(Self)?;
+            if members.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member twice"));
+            }
+        }
+        Ok(Value::Object(members))
+    }
 }
 
 /// How deep brackets nest, outside of strings.

@@ -205,6 +205,13 @@ impl<'a> Certificate<'a> {
         false
     }
 
+    /// Whether it is of an authority: whoever has its key may certify others, if its usages say so too (RFC 5280, 4.2.1.9).
+    #[must_use]
+    pub fn is_authority(&self) -> bool {
+        self.allowance()
+            .is_some_and(|allowance| allowance.authority)
+    }
+
     /// The value of its first extension of a kind.
     fn extension(&self, wanted: &[u8]) -> Option<&'a [u8]> {
         let mut extensions = Reader(self.extensions);
@@ -284,7 +291,8 @@ impl<'a> Certificate<'a> {
                     allowance.signs_data = first & 0x80 != 0;
                     allowance.signs_certificates = first & 0x04 != 0;
                 }
-                EXTENDED_KEY_USAGE => {}
+                // Names are critical where the subject is empty (RFC 5280, 4.2.1.6); who asks for a host looks at them.
+                EXTENDED_KEY_USAGE | SUBJECT_ALTERNATIVE_NAME => {}
                 _ if critical => return None,
                 _ => {}
             }
@@ -440,15 +448,16 @@ fn raw_signature(der: &[u8], curve: Curve) -> Option<Vec<u8>> {
     Some(raw)
 }
 
-/// Whether a DNS name of a certificate is that of a host.
+/// Whether a DNS name of a certificate is that of a host. A star is the whole first label and stands for one label, and two labels at least follow it: a
+/// name for all hosts below `internal` or `com` is nobody's.
 fn is_for(name: &str, host: &str) -> bool {
     if host.is_empty() {
         return false;
     }
     match name.strip_prefix("*.") {
-        Some(rest) => host
-            .split_once('.')
-            .is_some_and(|(first, after)| !first.is_empty() && after.eq_ignore_ascii_case(rest)),
+        Some(rest) => host.split_once('.').is_some_and(|(first, after)| {
+            !first.is_empty() && rest.contains('.') && after.eq_ignore_ascii_case(rest)
+        }),
         None => name.eq_ignore_ascii_case(host),
     }
 }

@@ -134,7 +134,9 @@ static X509 *signer(json_t *header, X509 *root, const char *host)
     STACK_OF(X509) *others = sk_X509_new_null();
     X509_STORE *store = X509_STORE_new();
     X509_STORE_CTX *context = X509_STORE_CTX_new();
+    STACK_OF(X509) *way;
     X509 *leaf = NULL;
+    int step;
 
     need(count >= 1 && count <= CHAIN_MAX, "x5c has no certificate, or too many");
     need(others != NULL && store != NULL && context != NULL, "no memory");
@@ -166,6 +168,9 @@ static X509 *signer(json_t *header, X509 *root, const char *host)
     need(X509_STORE_add_cert(store, root) == 1, "the root is no certificate");
     need(X509_STORE_CTX_init(context, store, leaf, others) == 1, "no memory");
     need(X509_VERIFY_PARAM_set1_host(X509_STORE_CTX_get0_param(context), host, 0) == 1, "no memory");
+    /* A host is a DNS name of the certificate: not its subject, and not what a star within a label might stand for. */
+    X509_VERIFY_PARAM_set_hostflags(X509_STORE_CTX_get0_param(context),
+                                    X509_CHECK_FLAG_NEVER_CHECK_SUBJECT | X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
     if (X509_verify_cert(context) != 1) {
         int error = X509_STORE_CTX_get_error(context);
 
@@ -174,6 +179,13 @@ static X509 *signer(json_t *header, X509 *root, const char *host)
         fprintf(stderr, "open: the certificates do not lead to the pinned root: %s\n", X509_verify_cert_error_string(error));
         exit(1);
     }
+    need(!(X509_get_extension_flags(leaf) & EXFLAG_CA), "the signer's certificate is that of an authority");
+    need(X509_get_key_usage(leaf) & KU_DIGITAL_SIGNATURE, "the signer's certificate is not for signatures");
+    /* RFC 7515, 4.1.6: each certifies the one before it. OpenSSL would find its way in any order. */
+    way = X509_STORE_CTX_get0_chain(context);
+    for (step = 1; step + 1 < sk_X509_num(way); step++)
+        need(step <= sk_X509_num(others) && X509_cmp(sk_X509_value(way, step), sk_X509_value(others, step - 1)) == 0,
+             "the certificates are not in their order");
     return leaf;
 }
 
@@ -334,6 +346,8 @@ int main(int count, char **words)
     for (i = 0; i < sizeof known / sizeof *known; i++)
         listed |= strcmp(algorithm, known[i]) == 0;
     need(listed, "the algorithm is none of RS256, RS384, RS512, PS256, PS384, PS512");
+
+    need(json_object_get(header, "crit") == NULL, "the header has critical members, which are not known here");
 
     /* The host stands in what is not verified yet; whom it names must have signed it, so a changed one gains nothing. */
     part = decoded(second + 1, (size_t)(third - second - 1), 1);

@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 
 SIZE_MAX = 1024 * 1024
 CHAIN_MAX = 6
+AES_BYTES = 32
 # Never the algorithm that the envelope likes, but one of these.
 ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
 OAEP_HASHES = {
@@ -35,6 +36,13 @@ OAEP_HASHES = {
     "RSA_AES_KEY_WRAP_384": hashes.SHA384,
 }
 CURVES = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1, "P-521": ec.SECP521R1, "P-256K": ec.SECP256K1}
+# Critical ones that are looked at here.
+EXTENSIONS = [
+    x509.BasicConstraints.oid,
+    x509.KeyUsage.oid,
+    x509.ExtendedKeyUsage.oid,
+    x509.SubjectAlternativeName.oid,
+]
 
 
 class Refused(Exception):
@@ -58,10 +66,18 @@ def member(value, *names):
     return value
 
 
+def unambiguous(members):
+    """An object whose members are there once each: what is there twice, somebody else may read otherwise."""
+    value = dict(members)
+    if len(value) != len(members):
+        raise Refused("an object has a member twice")
+    return value
+
+
 def parsed(data, what):
     """JSON, an object."""
     try:
-        value = json.loads(data)
+        value = json.loads(data, object_pairs_hook=unambiguous)
     except (ValueError, RecursionError) as error:
         raise Refused(f"{what} is no JSON") from error
     if not isinstance(value, dict):
@@ -92,14 +108,33 @@ def holds(certificate, now):
     return certificate.not_valid_before <= now <= certificate.not_valid_after
 
 
+def usage(certificate):
+    """What a certificate's key may do; None for anything."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value
+    except x509.ExtensionNotFound:
+        return None
+
+
 def may_issue(certificate, below):
     """Whether a certificate may sign one that has so many authorities below itself."""
     try:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except x509.ExtensionNotFound:
         return False
-    return constraints.ca and usage.key_cert_sign and (constraints.path_length is None or below <= constraints.path_length)
+    may = usage(certificate)
+    return constraints.ca and (may is None or may.key_cert_sign) and (constraints.path_length is None or below <= constraints.path_length)
+
+
+def may_sign(certificate):
+    """Whether a certificate is for signatures, and not for certifying others."""
+    try:
+        if certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
+            return False
+    except x509.ExtensionNotFound:
+        pass
+    may = usage(certificate)
+    return may is None or may.digital_signature
 
 
 def signed_by(certificate, issuer):
@@ -128,9 +163,14 @@ def signer(header, root):
         raise Refused("x5c has no certificate, or too many")
     try:
         chain = [x509.load_der_x509_certificate(base64.b64decode(one, validate=True)) for one in written]
-    except (ValueError, TypeError) as error:
+        known = all(extension.oid in EXTENSIONS for link in [*chain, root] for extension in link.extensions if extension.critical)
+    except (ValueError, TypeError, x509.DuplicateExtension) as error:
         raise Refused("x5c has something that is no certificate") from error
+    if not known:
+        raise Refused("a certificate has a critical extension that is not known here")
     leaf = chain[0]
+    if not may_sign(leaf):
+        raise Refused("the signer's certificate is that of an authority, or not for signatures")
     if "x5t#S256" in header:
         thumbprint = hashlib.sha256(leaf.public_bytes(serialization.Encoding.DER)).digest()
         if decoded(header["x5t#S256"]) != thumbprint:
@@ -151,13 +191,15 @@ def signer(header, root):
 
 
 def names_host(leaf, host):
-    """Whether a certificate is for a host; a star stands for one label."""
+    """Whether a certificate is for a host; a star stands for one label, and two at least follow it. The subject is no name of a host."""
     try:
         names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
         return False
     rest = host.partition(".")[2]
-    wanted = {host.lower(), f"*.{rest}".lower()}
+    wanted = {host.lower()}
+    if "." in rest:
+        wanted.add(f"*.{rest}".lower())
     return any(name.lower() in wanted for name in names.get_values_for_type(x509.DNSName))
 
 
@@ -166,14 +208,18 @@ def verified(envelope, root, host, nonce):
     header = parsed(decoded(envelope.split(".")[0]), "the header")
     if header.get("alg") not in ALGORITHMS:
         raise Refused("the algorithm is not one of " + ", ".join(ALGORITHMS))
+    if "crit" in header:
+        raise Refused("the header has critical members, which are not known here")
     leaf = signer(header, root)
     key = leaf.public_key()
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size < 2048:
         raise Refused("the signer's key is no RSA key of 2048 bits or more")
     try:
-        payload = jwt.decode(envelope, key=key, algorithms=ALGORITHMS, options={"verify_aud": False})
+        jwt.decode(envelope, key=key, algorithms=ALGORITHMS, options={"verify_aud": False})
     except jwt.PyJWTError as error:
         raise Refused(f"the signature is not right: {error}") from error
+    # Not what PyJWT has read: it would take the last of two members.
+    payload = parsed(decoded(envelope.split(".")[1]), "the payload")
     kid = member(payload, "request", "kid")
     if not names_host(leaf, host or urlsplit(str(kid)).hostname or ""):
         raise Refused("the signer's certificate is for another host")
@@ -193,6 +239,8 @@ def unwrapped(key, kek):
     oaep = padding.OAEP(mgf=padding.MGF1(hash_class()), algorithm=hash_class(), label=None)
     try:
         temporary = kek.decrypt(ciphertext[:first], oaep)
+        if len(temporary) != AES_BYTES:
+            raise ValueError("the temporary key is not of 32 bytes")
         return aes_key_unwrap_with_padding(temporary, ciphertext[first:])
     except (ValueError, InvalidUnwrap) as error:
         raise Refused("the private key does not decrypt it") from error

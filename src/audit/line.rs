@@ -198,6 +198,9 @@ impl Line {
             self.text(",\"entry\":");
             self.number(entry);
         }
+        if release.withheld {
+            self.text(",\"left\":false");
+        }
     }
 
     /// The members of the event that explains torn lines.

@@ -149,9 +149,12 @@ pub fn present(desk: &Desk<'_>, template: &Template<'_, Create>) -> Result<Reply
 fn attest(desk: &Desk<'_>, presented: Presented<'_>) -> std::result::Result<Attested, Refusal> {
     let releasing = &desk.releasing;
     let outcome = verified(desk, presented).and_then(|attested| {
-        releasing
-            .releases
-            .use_once(&attested, releasing.settings, releasing.now)?;
+        releasing.releases.use_once(
+            releasing.vault,
+            &attested,
+            releasing.settings,
+            releasing.now,
+        )?;
         Ok(attested)
     });
     match &outcome {
@@ -233,7 +236,7 @@ fn guest_key(attested: &Attested, label: &[u8]) -> Result<Newcomer> {
 }
 
 /// Whether a key may leave under a wrapping key at all, and as a release: a key with a policy leaves to those that were attested in this
-/// session, and they get no other key. Answers the grant of a release, or none where none is asked.
+/// session, and they get no other key. Answers the grant of a release, or none where none is asked; with it, [`leaves`] lets the key go.
 ///
 /// # Errors
 /// [`Error::KeyNotWrappable`] and what [`authorize_release`] says.
@@ -248,14 +251,14 @@ pub fn way_out(
     ) {
         (None, None) => Ok(None),
         (Some(guest), Some(_)) if guest.session == desk.session.handle => {
-            released(desk, &guest.attested, target).map(Some)
+            permitted(desk, &guest.attested, target).map(Some)
         }
         _ => Err(Error::KeyNotWrappable),
     }
 }
 
-/// Asks for a release, and tells the journal.
-fn released(desk: &Desk<'_>, attested: &Attested, target: &Arc<Object>) -> Result<Grant<Release>> {
+/// Asks for a release, and tells the journal. No key has left yet.
+fn permitted(desk: &Desk<'_>, attested: &Attested, target: &Arc<Object>) -> Result<Grant<Release>> {
     let releasing = &desk.releasing;
     let mut account = attested.account();
     let still = releasing
@@ -273,13 +276,9 @@ fn released(desk: &Desk<'_>, attested: &Attested, target: &Arc<Object>) -> Resul
         let words = "the authority of the statement is not registered any more";
         Err((Error::KeyNotWrappable, Refusal::forbidden(words)))
     };
-    let asked = asked.and_then(|grant| {
-        let admitted = releasing.releases.admit(desk.limits, releasing.now);
-        admitted.map_err(|refusal| (Error::FunctionFailed, refusal))?;
-        Ok(grant)
-    });
     match asked {
         Ok(grant) => {
+            account.withheld = true;
             releasing.tell(account, None);
             Ok(grant)
         }
@@ -288,6 +287,22 @@ fn released(desk: &Desk<'_>, attested: &Attested, target: &Arc<Object>) -> Resul
             Err(error)
         }
     }
+}
+
+/// Lets a key leave that may: it counts among those of this minute, and the journal is told. Who asks for a length alone does not come here.
+///
+/// # Errors
+/// [`Error::FunctionFailed`] when there were too many.
+pub fn leaves(desk: &Desk<'_>, _permitted: &Grant<Release>) -> Result<()> {
+    let releasing = &desk.releasing;
+    let told = releasing.account.borrow_mut().take();
+    let account = Account {
+        withheld: false,
+        ..told.map(|told| *told).unwrap_or_default()
+    };
+    let admitted = releasing.releases.admit(desk.limits, releasing.now);
+    releasing.tell(account, admitted.as_ref().err());
+    admitted.map_err(|_| Error::FunctionFailed)
 }
 
 /// Releases a key in an envelope (docs/release-format.md).
@@ -313,7 +328,8 @@ pub fn release_key(desk: &Desk<'_>, key: ObjectHandle, asked: &KeyRelease<'_>) -
         Why::Throttled => Error::FunctionFailed,
         Why::Failed => Error::DeviceError,
     })?;
-    let grant = released(desk, &attested, &target)?;
+    let grant = permitted(desk, &attested, &target)?;
+    leaves(desk, &grant)?;
     if let Some(account) = desk.releasing.account.borrow_mut().as_mut() {
         account.encryption = Some(encryption.name());
     }

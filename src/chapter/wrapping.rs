@@ -47,7 +47,7 @@ pub fn wrap_key(
     let target = desk.key(key)?;
     let grant = authorize::<Wrap>(desk.session, wrapping, row, desk.rules())?;
     may_leave(&target, grant.object())?;
-    release::way_out(desk, grant.object(), &target)?;
+    let released = release::way_out(desk, grant.object(), &target)?;
     let plain = outside_form(desk, &target, scheme)?;
     let mut data = SecretVec::new();
     let wrapped = wrap(&grant, mechanism, scheme, associated, &plain, &mut data);
@@ -56,11 +56,17 @@ pub fn wrap_key(
         other => other,
     })?;
     let length = data.len() as u64;
-    Ok(match (output, iv) {
-        (Output::Size, _) => Reply::Output { length, data: None },
-        (Output::Capacity(capacity), _) if capacity < length => Reply::TooSmall { length },
-        (Output::Capacity(_), Some(iv)) => Reply::Wrapped { iv, length, data },
-        (Output::Capacity(_), None) => Reply::Output {
+    match output {
+        Output::Size => return Ok(Reply::Output { length, data: None }),
+        Output::Capacity(capacity) if capacity < length => return Ok(Reply::TooSmall { length }),
+        Output::Capacity(_) => {}
+    }
+    if let Some(released) = &released {
+        release::leaves(desk, released)?;
+    }
+    Ok(match iv {
+        Some(iv) => Reply::Wrapped { iv, length, data },
+        None => Reply::Output {
             length,
             data: Some(data),
         },

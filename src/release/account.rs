@@ -21,6 +21,8 @@ pub struct Account {
     pub encryption: Option<&'static str>,
     /// How each claim was found: its name, and whether it was as demanded.
     pub trace: Option<String>,
+    /// It was permitted, and no key left: its length alone was asked for, or wrapping failed.
+    pub withheld: bool,
     /// Why nothing was released.
     pub refusal: Option<String>,
 }

@@ -11,6 +11,7 @@ use strongroom_crypto::ec::{Curve, EcPublicKey};
 use strongroom_crypto::rsa::RsaPublicKey;
 pub use strongroom_crypto::signature::{Algorithm, VerifyKey};
 
+use super::json;
 use super::text::{decoded, encoded, standard_decoded};
 
 /// A key of a set, with its name.
@@ -29,8 +30,8 @@ pub struct NamedKey {
 /// # Errors
 /// What is wrong, in words: no JSON, no set, or nothing in it that verifies.
 pub fn keys_of_set(text: &str) -> Result<Vec<NamedKey>, String> {
-    let set: Value =
-        serde_json::from_str(text).map_err(|error| format!("the keys are no JSON: {error}"))?;
+    let set =
+        json::parse(text.as_bytes()).map_err(|error| format!("the keys are no JSON: {error}"))?;
     let one = std::slice::from_ref(&set);
     let written = match set.get("keys") {
         Some(Value::Array(keys)) => keys.as_slice(),

@@ -6,28 +6,19 @@
 //!
 //! For rehearsals, and for machines where whoever may start a program as its user is trusted with it (docs/release.md).
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 use strongroom_crypto::hex;
 use strongroom_crypto::random;
 
 use super::authority::{Authority, LOCAL};
+use super::json;
 use super::statement::{EVIDENCE_SECONDS, Patience, STATEMENT_BYTES_MAX, Statement};
 use super::text::{decoded, encoded};
 use super::{Refusal, Why};
 use crate::audit::Principal;
 use crate::ports::{Measurement, Time};
 
-/// What a process presents: the key that it can decrypt with. All else is measured.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Presented {
-    #[serde(rename = "format")]
-    _format: String,
-    runtime: String,
-}
-
-/// The runtime that a process presents to be measured; none where something else is presented.
+/// The runtime that a process presents to be measured, with the key that it can decrypt with; none where something else is presented.
 ///
 /// # Errors
 /// [`Refusal`] for one that cannot be read.
@@ -36,19 +27,28 @@ pub fn runtime_in(presented: &[u8]) -> Result<Option<Value>, Refusal> {
     {
         return Ok(None);
     }
-    let Ok(Value::Object(members)) = serde_json::from_slice(presented) else {
+    // What is no JSON is refused as evidence of hardware that is none.
+    let Ok(container) = json::parse(presented) else {
         return Ok(None);
     };
-    if members.get("format").and_then(Value::as_str) != Some(FORMAT) {
+    let member = |name| container.get(name).and_then(Value::as_str);
+    if member("format") != Some(FORMAT) {
         return Ok(None);
     }
-    let Presented { runtime, .. } = serde_json::from_slice(presented).map_err(|_| {
-        Refusal::malformed("what is presented to be measured has other members than format and runtime, or one of them twice")
-    })?;
-    let runtime = decoded(&runtime)
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    if container.as_object().is_none_or(|all| all.len() != 2) {
+        return Err(Refusal::malformed(
+            "what is presented to be measured has other members than format and runtime",
+        ));
+    }
+    let runtime = member("runtime")
+        .and_then(decoded)
+        .and_then(|bytes| json::parse(&bytes).ok())
         .filter(Value::is_object)
-        .ok_or_else(|| Refusal::malformed("the runtime is no object of JSON in base64url"))?;
+        .ok_or_else(|| {
+            Refusal::malformed(
+                "the runtime is no object of JSON in base64url, or has a member twice",
+            )
+        })?;
     Ok(Some(runtime))
 }
 

@@ -21,7 +21,9 @@ pub mod register;
 pub mod rules;
 pub mod statement;
 
+pub(crate) mod json;
 pub(crate) mod text;
+mod used;
 
 pub use self::account::Account;
 pub use self::attested::Attested;

@@ -99,6 +99,7 @@ impl Policy {
                 bytes.len()
             ));
         }
+        // What stands twice is refused here too: serde's structures take each member once, whichever of its spellings it has.
         let written: Written = serde_json::from_slice(bytes)
             .map_err(|error| format!("the policy is none of grammar 1.0.0: {error}"))?;
         if !matches!(written.version.as_str(), "1.0.0" | "1.0") {

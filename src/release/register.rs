@@ -1,11 +1,11 @@
 //! What the daemon keeps and remembers of releases.
 //!
-//! What lives here: the registered authorities and the signers in the vault's annex, the statements that were used, and how many releases
-//! there were lately.
+//! What lives here: the registered authorities, the signers and the used statements in the vault's annex, and how many releases there were
+//! lately.
 //! What must never live here: a decision.
 //! Who calls it: the service, for its administration and for the chapter of releases.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
@@ -17,6 +17,7 @@ use strongroom_wire::secret::Secret;
 use super::authority::{AUTHORITIES_MAX, Authority, LOCAL, Trust};
 use super::envelope::{Certified, Signer};
 use super::statement::Patience;
+use super::used::Used;
 use super::{Attested, Refusal, Why};
 use crate::limits::Limits;
 use crate::ports::Time;
@@ -50,6 +51,7 @@ struct Kept {
     authorities: Vec<Authority>,
     root: Option<Certified>,
     leaves: Vec<Leaf>,
+    used: Used,
 }
 
 /// The signer of one token.
@@ -115,9 +117,15 @@ impl Kept {
         if annex.is_empty() {
             return Ok(Self::default());
         }
-        let read: Read<'_> = codec::decode(annex).map_err(|_| VaultError::Tampered {
+        let unreadable = |_| VaultError::Tampered {
             what: "what the vault record says of releases cannot be read".into(),
-        })?;
+        };
+        let (read, used): (Read<'_>, _) = codec::decode_front(annex).map_err(unreadable)?;
+        // Behind the rest, and only where there are some: before any statement was good once, there was nothing.
+        let used = match used {
+            [] => Used::default(),
+            used => codec::decode(used).map_err(unreadable)?,
+        };
         let leaf = |(serial, host, key): (String, String, ReadKey<'_>)| {
             let certified = key.certified()?;
             Ok(Leaf {
@@ -134,6 +142,7 @@ impl Kept {
                 .into_iter()
                 .map(leaf)
                 .collect::<Result<_, VaultError>>()?,
+            used,
         })
     }
 
@@ -155,6 +164,9 @@ impl Kept {
         };
         let mut bytes = SecretVec::new();
         codec::encode(&written, &mut Locked(&mut bytes)).map_err(|_| VaultError::Memory)?;
+        if !self.used.is_empty() {
+            codec::encode(&self.used, &mut Locked(&mut bytes)).map_err(|_| VaultError::Memory)?;
+        }
         Ok(SecretBytes::copy_from(bytes.expose())?)
     }
 
@@ -173,12 +185,10 @@ impl<'k> WrittenKey<'k> {
     }
 }
 
-/// What is remembered of releases while the daemon runs.
+/// What is remembered of releases while the daemon runs: the authorities, which stand in the annex too, and how many keys left lately.
 #[derive(Debug)]
 pub struct Releases {
     authorities: RwLock<Arc<Vec<Authority>>>,
-    /// Statements that were used, by authority and id, until they hold no more.
-    used: Mutex<BTreeMap<(String, String), Time>>,
     /// When releases were lately, oldest first.
     lately: Mutex<VecDeque<Time>>,
 }
@@ -193,7 +203,6 @@ impl Releases {
             vault.with_annex(|annex| Kept::read(annex).map(|kept| kept.authorities))?;
         Ok(Self {
             authorities: RwLock::new(Arc::new(authorities)),
-            used: Mutex::default(),
             lately: Mutex::default(),
         })
     }
@@ -349,34 +358,26 @@ impl Releases {
         Ok(())
     }
 
-    /// Marks a statement as used, where each is good once.
+    /// Marks a statement as used, where each is good once: on the disk before anything is released under it, so that no restart forgets it.
     ///
     /// # Errors
-    /// [`Refusal`] when it was used before, or too many are remembered.
+    /// [`Refusal`] when it was used before, too many are remembered, or that cannot be kept.
     pub fn use_once(
         &self,
+        vault: &Vault,
         attested: &Attested,
         settings: &ReleaseSettings,
         now: Time,
     ) -> Result<(), Refusal> {
-        if !settings.single_use {
+        // Each look of the daemon's own authority is a statement of its own, so none comes twice.
+        if !settings.single_use || attested.authority().trust == Trust::Local {
             return Ok(());
         }
-        let mut used = self.used.lock();
-        used.retain(|_, expires| *expires > now);
-        let (authority, id) = attested.id();
-        let name = (authority.to_owned(), id.to_owned());
-        if used.contains_key(&name) {
-            return Err(Refusal::forbidden("the statement was used already"));
-        }
-        if used.len() >= USED_MAX {
-            return Err(Refusal::new(
-                Why::Throttled,
-                "too many statements are in use; wait until some hold no more",
-            ));
-        }
-        used.insert(name, attested.expires());
-        Ok(())
+        vault.change_annex(|annex| {
+            let mut kept = Kept::read(annex)?;
+            kept.used.take(attested.id(), attested.expires(), now)?;
+            Ok((kept.written()?, ()))
+        })
     }
 }
 
@@ -405,5 +406,3 @@ impl From<VaultError> for Refusal {
 }
 
 const MINUTE_MS: u64 = 60_000;
-/// Statements that are remembered: about 200 bytes each.
-const USED_MAX: usize = 100_000;

@@ -101,6 +101,18 @@ pub(crate) fn signed_by_curve(key: &EcPrivateKey, header: &Value, claims: &Value
     format!("{message}.{}", encoded(&signature))
 }
 
+/// Signs with the authority's key what stands there, whether JSON or not.
+pub(crate) fn signed_text(header: &str, claims: &str) -> String {
+    let message = format!(
+        "{}.{}",
+        encoded(header.as_bytes()),
+        encoded(claims.as_bytes())
+    );
+    let value = digest(Hash::Sha256, message.as_bytes()).unwrap();
+    let signature = signer().sign_pkcs1_digest(Hash::Sha256, value.as_ref());
+    format!("{message}.{}", encoded(&signature.unwrap()))
+}
+
 fn message(header: &Value, claims: &Value) -> String {
     let part = |value: &Value| encoded(value.to_string().as_bytes());
     format!("{}.{}", part(header), part(claims))

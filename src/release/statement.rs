@@ -9,6 +9,7 @@ use strongroom_attestation::{Evidence, Roots};
 use strongroom_crypto::digest::{Hash, digest};
 
 use super::authority::{Authority, Signed, Trust};
+use super::json;
 use super::jwk::Algorithm;
 use super::text::{authority_form, decoded, encoded, standard_decoded};
 use super::{Refusal, Why};
@@ -133,10 +134,16 @@ impl Statement {
 }
 
 fn object(part: &str, name: &str) -> Result<Value, Refusal> {
-    decoded(part)
-        .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok())
-        .filter(Value::is_object)
-        .ok_or_else(|| Refusal::malformed(format!("the statement's {name} is no object of JSON")))
+    let bytes = decoded(part)
+        .ok_or_else(|| Refusal::malformed(format!("the statement's {name} is no base64url")))?;
+    json::parse(&bytes)
+        .map_err(|error| Refusal::malformed(format!("the statement's {name} is no JSON: {error}")))
+        .and_then(|value| match value {
+            Value::Object(_) => Ok(value),
+            _ => Err(Refusal::malformed(format!(
+                "the statement's {name} is no object of JSON"
+            ))),
+        })
 }
 
 fn authority_of<'a>(

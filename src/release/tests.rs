@@ -179,6 +179,43 @@ fn what_is_no_statement_is_malformed() {
     refused(&long, Why::Malformed, "bytes");
 }
 
+/// A member again, as the first one of its object: whoever takes the last one reads the truth, whoever takes the first one does not.
+fn again(text: &str, place: &str, member: &str) -> String {
+    let at = text.find(place).unwrap() + place.len();
+    format!("{}{member},{}", &text[..at], &text[at..])
+}
+
+#[test]
+fn what_stands_twice_is_refused_wherever_it_is() {
+    let (header, claims) = (
+        header(&json!({})).to_string(),
+        claims(&json!({})).to_string(),
+    );
+    verified(&signed_text(&header, &claims)).unwrap();
+    let twice = again(&header, "{", r#""kid":"two""#);
+    refused(&signed_text(&twice, &claims), Why::Malformed, "header");
+    for (place, member) in [
+        ("{", r#""sdk-test":false"#),
+        ("{", r#""\u0073dk-test":false"#),
+        (r#""x-ms-runtime":{"#, r#""keys":[]"#),
+        (r#""keys":[{"#, r#""n":"AQAB""#),
+    ] {
+        let twice = again(&claims, place, member);
+        let refusal = verified(&signed_text(&header, &twice)).unwrap_err();
+        assert_eq!(refusal.why, Why::Malformed, "{refusal}");
+        assert!(refusal.words.contains("a member twice"), "{refusal}");
+    }
+    let set = key_set();
+    for (place, member) in [
+        ("{", r#""keys":[]"#),
+        (r#""keys":[{"#, r#""n":"AQAB""#),
+        (r#""keys":[{"#, r#""x":{"a":1,"a":1}"#),
+    ] {
+        let said = Authority::with_keys(URL, &again(&set, place, member)).unwrap_err();
+        assert!(said.to_string().contains("a member twice"), "{said}");
+    }
+}
+
 #[test]
 fn times_are_kept() {
     let now = NOW.0 / 1000;

@@ -62,6 +62,12 @@ impl Authority {
         path
     }
 
+    /// The file of its private key.
+    #[must_use]
+    pub fn private(&self) -> &Path {
+        &self.key
+    }
+
     /// Its public key in PEM.
     ///
     /// # Panics
@@ -121,8 +127,18 @@ impl Authority {
     /// When OpenSSL does not sign.
     #[must_use]
     pub fn signed(&self, header: &Value, claims: &Value) -> String {
-        let part = |value: &Value| base64url(value.to_string().as_bytes());
-        let message = format!("{}.{}", part(header), part(claims));
+        self.signed_text(&header.to_string(), &claims.to_string())
+    }
+
+    /// The same of what need not be JSON.
+    ///
+    /// # Panics
+    /// When OpenSSL does not sign.
+    #[must_use]
+    pub fn signed_text(&self, header: &str, claims: &str) -> String {
+        let message = [header, claims]
+            .map(|part| base64url(part.as_bytes()))
+            .join(".");
         let signature = self.signature(message.as_bytes());
         format!("{message}.{}", base64url(&signature))
     }

@@ -25,6 +25,7 @@
 )]
 
 pub mod attest;
+pub mod certify;
 pub mod hsm;
 pub mod import;
 pub mod judge;

@@ -105,6 +105,33 @@ fn a_container_is_bounded() {
 }
 
 #[test]
+fn what_stands_twice_is_refused_wherever_it_is() {
+    let twice = |text: &str| match Evidence::parse(text.as_bytes()) {
+        Err(Refusal::Malformed { why, .. }) => why == "an object has a member twice",
+        _ => false,
+    };
+    for form in forms() {
+        for name in form.as_object().unwrap().keys() {
+            let mut text = form.to_string();
+            text.insert_str(1, &format!(r#""{name}":{},"#, form[name]));
+            assert!(twice(&text), "{text}");
+        }
+    }
+    let register = "00".repeat(32);
+    let form = forms()[2].to_string();
+    for (place, member) in [
+        (r#""sha256":{"#, format!(r#""7":"{register}","#)),
+        (r#""sha256":{"#, format!(r#""\u0037":"{register}","#)),
+        (r#""pcrs":{"#, r#""sha256":{},"#.to_owned()),
+    ] {
+        let at = form.find(place).unwrap() + place.len();
+        let mut text = form.clone();
+        text.insert_str(at, &member);
+        assert!(twice(&text), "{text}");
+    }
+}
+
+#[test]
 fn refusals_quote_nothing_of_the_evidence() {
     let secret = "c2VjcmV0";
     for form in [

@@ -6,6 +6,7 @@
 
 mod create;
 mod envelope;
+mod json;
 mod open;
 mod unwrapping;
 

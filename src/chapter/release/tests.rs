@@ -5,7 +5,7 @@ use serde_json::json;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::pkcs8::PrivateKey;
 use strongroom_wire::ck::{AttributeType as A, MechanismType as M, Mgf, OaepSource, Rv, UserType};
-use strongroom_wire::request::{Mechanism, OaepParameter, Parameter, Request};
+use strongroom_wire::request::{Mechanism, OaepParameter, Output, Parameter, Request};
 use strongroom_wire::response::Body;
 
 use super::*;
@@ -633,6 +633,46 @@ fn statements_are_good_once_where_an_operator_wants_it() {
     );
 }
 
+/// What was used is in the store before anything leaves; what was refused changes nothing there.
+#[test]
+fn a_used_statement_stays_used_over_a_restart() {
+    let house = house();
+    house.single_use();
+    let first = statement(&json!({}));
+    {
+        let talk = house.user();
+        release(&talk, key(&talk), asked(&first, None)).unwrap();
+    }
+    let house = house.restarted();
+    house.single_use();
+    let talk = house.user();
+    let target = key(&talk);
+    let commits = house.store.commits();
+    assert_eq!(present(&talk, &first), Err(Rv::ATTRIBUTE_VALUE_INVALID));
+    assert_eq!(
+        release(&talk, target, asked(&first, None)),
+        Err(Rv::ACTION_PROHIBITED)
+    );
+    assert!(house.audit_lines().pop().unwrap().contains("used already"));
+    assert_eq!(house.store.commits(), commits);
+    // The authority and the signer stand beside it, and stay.
+    let second = statement(&json!({"jti": "statement-2"}));
+    let root = house.root_certificate();
+    // What cannot be kept is not used, and nothing leaves.
+    house.store.fail_commit_after(0);
+    assert_eq!(
+        release(&talk, target, asked(&second, None)),
+        Err(Rv::DEVICE_ERROR)
+    );
+    release(&talk, target, asked(&second, None)).unwrap();
+    assert_eq!(house.root_certificate(), root);
+    let house = house.restarted();
+    house.single_use();
+    let talk = house.user();
+    assert_eq!(present(&talk, &second), Err(Rv::ATTRIBUTE_VALUE_INVALID));
+    present(&talk, &statement(&json!({"jti": "statement-3"}))).unwrap();
+}
+
 #[test]
 fn too_many_releases_in_a_minute_wait() {
     let limits = crate::limits::Limits {
@@ -653,6 +693,84 @@ fn too_many_releases_in_a_minute_wait() {
     );
     house.clock.turn_to(Time(NOW.0 + 60_000));
     release(&talk, key, asked(&statement, None)).unwrap();
+}
+
+/// C_WrapKey without a buffer, or with one that is too small, lets no key leave: nothing is taken from what may leave in a minute, and
+/// the journal says so. What may not leave tells not even its length.
+#[test]
+fn asking_for_the_length_releases_nothing() {
+    let limits = crate::limits::Limits {
+        releases_per_minute_max: 1,
+        ..crate::limits::Limits::default()
+    };
+    let house = House::with_limits(limits);
+    house.register();
+    let talk = house.user();
+    let refusing = policy("sdk-test", &json!(false));
+    let (target, refused) = (
+        key(&talk),
+        aes_with(&talk, &released_with(&refusing)).unwrap(),
+    );
+    let guest = present(&talk, &statement(&json!({}))).unwrap();
+    let wrap = |key, output| {
+        talk.ask(&Request::WrapKey {
+            session: talk.session,
+            mechanism: sha256(),
+            wrapping_key: guest,
+            key,
+            output,
+        })
+    };
+    let last_line = || house.audit_lines().pop().unwrap();
+    // 256 bytes of OAEP, and 32 bytes by RFC 5649.
+    let needed = 256 + 40;
+    for (output, rv) in [
+        (Output::Size, Rv::OK),
+        (Output::Capacity(0), Rv::BUFFER_TOO_SMALL),
+        (Output::Capacity(needed - 1), Rv::BUFFER_TOO_SMALL),
+    ] {
+        let told = wrap(target, output);
+        assert_eq!(told.rv(), rv);
+        let Body::Output { length, data } = told.body() else {
+            panic!("no length");
+        };
+        assert_eq!(length, needed);
+        assert!(data.expose().is_empty());
+        let line = last_line();
+        assert!(line.contains("\"left\":false"), "{line}");
+        assert!(
+            line.contains("-> permits") && !line.contains("refusal"),
+            "{line}"
+        );
+    }
+    for output in [Output::Size, Output::Capacity(needed)] {
+        let told = wrap(refused, output);
+        assert_eq!(told.rv(), Rv::KEY_NOT_WRAPPABLE);
+        let line = last_line();
+        assert!(
+            line.contains("\"refusal\":\"403") && !line.contains("\"left\""),
+            "{line}"
+        );
+    }
+    assert_eq!(wrap(target, Output::Capacity(needed)).rv(), Rv::OK);
+    let line = last_line();
+    assert!(
+        line.contains("-> permits") && !line.contains("\"left\""),
+        "{line}"
+    );
+    // That was the one of this minute; lengths are told all the same.
+    assert_eq!(
+        wrap(target, Output::Capacity(needed)).rv(),
+        Rv::FUNCTION_FAILED
+    );
+    let line = last_line();
+    assert!(
+        line.contains("\"refusal\":\"429") && !line.contains("\"left\""),
+        "{line}"
+    );
+    assert_eq!(wrap(target, Output::Size).rv(), Rv::OK);
+    house.clock.turn_to(Time(NOW.0 + 60_000));
+    assert_eq!(wrap(target, Output::Capacity(needed)).rv(), Rv::OK);
 }
 
 #[test]

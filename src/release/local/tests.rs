@@ -27,20 +27,20 @@ fn what_is_presented_to_be_measured_has_a_format_and_a_runtime() {
         b"".to_vec(),
         b"{".to_vec(),
         b"[\"local\"]".to_vec(),
+        br#"{"format":"local","runtime":"e30","runtime":"e30"}"#.to_vec(),
         container(&[("format", json!("tpm"))]),
         container(&[("format", json!(null))]),
         container(&[("padding", json!("x".repeat(STATEMENT_BYTES_MAX)))]),
     ] {
         assert_eq!(runtime_in(&other), Ok(None));
     }
-    let twice = br#"{"format":"local","runtime":"e30","runtime":"e30"}"#;
     for bad in [
         container(&[("more", json!(1))]),
         container(&[("runtime", json!(null))]),
         container(&[("runtime", json!("e30="))]),
         container(&[("runtime", json!(encoded(b"[]")))]),
         container(&[("runtime", json!(encoded(b"{")))]),
-        twice.to_vec(),
+        container(&[("runtime", json!(encoded(br#"{"keys":[],"keys":[]}"#)))]),
     ] {
         let refusal = runtime_in(&bad).unwrap_err();
         assert_eq!(refusal.why, Why::Malformed, "{refusal}");

@@ -45,6 +45,32 @@ fn values_are_compared_by_their_text() {
 }
 
 #[test]
+fn what_stands_twice_makes_no_policy() {
+    let claim = r#""claim":"c","equals":1"#;
+    let whole = |version: &str, entry: &str, condition: &str| {
+        Policy::parse(
+            format!(r#"{{{version}"version":"1.0.0","anyOf":[{{{entry}"authority":"{URL}","allOf":[{{{condition}{claim}}}]}}]}}"#)
+                .as_bytes(),
+        )
+    };
+    whole("", "", "").unwrap();
+    for said in [
+        whole(r#""version":"1.0.0","#, "", ""),
+        whole(r#""Version":"1.0.0","#, "", ""),
+        whole(r#""anyOf":[],"#, "", ""),
+        whole("", r#""authority":"https://other.example","#, ""),
+        whole("", r#""allof":[],"#, ""),
+        whole("", "", r#""claim":"d","#),
+        whole("", "", r#""\u0063laim":"d","#),
+        whole("", "", r#""equals":null,"#),
+        whole("", "", r#""Equals":2,"#),
+    ] {
+        let said = said.unwrap_err();
+        assert!(said.contains("duplicate field"), "{said}");
+    }
+}
+
+#[test]
 fn dots_walk_objects_and_nothing_else() {
     let condition = json!({"claim": "a.b.c", "equals": 1});
     assert!(permits(&condition, &json!({"a": {"b": {"c": 1}}})));

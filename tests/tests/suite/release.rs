@@ -599,6 +599,53 @@ fn the_command_line_says_what_is_wrong() {
     scene.place.hsm.administer(&["audit", "verify"]);
 }
 
+/// Each statement is good once, whatever happens to the daemon after the key has left, and whoever presents it.
+#[test]
+fn a_used_statement_stays_used_after_a_kill() {
+    if not_on_softhsm("releases no keys") {
+        return;
+    }
+    let mut scene = Scene::open();
+    let single_use = "[release]\nsingle_use = true\n";
+    scene.place.hsm.configure(single_use);
+    assert!(scene.place.hsm.log().contains("changed=\"release\""));
+    let modulus = {
+        let consumer = scene.consumer();
+        let session = scene.place.user();
+        aes(&session, "aes", &policy("sdk-test", &json!(true)));
+        consumer.modulus
+    };
+    let [first, second, third] = ["one", "two", "three"].map(|jti| {
+        let more = json!({"jti": jti});
+        scene.authority.statement(&modulus, &more)
+    });
+    scene.release("aes", &first, &[]).unwrap();
+    let said = scene.release("aes", &first, &[]).unwrap_err();
+    assert!(said.contains("used already"), "{said}");
+    {
+        let session = scene.place.user();
+        present(&session, &second).unwrap();
+    }
+    scene.place.hsm.kill_daemon();
+    scene.place.hsm.start_daemon();
+    for used in [&first, &second] {
+        let said = scene.release("aes", used, &[]).unwrap_err();
+        assert!(said.contains("used already"), "{said}");
+        let session = scene.place.user();
+        assert_eq!(
+            present(&session, used).unwrap_err(),
+            CKR_ATTRIBUTE_VALUE_INVALID
+        );
+    }
+    scene.release("aes", &third, &[]).unwrap();
+    let said = scene.release("aes", &third, &[]).unwrap_err();
+    assert!(said.contains("used already"), "{said}");
+    // A daemon that takes over from this one knows it too.
+    assert!(scene.place.hsm.replace_daemon());
+    let said = scene.release("aes", &third, &[]).unwrap_err();
+    assert!(said.contains("used already"), "{said}");
+}
+
 /// A quote of a TPM in a statement's place: the key that it vouches for gets what its registers permit.
 #[test]
 fn evidence_of_hardware_releases_as_a_statement_does() {

@@ -17,20 +17,20 @@ use strongroom_tests::{Session, Template, USER_PIN, Way, hex, not_on_softhsm, pa
 use crate::release::{self, Kind, Scene};
 
 const NONCE: &str = "n-1";
-const HOST: &str = "suite.strongroom.internal";
+pub const HOST: &str = "suite.strongroom.internal";
 
 /// Everybody who opens envelopes, each with a private key of its own.
-struct Consumers {
-    scene: Scene,
+pub struct Consumers {
+    pub scene: Scene,
     /// How the programs that are not ours are called.
-    programs: Vec<Vec<String>>,
+    pub programs: Vec<Vec<String>>,
     /// Statements for the key pair in the token and for the one in a file.
     in_token: String,
     in_file: String,
 }
 
 impl Consumers {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let scene = Scene::open();
         let home = &scene.place.hsm.home;
         let root = scene.place.hsm.administer(&["release", "root"]);
@@ -54,7 +54,7 @@ impl Consumers {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.scene.place.hsm.home.join(name)
     }
 
@@ -64,7 +64,7 @@ impl Consumers {
     }
 
     /// `strongroom release open`, with these arguments besides.
-    fn open(&self, envelope: &str, more: &[&str]) -> Ran {
+    pub fn open(&self, envelope: &str, more: &[&str]) -> Ran {
         let mut command = Command::new(bin_dir().join("strongroom"));
         command
             .env_clear()
@@ -91,7 +91,7 @@ impl Consumers {
     }
 
     /// One of the others.
-    fn program(&self, program: &[String], envelope: &str, more: &[&str]) -> Ran {
+    pub fn program(&self, program: &[String], envelope: &str, more: &[&str]) -> Ran {
         let mut arguments = vec!["--root", "root.pem", "--kek", "kek.pem"];
         for pair in more.chunks(2) {
             match arguments.iter().position(|name| *name == pair[0]) {
@@ -110,7 +110,7 @@ impl Consumers {
 
     /// Everybody refuses it, for a reason with one of these words; nothing is in the token afterwards.
     #[track_caller]
-    fn refuse(&self, envelope: &str, more: &[&str], words: &[&str]) {
+    pub fn refuse(&self, envelope: &str, more: &[&str], words: &[&str]) {
         let mut all = vec![self.open(envelope, more)];
         for program in &self.programs {
             all.push(self.program(program, envelope, more));
@@ -133,7 +133,7 @@ impl Consumers {
         }
     }
 
-    fn elsewhere(&self) -> Session<'_> {
+    pub fn elsewhere(&self) -> Session<'_> {
         let session = Session::open_rw(&self.scene.place.module, self.scene.other_slot).unwrap();
         match session.login(CKU_USER, USER_PIN).map_err(|code| code.0) {
             // Another session of this process has done it.

@@ -15,6 +15,8 @@ use strongroom_crypto::edwards::Ed25519PublicKey;
 use strongroom_crypto::rsa::RsaPublicKey;
 use strongroom_crypto::signature::{Algorithm, VerifyKey};
 
+use super::json;
+
 /// What the consumer knows beforehand.
 #[derive(Debug)]
 pub(super) struct Expected<'e> {
@@ -128,19 +130,17 @@ fn proven(
     if header.contains_key("crit") {
         return Err("the header has critical members, which are not known here".to_owned());
     }
-    let chain = member(header, "x5c")?
-        .as_array()
-        .filter(|chain| chain.len() <= CHAIN_MAX)
-        .ok_or("x5c is no list of a few certificates")?
-        .iter()
-        .map(|link| {
-            link.as_str()
-                .and_then(|text| Base64::decode_vec(text).ok())
-                .ok_or("x5c has something that is no certificate")
-        })
-        .collect::<Result<Vec<_>, _>>()?;
+    let chain = chain(header)?;
+    let is_authority =
+        |der: &[u8]| Certificate::parse(der).is_ok_and(|certificate| certificate.is_authority());
+    if !is_authority(&expected.root) {
+        return Err("the pinned root is no certificate of an authority".to_owned());
+    }
     let key = signer_of_chain(&chain, std::slice::from_ref(&expected.root), &expected.now)?;
     let leaf = chain.into_iter().next().ok_or("x5c is empty")?;
+    if is_authority(&leaf) {
+        return Err("the signer's certificate is that of an authority, which signs certificates and no envelopes".to_owned());
+    }
     if let Some(thumbprint) = header.get("x5t#S256") {
         let hash = digest(Hash::Sha256, &leaf).map_err(|error| error.to_string())?;
         let is_so = thumbprint.as_str() == Some(&Base64UrlUnpadded::encode_string(hash.as_ref()));
@@ -155,6 +155,18 @@ fn proven(
         return Err("the signature is not right: the envelope was changed".to_owned());
     }
     Ok(leaf)
+}
+
+/// The certificates that came along, the signer's first.
+fn chain(header: &Map<String, Value>) -> Result<Vec<Vec<u8>>, String> {
+    let link = |link: &Value| link.as_str().and_then(|text| Base64::decode_vec(text).ok());
+    member(header, "x5c")?
+        .as_array()
+        .filter(|chain| chain.len() <= CHAIN_MAX)
+        .ok_or("x5c is no list of a few certificates")?
+        .iter()
+        .map(|one| link(one).ok_or_else(|| "x5c has something that is no certificate".to_owned()))
+        .collect()
 }
 
 /// What the signed payload says.
@@ -259,7 +271,12 @@ fn host_of(address: &str) -> Option<&str> {
 }
 
 fn object(bytes: &[u8], what: &str) -> Result<Map<String, Value>, String> {
-    serde_json::from_slice(bytes).map_err(|_| format!("{what} is no JSON object"))
+    match json::parse(bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(format!("{what} is no JSON object")),
+        Err(error) if error.is_data() => Err(format!("{what} is ambiguous: {error}")),
+        Err(_) => Err(format!("{what} is no JSON object")),
+    }
 }
 
 fn member<'v>(object: &'v Map<String, Value>, name: &str) -> Result<&'v Value, String> {

@@ -107,14 +107,7 @@ impl<'t> Kek<'t> {
                 ],
             )
             .map_err(|error| refused(&error))?;
-        let key = session
-            .unwrap_key(
-                &Mechanism::AesKeyWrapPad,
-                temporary,
-                second,
-                &template(released, label, extractable),
-            )
-            .map_err(|error| refused(&error));
+        let key = self.by_temporary(temporary, second, &template(released, label, extractable));
         // It ends with the session in any case.
         let _ = session.destroy_object(temporary);
         let key = key?;
@@ -129,6 +122,44 @@ impl<'t> Kek<'t> {
                 &failure("the token does not tell the public half of the key", &error).to_string(),
             )),
         }
+    }
+
+    /// The second step: RFC 5649 under the temporary key.
+    fn by_temporary(
+        &self,
+        temporary: ObjectHandle,
+        wrapped: &[u8],
+        template: &[Attribute],
+    ) -> Result<ObjectHandle, Failure> {
+        let session = &self.token.session;
+        let told = session
+            .get_attributes(temporary, &[AttributeType::ValueLen])
+            .map_err(|error| failure("cannot read the length of the temporary key", &error))?;
+        if !matches!(told.as_slice(), [Attribute::ValueLen(length)] if **length == TEMPORARY_BYTES)
+        {
+            return Err(Failure::Failed(format!(
+                "the temporary key that was encrypted has not {TEMPORARY_BYTES} bytes"
+            )));
+        }
+        session
+            .unwrap_key(&Mechanism::AesKeyWrapPad, temporary, wrapped, template)
+            .map_err(|error| {
+                let is_another = matches!(
+                    error,
+                    Error::Pkcs11(
+                        RvError::TemplateInconsistent | RvError::KeyTypeInconsistent,
+                        _
+                    )
+                );
+                if is_another {
+                    failure(
+                        "what was encrypted is a key of another kind than was signed for",
+                        &error,
+                    )
+                } else {
+                    refused(&error)
+                }
+            })
     }
 
     fn is_what_was_signed_for(&self, key: ObjectHandle, kind: &Kind) -> Result<bool, Error> {
@@ -218,4 +249,6 @@ fn refused(error: &Error) -> Failure {
     )
 }
 
+/// docs/release-format.md, Ciphertext.
+const TEMPORARY_BYTES: u64 = 32;
 const DOES_NOT_FIT: &str = "the private key is not the one that the released key is encrypted to, or what is encrypted is no such key";

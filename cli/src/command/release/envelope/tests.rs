@@ -256,6 +256,52 @@ fn what_is_signed_and_makes_no_sense_is_refused() {
 }
 
 #[test]
+fn what_stands_twice_is_refused_wherever_it_is() {
+    let maker = Maker::usual();
+    let (header, good) = (maker.header().to_string(), payload(&secret()).to_string());
+    let sealed = |header: &str, payload: &str| {
+        let message = [header, payload]
+            .map(|part| encoded(part.as_bytes()))
+            .join(".");
+        let value = digest(Hash::Sha256, message.as_bytes()).unwrap();
+        let signature = maker.key.sign_pkcs1_digest(Hash::Sha256, value.as_ref());
+        format!("{message}.{}", encoded(&signature.unwrap()))
+    };
+    let again = |text: &str, place: &str, member: &str| {
+        let at = text.find(place).unwrap() + place.len();
+        format!("{}{member},{}", &text[..at], &text[at..])
+    };
+    verified(sealed(&header, &good).as_bytes(), &maker.expected()).unwrap();
+    maker.refuses(
+        &sealed(&again(&header, "{", r#""alg":"RS512""#), &good),
+        "the header is ambiguous",
+    );
+    for (place, member) in [
+        ("{", r#""request":{}"#),
+        (r#""request":{"#, r#""nonce":"n-2""#),
+        (r#""request":{"#, r#""\u006eonce":"n-2""#),
+        (r#""key":{"key":{"#, r#""kty":"RSA""#),
+    ] {
+        maker.refuses(
+            &sealed(&header, &again(&good, place, member)),
+            "the payload is ambiguous",
+        );
+    }
+    let inside = r#"{"header":{"enc":"CKM_RSA_AES_KEY_WRAP","enc":"RSA_AES_KEY_WRAP_256"},"ciphertext":"AA"}"#;
+    let mut ambiguous = payload(&secret());
+    ambiguous["response"]["key"]["key"]["key_hsm"] = json!(encoded(inside.as_bytes()));
+    maker.refuses(
+        &sealed(&header, &ambiguous.to_string()),
+        "key_hsm is ambiguous",
+    );
+    let envelope = maker.envelope();
+    maker.refuses(
+        &format!(r#"{{"value":"a.b.c","value":"{envelope}"}}"#),
+        "the envelope is ambiguous",
+    );
+}
+
+#[test]
 fn public_halves_have_the_form_in_which_tokens_tell_them() {
     let maker = Maker::usual();
     let kind = |key: &Value| {
