@@ -38,6 +38,7 @@ mod mechanisms;
 mod postgresql;
 mod rehearsal;
 mod release;
+mod release_elsewhere;
 mod release_forged;
 mod release_local;
 mod release_open;

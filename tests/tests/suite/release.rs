@@ -599,6 +599,46 @@ fn the_command_line_says_what_is_wrong() {
     scene.place.hsm.administer(&["audit", "verify"]);
 }
 
+/// As every program calls it: first for the length, then for the bytes. That is one release, and the journal has one.
+#[test]
+fn a_length_is_no_release() {
+    if not_on_softhsm("releases no keys") {
+        return;
+    }
+    let scene = Scene::open();
+    let consumer = scene.consumer();
+    let session = scene.place.user();
+    let key = aes(&session, "aes", &policy("sdk-test", &json!(true)));
+    let hsm = &scene.place.hsm;
+    hsm.configure("[limits]\nreleases_per_minute_max = 1\n");
+    let statement = scene.authority.statement(&consumer.modulus, &json!({}));
+    let guest = present(&session, &statement).unwrap();
+    let [_, (_, way), _] = ways();
+    let length = 256 + 40;
+    assert_eq!(
+        session.wrap_into(way.clone(), guest, key, length - 1),
+        (strongroom_tests::Rv(CKR_BUFFER_TOO_SMALL), length)
+    );
+    let wrapped = session.wrap(way.clone(), guest, key).unwrap();
+    does_the_same(&scene, &consumer, &wrapped, &way, Kind::Aes(key));
+    assert_eq!(
+        session.wrap_into(way.clone(), guest, key, length).0.0,
+        CKR_FUNCTION_FAILED
+    );
+    let journal = hsm.administer(&["audit", "tail", "-n", "20"]);
+    let asked: Vec<&str> = journal
+        .lines()
+        .filter(|line| line.contains("C_WrapKey") && line.contains("sdk-test=yes"))
+        .collect();
+    // Too small a buffer, the length, the key, and one too many.
+    let left: Vec<bool> = asked
+        .iter()
+        .map(|line| !line.contains("\"left\":false") && line.contains("CKR_OK"))
+        .collect();
+    assert_eq!(left, [false, false, true, false], "{journal}");
+    hsm.administer(&["audit", "verify"]);
+}
+
 /// Each statement is good once, whatever happens to the daemon after the key has left, and whoever presents it.
 #[test]
 fn a_used_statement_stays_used_after_a_kill() {

@@ -16,7 +16,7 @@ use strongroom_tests::{hex, not_on_softhsm, pattern, template};
 use crate::release_open::{Consumers, HOST};
 
 const LEAF: &str = "basicConstraints=critical,CA:false\nkeyUsage=critical,digitalSignature";
-const NAMED: &str = "subjectAltName=DNS:suite.strongroom.internal";
+pub const NAMED: &str = "subjectAltName=DNS:suite.strongroom.internal";
 const TEMPORARY: [u8; 32] = [0x5a; 32];
 
 /// Whoever has a root that is pinned, and opens what it vouches for.
@@ -103,7 +103,7 @@ impl Forge {
     }
 }
 
-fn usual(extensions: &str) -> Wish<'_> {
+pub fn usual(extensions: &str) -> Wish<'_> {
     Wish {
         subject: "/CN=leaf",
         extensions,
@@ -111,25 +111,30 @@ fn usual(extensions: &str) -> Wish<'_> {
     }
 }
 
-fn extended(more: &str) -> String {
+pub fn extended(more: &str) -> String {
     format!("{LEAF}\n{more}")
 }
 
-fn header(chain: &[&Certified]) -> Value {
+pub fn header(chain: &[&Certified]) -> Value {
     let chain: Vec<String> = chain.iter().map(|link| link.shown()).collect();
     json!({"alg": "RS256", "typ": "JWT", "x5c": chain})
 }
 
 fn payload(host: &str, key: &Value, ciphertext: &[u8]) -> Value {
+    payload_by("RSA_AES_KEY_WRAP_256", host, key, ciphertext)
+}
+
+/// What an envelope says of a key that is encrypted in this way.
+pub fn payload_by(encryption: &str, host: &str, key: &Value, ciphertext: &[u8]) -> Value {
     let hsm = json!({
-        "schema_version": "1.0", "header": {"kid": "kek", "alg": "dir", "enc": "RSA_AES_KEY_WRAP_256"},
+        "schema_version": "1.0", "header": {"kid": "kek", "alg": "dir", "enc": encryption},
         "ciphertext": base64url(ciphertext),
     });
     let mut key = key.clone();
     key["kid"] = json!(format!("https://{host}/keys/forged/version"));
     key["key_hsm"] = json!(base64url(hsm.to_string().as_bytes()));
     json!({
-        "request": {"kid": format!("https://{host}/keys/forged"), "enc": "RSA_AES_KEY_WRAP_256", "nonce": "n-1"},
+        "request": {"kid": format!("https://{host}/keys/forged"), "enc": encryption, "nonce": "n-1"},
         "response": {"key": {"key": key, "attributes": {"enabled": true, "exportable": true}}},
     })
 }
@@ -151,17 +156,19 @@ fn secret() -> Value {
     json!({"kty": "oct-HSM", "key_ops": ["encrypt", "decrypt"]})
 }
 
-/// By OpenSSL, with SHA-256.
 fn oaep(place: &Path, plain: &[u8]) -> Vec<u8> {
+    oaep_by("sha256", place, plain)
+}
+
+/// By OpenSSL.
+fn oaep_by(hash: &str, place: &Path, plain: &[u8]) -> Vec<u8> {
     let mut command = Command::new("openssl");
     command.args(["pkeyutl", "-encrypt", "-pubin", "-keyform", "DER", "-inkey"]);
-    command.arg(place);
-    for option in [
-        "rsa_padding_mode:oaep",
-        "rsa_oaep_md:sha256",
-        "rsa_mgf1_md:sha256",
-    ] {
-        command.args(["-pkeyopt", option]);
+    command
+        .arg(place)
+        .args(["-pkeyopt", "rsa_padding_mode:oaep"]);
+    for option in ["rsa_oaep_md", "rsa_mgf1_md"] {
+        command.args(["-pkeyopt", &format!("{option}:{hash}")]);
     }
     let ran = run(&mut command, plain);
     assert!(ran.good, "{}", ran.said);
@@ -176,11 +183,16 @@ fn kwp(plain: &[u8]) -> Vec<u8> {
 }
 
 fn encrypted(place: &Path, plain: &[u8]) -> Vec<u8> {
-    [oaep(place, &TEMPORARY), kwp(plain)].concat()
+    encrypted_by("sha256", place, plain)
+}
+
+/// Both parts of a ciphertext for this place.
+pub fn encrypted_by(hash: &str, place: &Path, plain: &[u8]) -> Vec<u8> {
+    [oaep_by(hash, place, &TEMPORARY), kwp(plain)].concat()
 }
 
 /// A key pair of these options: PKCS #8 in DER.
-fn private(directory: &Path, name: &str, options: &[&str]) -> Vec<u8> {
+pub fn private(directory: &Path, name: &str, options: &[&str]) -> Vec<u8> {
     let path = directory.join(format!("{name}.p8"));
     let mut command = Command::new("openssl");
     command.arg("genpkey").args(options);
@@ -190,11 +202,11 @@ fn private(directory: &Path, name: &str, options: &[&str]) -> Vec<u8> {
     succeed(command.arg(&path).args(["-outform", "DER"])).out
 }
 
-const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
-const EC: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
+pub const RSA: &[&str] = &["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"];
+pub const EC: &[&str] = &["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"];
 
 /// The public half of a key pair, as an envelope has it.
-fn public(directory: &Path, kind: &str, private: &[u8]) -> Value {
+pub fn public(directory: &Path, kind: &str, private: &[u8]) -> Value {
     let path = directory.join("private");
     fs::write(&path, private).unwrap();
     let told = |arguments: &[&str]| {

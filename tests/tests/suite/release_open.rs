@@ -145,7 +145,7 @@ impl Consumers {
 }
 
 /// A key pair that stays in its token; its modulus.
-fn kek(session: &Session<'_>, label: &str) -> Vec<u8> {
+pub fn kek(session: &Session<'_>, label: &str) -> Vec<u8> {
     let both = template! { CKA_TOKEN => true, CKA_LABEL => label };
     let (public, _) = session
         .generate_pair(

@@ -56,17 +56,41 @@ pub(super) enum Oaep {
     Sha384,
 }
 
-/// Kinds of keys, with SubjectPublicKeyInfo of what is public.
-#[derive(Debug, PartialEq, Eq)]
+/// Kinds of keys, with what is public.
+#[derive(Debug)]
 pub(super) enum Kind {
     /// RSA.
-    Rsa(Vec<u8>),
+    Rsa(RsaPublicKey),
     /// On a curve of NIST, or secp256k1.
-    Ec(Vec<u8>),
+    Ec(EcPublicKey),
     /// Ed25519.
-    Edwards(Vec<u8>),
+    Edwards(Ed25519PublicKey),
     /// Bare bytes.
     Secret,
+}
+
+impl Kind {
+    /// Whether this is its SubjectPublicKeyInfo. A secret has none.
+    pub(super) fn has_public(&self, info: &[u8]) -> bool {
+        match self {
+            Self::Rsa(key) => key.to_spki_der().is_ok_and(|own| own == info),
+            Self::Ec(key) => key.to_spki_der() == info,
+            Self::Edwards(key) => key.to_spki_der() == info,
+            Self::Secret => false,
+        }
+    }
+
+    /// Whether these are its modulus and its exponent.
+    pub(super) fn has_numbers(&self, modulus: &[u8], exponent: &[u8]) -> bool {
+        RsaPublicKey::from_components(modulus, exponent)
+            .and_then(|key| key.to_spki_der())
+            .is_ok_and(|info| self.has_public(&info))
+    }
+
+    /// Whether it has made this signature, ECDSA's two numbers side by side, of a hash.
+    pub(super) fn has_signed(&self, hash: &[u8], signature: &[u8]) -> bool {
+        matches!(self, Self::Ec(key) if key.verify_digest(hash, signature).is_ok())
+    }
 }
 
 impl Released {
@@ -223,13 +247,12 @@ fn told(
     })
 }
 
-/// The kind of key, and its public half as a token tells it.
+/// The kind of key, and its public half.
 fn kind(key: &Map<String, Value>) -> Result<Kind, String> {
     let bad = |_| "the public half of the key is none".to_owned();
     let kty = string(key, "kty")?;
     match kty.strip_suffix("-HSM").unwrap_or(kty) {
         "RSA" => RsaPublicKey::from_components(&number(key, "n")?, &number(key, "e")?)
-            .and_then(|key| key.to_spki_der())
             .map(Kind::Rsa)
             .map_err(bad),
         "EC" => {
@@ -246,12 +269,12 @@ fn kind(key: &Map<String, Value>) -> Result<Kind, String> {
             }
             let point = [&[UNCOMPRESSED], x.as_slice(), &y].concat();
             EcPublicKey::from_point(curve, &point)
-                .map(|key| Kind::Ec(key.to_spki_der()))
+                .map(Kind::Ec)
                 .map_err(bad)
         }
         "OKP" if string(key, "crv")? == "Ed25519" => {
             Ed25519PublicKey::from_bytes(&number(key, "x")?)
-                .map(|key| Kind::Edwards(key.to_spki_der()))
+                .map(Kind::Edwards)
                 .map_err(bad)
         }
         "oct" => Ok(Kind::Secret),
