@@ -1,8 +1,8 @@
 //! JSON of strangers.
 //!
-//! What lives here: a parser with bounds, and members that must be there in a kind.
+//! What lives here: the one reader of it, a parser with bounds over it, and members that must be there in a kind.
 //! What must never live here: what the members mean.
-//! Who calls it: `container`, `runtime`, and the collateral of Intel.
+//! Who calls it: `container`, `runtime`, and the collateral of Intel; the token, for statements, pinned keys and what is measured.
 
 use std::fmt;
 
@@ -29,11 +29,7 @@ pub(crate) fn parse(bytes: &[u8], bytes_max: usize, what: &'static str) -> Resul
             max: DEPTH_MAX,
         });
     }
-    let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Unambiguous
-        .deserialize(&mut reader)
-        .and_then(|value| reader.end().map(|()| value));
-    value.map_err(|error| Refusal::Malformed {
+    unambiguous(bytes).map_err(|error| Refusal::Malformed {
         what,
         // serde_json tells its own faults from those that a visitor finds.
         why: if error.is_data() {
@@ -44,7 +40,20 @@ pub(crate) fn parse(bytes: &[u8], bytes_max: usize, what: &'static str) -> Resul
     })
 }
 
-/// Any value whose objects have each member once: what is there twice could be read in two ways, so it is refused.
+/// Reads one document whose objects have each member once. What stands in an object twice could be read by one program as the first and by
+/// another as the last, so it is refused instead of chosen from (RFC 8259, 4; RFC 7515, 4). serde_json bounds how deep it nests.
+///
+/// # Errors
+///
+/// When it is none, something follows it, or an object anywhere in it has a member twice (an error of data, for serde_json).
+pub fn unambiguous(bytes: &[u8]) -> Result<Value, serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = Unambiguous.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
+}
+
+/// Any value whose objects have each member once.
 struct Unambiguous;
 
 impl<'de> DeserializeSeed<'de> for Unambiguous {
@@ -99,7 +108,7 @@ impl<'de> Visitor<'de> for Unambiguous {
         while let Some(name) = object.next_key::<String>()? {
             let value = object.next_value_seed(Self)?;
             if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member twice"));
+                return Err(A::Error::custom("an object has a member twice"));
             }
         }
         Ok(Value::Object(members))
@@ -243,5 +252,41 @@ mod tests {
         assert!(all.text("n").is_err() && all.number("t").is_err() && all.list("o").is_err());
         assert!(all.bytes("missing").is_err() && all.decoded("AQI=").is_err());
         assert!(all.only(&["t", "n", "l", "o"]).is_ok() && all.only(&["t", "n", "l"]).is_err());
+    }
+
+    #[test]
+    fn what_is_unambiguous_is_read_as_it_stands() {
+        let text = r#"{"a": [null, true, -1, 18446744073709551615, 0.5, "\u00e9", {"a": {}}], "b": {"a": 1}} "#;
+        let plain: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(unambiguous(text.as_bytes()).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_member_that_is_there_twice_is_refused_wherever_it_is() {
+        for text in [
+            r#"{"a": 1, "a": 1}"#,
+            r#"{"a": 1, "b": 2, "\u0061": 3}"#,
+            r#"{"deep": {"x": [0, {"y": {"a": 1, "a": 2}}]}}"#,
+            r#"[{"": 1, "": 2}]"#,
+        ] {
+            let said = unambiguous(text.as_bytes()).unwrap_err().to_string();
+            assert!(said.contains("a member twice"), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused() {
+        let deep = [vec![b'['; 200], vec![b']'; 200]].concat();
+        for text in [
+            b"".as_slice(),
+            b"{",
+            b"{} {}",
+            b"{\"a\":}",
+            b"1e999",
+            b"\xff",
+            &deep,
+        ] {
+            assert!(unambiguous(text).is_err());
+        }
     }
 }

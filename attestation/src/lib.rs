@@ -30,6 +30,7 @@ mod tpm;
 use serde_json::Value;
 
 pub use container::{Collateral, Evidence, Pcr, PcrBank, Proof};
+pub use json::unambiguous;
 pub use refusal::Refusal;
 pub use roots::Roots;
 

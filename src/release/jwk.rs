@@ -5,13 +5,13 @@
 //! Who calls it: authority (pinned keys), statement (signatures), attested (encryption keys).
 
 use serde_json::{Map, Value};
+use strongroom_attestation::unambiguous;
 use strongroom_crypto::certificate::Certificate;
 use strongroom_crypto::digest::{Hash, digest};
 use strongroom_crypto::ec::{Curve, EcPublicKey};
 use strongroom_crypto::rsa::RsaPublicKey;
 pub use strongroom_crypto::signature::{Algorithm, VerifyKey};
 
-use super::json;
 use super::text::{decoded, encoded, standard_decoded};
 
 /// A key of a set, with its name.
@@ -31,7 +31,7 @@ pub struct NamedKey {
 /// What is wrong, in words: no JSON, no set, or nothing in it that verifies.
 pub fn keys_of_set(text: &str) -> Result<Vec<NamedKey>, String> {
     let set =
-        json::parse(text.as_bytes()).map_err(|error| format!("the keys are no JSON: {error}"))?;
+        unambiguous(text.as_bytes()).map_err(|error| format!("the keys are no JSON: {error}"))?;
     let one = std::slice::from_ref(&set);
     let written = match set.get("keys") {
         Some(Value::Array(keys)) => keys.as_slice(),

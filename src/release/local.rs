@@ -7,11 +7,11 @@
 //! For rehearsals, and for machines where whoever may start a program as its user is trusted with it (docs/release.md).
 
 use serde_json::{Value, json};
+use strongroom_attestation::unambiguous;
 use strongroom_crypto::hex;
 use strongroom_crypto::random;
 
 use super::authority::{Authority, LOCAL};
-use super::json;
 use super::statement::{EVIDENCE_SECONDS, Patience, STATEMENT_BYTES_MAX, Statement};
 use super::text::{decoded, encoded};
 use super::{Refusal, Why};
@@ -28,7 +28,7 @@ pub fn runtime_in(presented: &[u8]) -> Result<Option<Value>, Refusal> {
         return Ok(None);
     }
     // What is no JSON is refused as evidence of hardware that is none.
-    let Ok(container) = json::parse(presented) else {
+    let Ok(container) = unambiguous(presented) else {
         return Ok(None);
     };
     let member = |name| container.get(name).and_then(Value::as_str);
@@ -42,7 +42,7 @@ pub fn runtime_in(presented: &[u8]) -> Result<Option<Value>, Refusal> {
     }
     let runtime = member("runtime")
         .and_then(decoded)
-        .and_then(|bytes| json::parse(&bytes).ok())
+        .and_then(|bytes| unambiguous(&bytes).ok())
         .filter(Value::is_object)
         .ok_or_else(|| {
             Refusal::malformed(

@@ -21,7 +21,6 @@ pub mod register;
 pub mod rules;
 pub mod statement;
 
-pub(crate) mod json;
 pub(crate) mod text;
 mod used;
 

@@ -5,11 +5,10 @@
 //! Who calls it: attested.
 
 use serde_json::Value;
-use strongroom_attestation::{Evidence, Roots};
+use strongroom_attestation::{Evidence, Roots, unambiguous};
 use strongroom_crypto::digest::{Hash, digest};
 
 use super::authority::{Authority, Signed, Trust};
-use super::json;
 use super::jwk::Algorithm;
 use super::text::{authority_form, decoded, encoded, standard_decoded};
 use super::{Refusal, Why};
@@ -136,7 +135,7 @@ impl Statement {
 fn object(part: &str, name: &str) -> Result<Value, Refusal> {
     let bytes = decoded(part)
         .ok_or_else(|| Refusal::malformed(format!("the statement's {name} is no base64url")))?;
-    json::parse(&bytes)
+    unambiguous(&bytes)
         .map_err(|error| Refusal::malformed(format!("the statement's {name} is no JSON: {error}")))
         .and_then(|value| match value {
             Value::Object(_) => Ok(value),
