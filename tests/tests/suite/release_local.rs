@@ -1,11 +1,15 @@
 //! The daemon's own authority: keys that leave to the program that they are meant for, measured by the daemon that holds them.
 
 use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use cryptoki_sys::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use strongroom_tests::attest::{Authority, base64url, policy};
+use strongroom_tests::attest::{Authority, base64url, opened, policy};
 use strongroom_tests::hsm::Hsm;
 use strongroom_tests::{Workplace, digits, not_on_softhsm};
 
@@ -178,4 +182,94 @@ fn without_the_measuring_process_no_program_is_known() {
     assert_eq!(refused.0, CKR_KEY_NOT_WRAPPABLE);
     session.wrap(way.clone(), after, by_kind).unwrap();
     assert!(scene.place.hsm.log().contains("measuring process is gone"));
+}
+
+/// A control group that stands below no slice, as a unit's does; removed at the end.
+struct Group(PathBuf);
+
+impl Group {
+    /// None where this user may make none, or where processes in it do not seem to be below the root of all groups, as in some containers.
+    fn new() -> Option<Self> {
+        let name = format!("strongroom-test-{}.service", std::process::id());
+        ["/sys/fs/cgroup/systemd", "/sys/fs/cgroup"]
+            .map(Path::new)
+            .into_iter()
+            .filter(|root| root.join("cgroup.procs").exists())
+            .map(|root| Self(root.join(&name)))
+            .find(|group| fs::create_dir(&group.0).is_ok() && group.holds())
+    }
+
+    /// What a shell does to go into it, and to become the command behind it.
+    fn entered(&self) -> String {
+        format!(
+            "echo $$ > '{}/cgroup.procs' && exec \"$@\"",
+            self.0.display()
+        )
+    }
+
+    fn holds(&self) -> bool {
+        let script = self.entered();
+        let shell = ["-c", &script, "sh", "cat", "/proc/self/cgroup"];
+        let told = Command::new("sh").args(shell).output().unwrap().stdout;
+        let line = format!(":/{}", self.unit());
+        let told = String::from_utf8(told).unwrap();
+        told.lines().any(|one| one.ends_with(&line))
+    }
+
+    fn unit(&self) -> &str {
+        self.0.file_name().unwrap().to_str().unwrap()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // Its processes have ended, but the kernel may not have left it yet.
+        for _ in 0..100 {
+            if fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_key_leaves_to_a_unit_and_not_to_the_same_program_outside_of_it() {
+    if not_on_softhsm("releases no keys") {
+        return;
+    }
+    let Some(group) = Group::new() else {
+        println!(
+            "this user may make no control group; what a unit's group says is tested in daemon/src/process.rs"
+        );
+        return;
+    };
+    let scene = scene();
+    let consumer = scene.consumer();
+    let session = scene.place.user();
+    aes(
+        &session,
+        "units",
+        &of_local("local-unit", &json!(group.unit())),
+    );
+    let asks = to_be_measured(&consumer.modulus);
+    let said = scene.release("units", &asks, &[]).unwrap_err();
+    assert!(said.contains("does not meet"), "{said}");
+    let hsm = &scene.place.hsm;
+    let command = strongroom_tests::product::bin_dir().join("strongroom");
+    let (file, pin) = (hsm.home.join("statement"), hsm.home.join("pin"));
+    let output = hsm
+        .command("sh")
+        .args(["-c", &group.entered(), "sh"])
+        .arg(command)
+        .args(["key", "release", "suite", "units", "--token"])
+        .arg(file)
+        .arg("--pin-file")
+        .arg(pin)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    let (_, payload) = opened(String::from_utf8(output.stdout).unwrap().trim());
+    assert_eq!(payload["response"]["key"]["key"]["kty"], "oct-HSM");
 }
