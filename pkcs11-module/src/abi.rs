@@ -18,5 +18,5 @@ mod template;
 #[cfg(test)]
 pub(crate) use caller::Alleged;
 pub(crate) use caller::{In, Out, Room};
-pub(crate) use params::Mechanism;
+pub(crate) use params::{Mechanism, WrapPlaces};
 pub(crate) use template::Wanted;

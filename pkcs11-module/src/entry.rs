@@ -97,8 +97,13 @@ fn delivered(answer: &Answer<'_>, out: Out) -> Result<u64, Rv> {
         out.deliver(answer.rv, *length, data.expose())?;
         return Ok(*length);
     }
+    Err(refusal(answer))
+}
+
+/// What an answer without the expected output says.
+fn refusal(answer: &Answer<'_>) -> Rv {
     let told = answer.rv == Rv::OK || answer.rv == Rv::BUFFER_TOO_SMALL;
-    Err(if told { Rv::DEVICE_ERROR } else { answer.rv })
+    if told { Rv::DEVICE_ERROR } else { answer.rv }
 }
 
 /// Asks, lets `read` see the answer, and draws the conclusions for what the module keeps. As long as nothing was carried out, it is asked

@@ -271,6 +271,18 @@ impl In {
         Ok(Self(Held::Copied(copy)))
     }
 
+    /// The bytes with others behind them, copied.
+    pub(crate) fn followed_by(self, tail: &[u8]) -> Result<Self, Rv> {
+        let mut all = match self.0 {
+            Held::Copied(copy) => copy,
+            Held::There(start, length) => {
+                start.copy(length as CK_ULONG, DATA_BYTES_MAX, Rv::ARGUMENTS_BAD)?
+            }
+        };
+        all.extend(tail)?;
+        Ok(Self(Held::Copied(all)))
+    }
+
     /// Takes the bytes where they are, for a function with this output; copies them where both share memory, which the standard allows
     /// (PKCS#11 3.2, 5.8: plaintext and ciphertext can be in the same place).
     pub(crate) fn beside(

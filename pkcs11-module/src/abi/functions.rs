@@ -283,8 +283,8 @@ macro_rules! functions {
     served C_WrapKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, wrapping_key: CK_OBJECT_HANDLE,
         key: CK_OBJECT_HANDLE, output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let wrapped = Out::new(output, output_bytes)?;
-        let (mechanism, iv) = Mechanism::copy_to_wrap(mechanism)?;
-        let (by, key, out) = (ObjectHandle(wrapping_key), ObjectHandle(key), WrapOut { wrapped, iv });
+        let (mechanism, places) = Mechanism::copy_to_wrap(mechanism)?;
+        let (by, key, out) = (ObjectHandle(wrapping_key), ObjectHandle(key), WrapOut { wrapped, places });
         keys::wrap(at, SessionHandle(session), mechanism.wire(), by, key, out)
     };
     served C_UnwrapKey(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM, unwrapping_key: CK_OBJECT_HANDLE,
@@ -397,17 +397,17 @@ macro_rules! functions {
         wrapping_key: CK_OBJECT_HANDLE, key: CK_OBJECT_HANDLE, associated: *mut CK_BYTE, associated_bytes: CK_ULONG,
         output: *mut CK_BYTE, output_bytes: *mut CK_ULONG) => {
         let wrapped = Out::new(output, output_bytes)?;
-        let (mechanism, iv) = Mechanism::copy_to_wrap(mechanism)?;
+        let (mechanism, places) = Mechanism::copy_to_wrap_authenticated(mechanism)?;
         let associated = In::copy(associated, associated_bytes, Rv::ARGUMENTS_BAD)?;
-        let (by, key, out) = (ObjectHandle(wrapping_key), ObjectHandle(key), WrapOut { wrapped, iv });
+        let (by, key, out) = (ObjectHandle(wrapping_key), ObjectHandle(key), WrapOut { wrapped, places });
         keys::wrap_authenticated(at, SessionHandle(session), mechanism.wire(), by, key, &associated, out)
     };
     served C_UnwrapKeyAuthenticated(session: CK_SESSION_HANDLE, mechanism: *mut CK_MECHANISM,
         unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_bytes: CK_ULONG, template: *mut CK_ATTRIBUTE,
         count: CK_ULONG, associated: *mut CK_BYTE, associated_bytes: CK_ULONG, key: *mut CK_OBJECT_HANDLE) => {
         let place = key.required()?;
-        let (mechanism, template) = (Mechanism::copy(mechanism)?, Template::copy(template, count)?);
-        let wrapped = In::copy(wrapped, wrapped_bytes, Rv::WRAPPED_KEY_LEN_RANGE)?;
+        let (mechanism, template) = (Mechanism::copy_to_unwrap_authenticated(mechanism)?, Template::copy(template, count)?);
+        let wrapped = In::copy(wrapped, wrapped_bytes, Rv::WRAPPED_KEY_LEN_RANGE)?.followed_by(mechanism.tag())?;
         let associated = In::copy(associated, associated_bytes, Rv::ARGUMENTS_BAD)?;
         let (session, by, template) = (SessionHandle(session), ObjectHandle(unwrapping_key), template.wire());
         tell(place, keys::unwrap_authenticated(at, session, mechanism.wire(), by, &wrapped, template, &associated)?.0)

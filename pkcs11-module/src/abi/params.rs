@@ -4,6 +4,8 @@
 //! What must never live here: whether a value is allowed; the token judges it, and a structure that does not fit is malformed.
 //! Who calls it: the table of functions.
 
+mod wrap;
+
 use cryptoki_sys::{
     CK_AES_CBC_ENCRYPT_DATA_PARAMS, CK_AES_CTR_PARAMS, CK_DES_CBC_ENCRYPT_DATA_PARAMS,
     CK_ECDH1_DERIVE_PARAMS, CK_EDDSA_PARAMS, CK_GCM_PARAMS, CK_GCM_WRAP_PARAMS,
@@ -14,8 +16,10 @@ use strongroom_wire::ck::{Kdf, MechanismType, Mgf, OaepSource, Rv};
 use strongroom_wire::frame::DATA_BYTES_MAX;
 use strongroom_wire::request::{self, OaepParameter, Parameter};
 
-use super::caller::{Alleged, Room};
+use super::caller::Alleged;
 use crate::buffer::WipedBuffer;
+
+pub(crate) use wrap::WrapPlaces;
 
 /// Longest run of bytes in a parameter: far over every vector, label, point and context of the standard. Additional authenticated
 /// data are data, and may be as long as such.
@@ -93,6 +97,12 @@ enum Shape {
         generator: Mgf,
         tag_bits: u64,
     },
+    /// The second run is the tag, where a function takes it in.
+    GcmMessage {
+        fixed_bits: u64,
+        generator: Mgf,
+        tag_bits: u64,
+    },
     Number(u64),
     Oaep(Oaep),
     Pss {
@@ -125,24 +135,6 @@ impl Mechanism {
     /// Copies a mechanism that must be there.
     pub(crate) fn copy(mechanism: Alleged<CK_MECHANISM>) -> Result<Self, Rv> {
         Ok(Self::of(mechanism.read()?))
-    }
-
-    /// Copies the mechanism of a function that wraps a key, and tells where the initialisation vector goes that the token makes for it, if
-    /// its parameter has such a place.
-    pub(crate) fn copy_to_wrap(
-        mechanism: Alleged<CK_MECHANISM>,
-    ) -> Result<(Self, Option<Room>), Rv> {
-        let mechanism = mechanism.read()?;
-        let copy = Self::of(mechanism);
-        let place = if matches!(copy.shape, Shape::GcmWrap { .. }) {
-            let wrap = Parameters::of(mechanism).structure::<CK_GCM_WRAP_PARAMS>()?;
-            // SAFETY: the caller's promise for a parameter covers the memory that its fields point to, which this structure lets be written.
-            let start = unsafe { Alleged::new(wrap.pIv) };
-            Some(start.room(wrap.ulIvLen)?)
-        } else {
-            None
-        };
-        Ok((copy, place))
     }
 
     /// Copies the mechanism of an Init function. PKCS#11 3.2, 5.8 on: NULL cancels the running operation.
@@ -237,6 +229,13 @@ impl Mechanism {
     }
 
     fn of(mechanism: CK_MECHANISM) -> Self {
+        Self::read_by(mechanism, Self::read)
+    }
+
+    fn read_by(
+        mechanism: CK_MECHANISM,
+        read: impl FnOnce(&mut Self, &Parameters) -> Result<Shape, Rv>,
+    ) -> Self {
         let kind = MechanismType(mechanism.mechanism);
         let mut parts = Self {
             kind,
@@ -245,7 +244,7 @@ impl Mechanism {
             second: Run::EMPTY,
         };
         // An error is a run of bytes that cannot be had: the token says CKR_MECHANISM_PARAM_INVALID to a malformed parameter.
-        if let Ok(shape) = parts.read(&Parameters::of(mechanism)) {
+        if let Ok(shape) = read(&mut parts, &Parameters::of(mechanism)) {
             parts.shape = shape;
         }
         parts
@@ -394,6 +393,17 @@ impl Mechanism {
                 fixed_bits: *fixed_bits,
                 generator: *generator,
                 aad: second,
+                tag_bits: *tag_bits,
+            },
+            Shape::GcmMessage {
+                fixed_bits,
+                generator,
+                tag_bits,
+            } => Parameter::GcmWrap {
+                iv: first,
+                fixed_bits: *fixed_bits,
+                generator: *generator,
+                aad: &[],
                 tag_bits: *tag_bits,
             },
             Shape::Number(number) => Parameter::Number(*number),

@@ -8,15 +8,31 @@ use strongroom_wire::ck::Rv;
 use strongroom_wire::request::{Mechanism, ObjectHandle, Output, Request, SessionHandle, Template};
 use strongroom_wire::response::Body;
 
-use super::{answer, ask, delivered, enter, object};
-use crate::abi::{In, Out, Room};
+use super::{answer, ask, enter, object, refusal};
+use crate::abi::{In, Out, Room, WrapPlaces};
 use crate::process::Instance;
 
-/// Where a wrapped key goes, and where the initialisation vector goes that the token makes for it.
+/// Where a wrapped key goes, with what the token makes for it.
 pub(crate) struct WrapOut {
     pub(crate) wrapped: Out,
-    /// None where the parameter of the mechanism has no such place.
-    pub(crate) iv: Option<Room>,
+    pub(crate) places: WrapPlaces,
+}
+
+impl WrapOut {
+    /// How many bytes at the end of what the daemon calls the wrapped key go elsewhere.
+    fn tag_bytes(&self) -> usize {
+        self.places.tag.map_or(0, Room::bytes)
+    }
+
+    /// What the daemon is asked for.
+    fn wanted(&self) -> Output {
+        match self.wrapped.wanted() {
+            Output::Capacity(capacity) => {
+                Output::Capacity(capacity.saturating_add(self.tag_bytes() as u64))
+            }
+            Output::Size => Output::Size,
+        }
+    }
 }
 
 /// C_GenerateKey.
@@ -73,7 +89,7 @@ pub(crate) fn wrap(
         mechanism,
         wrapping_key,
         key,
-        output: out.wrapped.wanted(),
+        output: out.wanted(),
     };
     wrapped(at, &request, &out)
 }
@@ -94,12 +110,12 @@ pub(crate) fn wrap_authenticated(
         wrapping_key,
         key,
         associated: associated.public(),
-        output: out.wrapped.wanted(),
+        output: out.wanted(),
     };
     wrapped(at, &request, &out)
 }
 
-/// Asks for a wrapped key, and delivers it with the vector that was made for it.
+/// Asks for a wrapped key, and delivers it with the vector that was made for it, and with its tag where that has a place of its own.
 fn wrapped(at: &Instance, request: &Request<'_>, out: &WrapOut) -> Result<(), Rv> {
     let session = enter(at, request)?;
     answer(
@@ -108,15 +124,35 @@ fn wrapped(at: &Instance, request: &Request<'_>, out: &WrapOut) -> Result<(), Rv
         request,
         Rv::DEVICE_REMOVED,
         |answer| {
-            let Body::Wrapped { iv, length, data } = &answer.body else {
-                return delivered(answer, out.wrapped).map(|_| ());
+            let (iv, length, data) = match &answer.body {
+                Body::Wrapped { iv, length, data } => (Some(*iv), *length, data.expose()),
+                Body::Output { length, data } => (None, *length, data.expose()),
+                _ => return Err(refusal(answer)),
             };
             // A daemon that made another vector than was asked for is not believed; nor one that wraps where only the length was asked.
-            let place = out.iv.filter(|place| place.bytes() == iv.len());
-            let place = place.filter(|_| out.wrapped.wanted() != Output::Size);
-            let place = place.ok_or(Rv::DEVICE_ERROR)?;
-            out.wrapped.deliver(answer.rv, *length, data.expose())?;
-            place.write(0, iv);
+            let fits = |iv: &&[u8]| {
+                let asked = out.wrapped.wanted() != Output::Size;
+                asked && out.places.iv.is_some_and(|place| place.bytes() == iv.len())
+            };
+            if iv.is_some_and(|iv| !fits(&iv)) {
+                return Err(Rv::DEVICE_ERROR);
+            }
+            let tag_bytes = out.tag_bytes();
+            let length = length
+                .checked_sub(tag_bytes as u64)
+                .ok_or(Rv::DEVICE_ERROR)?;
+            // Where the length alone is told, there is no tag either.
+            let key_bytes = data.len().saturating_sub(tag_bytes);
+            let (data, tag) = data.split_at_checked(key_bytes).ok_or(Rv::DEVICE_ERROR)?;
+            out.wrapped.deliver(answer.rv, length, data)?;
+            for (place, bytes) in [
+                (out.places.iv, iv.unwrap_or_default()),
+                (out.places.tag, tag),
+            ] {
+                if let Some(place) = place {
+                    place.write(0, bytes);
+                }
+            }
             Ok(())
         },
     )

@@ -15,12 +15,12 @@ use std::time::Instant;
 use strongroom_wire::ck::{MechanismType, Rv};
 use strongroom_wire::codec::List;
 use strongroom_wire::paths;
-use strongroom_wire::request::{ObjectHandle, SessionHandle, SlotId};
+use strongroom_wire::request::{ObjectHandle, Output, Request, SessionHandle, SlotId};
 use strongroom_wire::response::{Body, MechanismEntry, SlotEntry};
 use strongroom_wire::secret::Secret;
 
 use super::*;
-use crate::abi::{Alleged, Mechanism, Out};
+use crate::abi::{Alleged, In, Mechanism, Out, WrapPlaces};
 use crate::entry::keys::{self, WrapOut};
 use crate::entry::{digest, general, objects, once, random, sessions, sign, slots};
 use crate::fake::{Action, Fake, answer, directory, plain};
@@ -373,7 +373,10 @@ fn a_vector_that_was_not_asked_for_is_not_believed() {
         let place = iv.map(|iv| Alleged::of_cells(iv).room(iv.len() as u64));
         let out = WrapOut {
             wrapped: Out::new(buffer, Alleged::of_cells(length))?,
-            iv: place.transpose()?,
+            places: WrapPlaces {
+                iv: place.transpose()?,
+                tag: None,
+            },
         };
         let (mechanism, key) = (Mechanism::plain(), ObjectHandle(1));
         keys::wrap(&at, SESSION, mechanism.wire(), key, key, out)
@@ -391,6 +394,63 @@ fn a_vector_that_was_not_asked_for_is_not_believed() {
     assert_eq!(ask(Some(iv), Alleged::of_cells(buffer)), Ok(()));
     assert_eq!((read(iv), read(buffer)), (vec![7; 12], b"key\0".to_vec()));
     assert_eq!(length[0].get(), 3);
+}
+
+/// The daemon has a tag behind the wrapped key, C has it in the parameter.
+#[test]
+fn a_tag_goes_to_its_place_and_counts_nowhere_else() {
+    let fake = Fake::start(|request| {
+        let Request::WrapKeyAuthenticated { output, .. } = request else {
+            return plain(Rv::OK);
+        };
+        let body = |data| Body::Output {
+            length: 5,
+            data: Secret::new(data),
+        };
+        match output {
+            Output::Size => answer(Rv::OK, body(b"")),
+            Output::Capacity(5..) => answer(Rv::OK, body(b"keytg")),
+            Output::Capacity(_) => answer(Rv::BUFFER_TOO_SMALL, body(b"")),
+        }
+    });
+    let at = instance_at(fake.socket());
+    let cells = |count| &*Vec::leak(vec![Cell::new(0_u8); count]);
+    let length: &[Cell<u64>] = Vec::leak(vec![Cell::new(0)]);
+    let read = |cells: &[Cell<u8>]| cells.iter().map(Cell::get).collect::<Vec<_>>();
+    let (buffer, tag) = (cells(4), cells(2));
+    let ask = |capacity, buffer, tag: &'static [Cell<u8>]| {
+        length[0].set(capacity);
+        let out = WrapOut {
+            wrapped: Out::new(buffer, Alleged::of_cells(length))?,
+            places: WrapPlaces {
+                iv: None,
+                tag: Some(Alleged::of_cells(tag).room(tag.len() as u64)?),
+            },
+        };
+        let (mechanism, key, none) = (Mechanism::plain(), ObjectHandle(1), In::of_bytes(b""));
+        let outcome =
+            keys::wrap_authenticated(&at, SESSION, mechanism.wire(), key, key, &none, out);
+        outcome.map(|()| length[0].get())
+    };
+    assert_eq!(ask(0, Alleged::null(), tag), Ok(3));
+    assert_eq!(
+        ask(2, Alleged::of_cells(buffer), tag),
+        Err(Rv::BUFFER_TOO_SMALL)
+    );
+    assert_eq!(
+        (length[0].get(), read(buffer), read(tag)),
+        (3, vec![0; 4], vec![0; 2])
+    );
+    assert_eq!(ask(3, Alleged::of_cells(buffer), tag), Ok(3));
+    assert_eq!(
+        (read(buffer), read(tag)),
+        (b"key\0".to_vec(), b"tg".to_vec())
+    );
+    // A daemon whose answer has not even a tag in it is not believed.
+    assert_eq!(
+        ask(3, Alleged::of_cells(buffer), cells(6)),
+        Err(Rv::DEVICE_ERROR)
+    );
 }
 
 #[test]

@@ -3,6 +3,8 @@
 use std::ffi::c_void;
 use std::ptr;
 
+use cryptoki_sys::CK_GCM_MESSAGE_PARAMS;
+
 use strongroom_wire::ck::MechanismType as M;
 
 use super::*;
@@ -82,20 +84,85 @@ fn gcm_to_wrap_has_a_place_for_the_vector() {
         Mechanism::copy_to_wrap(alleged).unwrap()
     };
     let (_, room) = place(&mut wrap, 56);
-    let room = room.unwrap();
+    assert!(room.tag.is_none());
+    let room = room.iv.unwrap();
     assert_eq!(room.bytes(), 2);
     room.write(0, &[8, 9]);
     assert_eq!(iv, [8, 9]);
-    assert!(place(&mut wrap, 48).1.is_none(), "CK_GCM_PARAMS has none");
+    let (_, none) = place(&mut wrap, 48);
+    assert!(none.iv.is_none(), "CK_GCM_PARAMS has none");
     // No vector where one is told of: malformed, and nothing is written.
     wrap.pIv = ptr::null_mut();
     let (mechanism, room) = place(&mut wrap, 56);
-    assert!(room.is_none());
+    assert!(room.iv.is_none());
     assert_eq!(format!("{:?}", mechanism.wire().parameter), "Malformed");
     // SAFETY: NULL.
     let null = unsafe { Alleged::new(ptr::null_mut()) };
     let refused = Mechanism::copy_to_wrap(null);
     assert_eq!(refused.err(), Some(Rv::ARGUMENTS_BAD));
+}
+
+/// PKCS#11 3.2, 6.13.3: `CK_GCM_MESSAGE_PARAMS` for the authenticated functions, as long as `CK_GCM_PARAMS`.
+#[test]
+fn gcm_for_authenticated_wrapping_has_places_for_vector_and_tag() {
+    let (mut iv, mut tag) = ([1_u8; 2], [2_u8; 3]);
+    let mut message = CK_GCM_MESSAGE_PARAMS {
+        pIv: iv.as_mut_ptr(),
+        ulIvLen: 2,
+        ulIvFixedBits: 5,
+        ivGenerator: 3,
+        pTag: tag.as_mut_ptr(),
+        ulTagBits: 20,
+    };
+    let told = "GcmWrap { iv: [1, 1], fixed_bits: 5, generator: CKG_GENERATE_RANDOM, aad: [], tag_bits: 20 }";
+    let alleged = |message: &mut CK_GCM_MESSAGE_PARAMS, length| {
+        let mechanism = Box::leak(Box::new(CK_MECHANISM {
+            mechanism: M::AES_GCM.0,
+            pParameter: ptr::from_mut(message).cast(),
+            ulParameterLen: length,
+        }));
+        // SAFETY: memory of this test's own, of the length told or a shorter one.
+        unsafe { Alleged::new(ptr::from_mut(mechanism)) }
+    };
+    let wraps = |message: &mut CK_GCM_MESSAGE_PARAMS, length| {
+        Mechanism::copy_to_wrap_authenticated(alleged(message, length)).unwrap()
+    };
+    let unwraps = |message: &mut CK_GCM_MESSAGE_PARAMS| {
+        Mechanism::copy_to_unwrap_authenticated(alleged(message, 48)).unwrap()
+    };
+    let shown = |mechanism: &Mechanism| format!("{:?}", mechanism.wire().parameter);
+    let (mechanism, places) = wraps(&mut message, 48);
+    assert_eq!(
+        (shown(&mechanism), mechanism.tag()),
+        (told.to_owned(), &[][..])
+    );
+    places.iv.unwrap().write(0, &[8, 9]);
+    places.tag.unwrap().write(0, &[5, 6, 7]);
+    assert_eq!((iv, tag), ([8, 9], [5, 6, 7]));
+    let mechanism = unwraps(&mut message);
+    assert_eq!(shown(&mechanism), told.replace("1, 1", "8, 9"));
+    assert_eq!(mechanism.tag(), [5, 6, 7]);
+    // A parameter of another length, a tag that is too long, and no place for it.
+    assert_eq!(shown(&wraps(&mut message, 56).0), "Malformed");
+    for (tag_bits, start) in [
+        (129, message.pTag),
+        (u64::MAX, message.pTag),
+        (8, ptr::null_mut()),
+    ] {
+        let mut wrong = CK_GCM_MESSAGE_PARAMS {
+            ulTagBits: tag_bits,
+            pTag: start,
+            ..message
+        };
+        let (mechanism, places) = wraps(&mut wrong, 48);
+        assert_eq!(shown(&mechanism), "Malformed");
+        assert!(places.iv.is_none() && places.tag.is_none());
+        let mechanism = unwraps(&mut wrong);
+        assert_eq!(
+            (shown(&mechanism), mechanism.tag()),
+            ("Malformed".to_owned(), &[][..])
+        );
+    }
 }
 
 #[test]
