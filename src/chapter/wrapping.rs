@@ -95,7 +95,7 @@ fn may_leave(target: &Object, wrapping: &Object) -> Result<()> {
     if target.is(AttributeType::WRAP_WITH_TRUSTED) && !wrapping.is(AttributeType::TRUSTED) {
         return Err(Error::KeyNotWrappable);
     }
-    // PKCS#11 3.2, 4.8: CKA_WRAP_TEMPLATE says what the key to be wrapped must be.
+    // PKCS#11 3.2, 4.8 and 5.18.3: CKA_WRAP_TEMPLATE says what the key to be wrapped must be, and which error a mismatch is.
     let template = wrapping
         .attributes
         .template(AttributeType::WRAP_TEMPLATE)
@@ -104,7 +104,7 @@ fn may_leave(target: &Object, wrapping: &Object) -> Result<()> {
         .iter()
         .any(|(kind, value)| target.attributes.value(*kind) != Some(value))
     {
-        return Err(Error::KeyNotWrappable);
+        return Err(Error::KeyHandleInvalid);
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Authenticated wrapping, through the list of 3.2.
 //!
-//! What lives here: `CK_GCM_WRAP_PARAMS` with a vector that the module may write to, and the two functions.
+//! What lives here: the structures of AES-GCM with memory that the module may write to, and the two functions.
 //! What must never live here: which parameters are good; many tests pass bad ones.
 //! Who calls it: the tests of wrapping and of releases.
 
@@ -42,6 +42,60 @@ impl GcmWrap {
     }
 }
 
+/// `CK_GCM_MESSAGE_PARAMS`, which the authenticated functions take (PKCS#11 3.2, 6.13.3).
+#[derive(Clone, Debug)]
+pub struct GcmMessage {
+    /// Initialisation vector; what the module wrote into it, after a wrap.
+    pub iv: Vec<u8>,
+    /// How many leading bits stay.
+    pub fixed_bits: CK_ULONG,
+    /// `CKG_…`.
+    pub generator: CK_GENERATOR_FUNCTION,
+    /// The tag: written by a wrap, read by its opposite.
+    pub tag: Vec<u8>,
+    /// Bits of the tag.
+    pub tag_bits: CK_ULONG,
+}
+
+impl GcmMessage {
+    /// With the caller's vector and a full tag.
+    #[must_use]
+    pub fn new(iv: &[u8]) -> Self {
+        Self::generated(iv, 0, CKG_NO_GENERATE)
+    }
+
+    /// With a full tag.
+    #[must_use]
+    pub fn generated(iv: &[u8], fixed_bits: CK_ULONG, generator: CK_GENERATOR_FUNCTION) -> Self {
+        Self {
+            iv: iv.to_vec(),
+            fixed_bits,
+            generator,
+            tag: vec![0; 16],
+            tag_bits: 128,
+        }
+    }
+}
+
+impl LaidOut for GcmMessage {
+    fn lay_out(&mut self, action: &mut dyn FnMut(*mut CK_MECHANISM) -> Rv) -> Rv {
+        let mut parameter = CK_GCM_MESSAGE_PARAMS {
+            pIv: self.iv.as_mut_ptr(),
+            ulIvLen: self.iv.len() as CK_ULONG,
+            ulIvFixedBits: self.fixed_bits,
+            ivGenerator: self.generator,
+            pTag: self.tag.as_mut_ptr(),
+            ulTagBits: self.tag_bits,
+        };
+        let mut mechanism = CK_MECHANISM {
+            mechanism: CKM_AES_GCM,
+            pParameter: (&raw mut parameter).cast(),
+            ulParameterLen: size_of_val(&parameter) as CK_ULONG,
+        };
+        action(&raw mut mechanism)
+    }
+}
+
 /// What a wrap may be told by.
 pub trait LaidOut {
     /// Calls `action` with the C structure, which lives as long as the call.
@@ -71,6 +125,12 @@ impl LaidOut for GcmWrap {
             ulParameterLen: size_of_val(&parameter) as CK_ULONG,
         };
         action(&raw mut mechanism)
+    }
+}
+
+impl LaidOut for &mut dyn LaidOut {
+    fn lay_out(&mut self, action: &mut dyn FnMut(*mut CK_MECHANISM) -> Rv) -> Rv {
+        (**self).lay_out(action)
     }
 }
 

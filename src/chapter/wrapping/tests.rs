@@ -294,7 +294,7 @@ fn a_wrap_template_says_which_keys_may_leave() {
         .unwrap();
     for misfit in [bytes(A::LABEL, b"kek"), no(A::SENSITIVE)] {
         let target = target(&talk, &with(std::slice::from_ref(&fits), &[misfit]));
-        assert_eq!(talk.wrap(kwp(), key, target), Err(Rv::KEY_NOT_WRAPPABLE));
+        assert_eq!(talk.wrap(kwp(), key, target), Err(Rv::KEY_HANDLE_INVALID));
     }
     let any = aes(&talk, &[inner(A::WRAP_TEMPLATE, &[])]);
     talk.wrap(kwp(), any, target(&talk, &[])).unwrap();

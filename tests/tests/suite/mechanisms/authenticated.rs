@@ -9,7 +9,7 @@ use strongroom_tests::judge::hash::Hash;
 use strongroom_tests::judge::rsa::RsaPrivate;
 use strongroom_tests::mechanism::{Oaep, Parameter};
 use strongroom_tests::rv::refused;
-use strongroom_tests::wrapping::GcmWrap;
+use strongroom_tests::wrapping::{GcmMessage, GcmWrap, LaidOut};
 use strongroom_tests::{
     Mechanism, Rv, Session, Template, Way, Workplace, hex, not_on_softhsm, pattern, template,
 };
@@ -32,6 +32,33 @@ fn judged(judge: &Aes, iv: &[u8], aad: &[u8], plain: &[u8]) -> Vec<u8> {
     wrapped
 }
 
+/// The wrapped key and its tag, in that order.
+fn sealed(
+    session: &Session<'_>,
+    how: &mut GcmMessage,
+    pair: (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
+    associated: &[u8],
+) -> Result<Vec<u8>, Rv> {
+    let mut wrapped = session.wrap_authenticated(how, pair, associated)?;
+    wrapped.extend(&how.tag);
+    Ok(wrapped)
+}
+
+/// Unwraps what `sealed` has made.
+fn opened(
+    session: &Session<'_>,
+    how: &GcmMessage,
+    by: CK_OBJECT_HANDLE,
+    sealed: &[u8],
+    associated: &[u8],
+    template: &Template,
+) -> Result<CK_OBJECT_HANDLE, Rv> {
+    let (wrapped, tag) = sealed.split_at(sealed.len() - 16);
+    let tag = tag.to_vec();
+    let mut how = GcmMessage { tag, ..how.clone() };
+    session.unwrap_authenticated(&mut how, by, wrapped, associated, template)
+}
+
 fn objects(session: &Session<'_>) -> usize {
     session.find(&Template::default()).unwrap().len()
 }
@@ -46,8 +73,9 @@ fn rsa_aes(label: &[u8]) -> Mechanism {
     Mechanism::new(CKM_RSA_AES_KEY_WRAP, Parameter::RsaAes { aes_bits, oaep })
 }
 
+/// PKCS#11 3.2, 6.13.3: the tag comes in the parameter, and all else is as for C_WrapKey, which has it behind the wrapped key.
 #[test]
-fn secrets_under_gcm_in_both_structures() {
+fn secrets_under_gcm_with_the_tag_in_its_place() {
     let Some(place) = place() else { return };
     let session = place.user();
     for kek_length in [16, 24, 32] {
@@ -62,37 +90,50 @@ fn secrets_under_gcm_in_both_structures() {
             let value = pattern(2, length);
             let key = keys::import_secret(&session, kind, &value);
             let template = keys::readable_secret(kind);
+            let is_back = |back: Result<CK_OBJECT_HANDLE, Rv>| {
+                let back = back.unwrap();
+                assert_eq!(session.attribute(back, CKA_VALUE).unwrap(), value);
+                session.destroy(back).unwrap();
+            };
             for associated in [BOUND, b"", &pattern(3, 100_000)] {
                 let expected = judged(&judge, &IV, associated, &value);
-                let (mut short, mut long) = (
-                    Mechanism::gcm(&IV, b"", 128),
-                    GcmWrap::new(&IV, 5, CKG_NO_GENERATE),
-                );
-                let wrapped = session.wrap_authenticated(&mut short, (wrapping, key), associated);
-                assert_eq!(wrapped.unwrap(), expected, "{kek_length}, {length}");
-                let wrapped = session.wrap_authenticated(&mut long, (wrapping, key), associated);
-                assert_eq!(wrapped.unwrap(), expected, "{kek_length}, {length}");
-                assert_eq!(long.iv, IV, "the caller's");
-                for back in [
-                    session.unwrap_authenticated(
-                        &mut short, wrapping, &expected, associated, &template,
-                    ),
-                    session.unwrap_authenticated(
-                        &mut long, wrapping, &expected, associated, &template,
-                    ),
-                ] {
-                    let back = back.unwrap();
-                    assert_eq!(session.attribute(back, CKA_VALUE).unwrap(), value);
-                    session.destroy(back).unwrap();
-                }
-                // The other way in, with the data in the parameter.
-                let how = Mechanism::gcm(&IV, associated, 128);
-                let back = session.unwrap(how.clone(), wrapping, &expected, &template);
-                assert_eq!(session.attribute(back.unwrap(), CKA_VALUE).unwrap(), value);
-                assert_eq!(session.wrap(how, wrapping, key).unwrap(), expected);
+                let mut how = GcmMessage::generated(&IV, 5, CKG_NO_GENERATE);
+                let pair = (wrapping, key);
+                let wrapped = session.wrap_authenticated(&mut how, pair, associated);
+                assert_eq!(wrapped.unwrap(), expected[..length], "{kek_length}");
+                assert_eq!(how.tag, expected[length..], "{kek_length}, {length}");
+                assert_eq!(how.iv, IV, "the caller's");
+                is_back(opened(
+                    &session, &how, wrapping, &expected, associated, &template,
+                ));
+                // The other way out and in, with the data in the parameter.
+                let plainly = Mechanism::gcm(&IV, associated, 128);
+                is_back(session.unwrap(plainly.clone(), wrapping, &expected, &template));
+                assert_eq!(session.wrap(plainly, wrapping, key).unwrap(), expected);
             }
         }
     }
+}
+
+#[test]
+fn a_shorter_tag_is_as_long_as_it_is_asked_for() {
+    let Some(place) = place() else { return };
+    let session = place.user();
+    let wrapping = keys::import_aes(&session, &pattern(1, 32));
+    let key = keys::import_aes(&session, &pattern(2, 32));
+    let mut full = GcmMessage::new(&IV);
+    let wrapped = session.wrap_authenticated(&mut full, (wrapping, key), BOUND);
+    let mut short = GcmMessage::new(&IV);
+    (short.tag_bits, short.tag) = (96, vec![0x55; 16]);
+    let again = session.wrap_authenticated(&mut short, (wrapping, key), BOUND);
+    let wrapped = wrapped.unwrap();
+    assert_eq!(again.unwrap(), wrapped);
+    assert_eq!(short.tag[..12], full.tag[..12]);
+    assert_eq!(short.tag[12..], [0x55; 4], "what is behind it stays");
+    let template = keys::readable_secret(CKK_AES);
+    let back = session.unwrap_authenticated(&mut short, wrapping, &wrapped, BOUND, &template);
+    let value = session.attribute(back.unwrap(), CKA_VALUE).unwrap();
+    assert_eq!(value, pattern(2, 32));
 }
 
 #[test]
@@ -103,13 +144,11 @@ fn a_private_key_works_when_it_is_back() {
     let curve = Curve::P256;
     let scalar = curve.fixed_scalar(5);
     let key = session.create(&keys::ec_private(curve, &scalar)).unwrap();
-    let mut how = Mechanism::gcm(&IV, b"", 128);
-    let wrapped = session
-        .wrap_authenticated(&mut how, (wrapping, key), BOUND)
-        .unwrap();
+    let mut how = GcmMessage::new(&IV);
+    let wrapped = sealed(&session, &mut how, (wrapping, key), BOUND).unwrap();
     let template =
         template! { CKA_CLASS => CKO_PRIVATE_KEY, CKA_KEY_TYPE => CKK_EC, CKA_SIGN => true };
-    let back = session.unwrap_authenticated(&mut how, wrapping, &wrapped, BOUND, &template);
+    let back = opened(&session, &how, wrapping, &wrapped, BOUND, &template);
     let signature = session.run(Way::Sign, CKM_ECDSA, back.unwrap(), &[9; 32]);
     let point = curve.point_of(&scalar);
     assert!(curve.ecdsa_is_good(&point, &[9; 32], &signature.unwrap()));
@@ -126,7 +165,7 @@ fn published_vectors_are_unwrapped() {
     );
     let associated = hex("feedfacedeadbeeffeedfacedeadbeefabaddad2");
     let key = "feffe9928665731c6d6a8f9467308308";
-    for (kek, iv, sealed, tag) in [
+    for (kek, iv, ciphertext, tag) in [
         (
             key.to_owned(),
             "cafebabefacedbaddecaf888",
@@ -151,14 +190,12 @@ fn published_vectors_are_unwrapped() {
         ),
     ] {
         let wrapping = keys::import_aes(&session, &hex(&kek));
-        let wrapped = [hex(sealed), hex(tag)].concat();
-        let mut how = GcmWrap::new(&hex(iv), 0, CKG_NO_GENERATE);
+        let wrapped = [hex(ciphertext), hex(tag)].concat();
+        let mut how = GcmMessage::new(&hex(iv));
         let template = keys::readable_secret(CKK_GENERIC_SECRET);
-        let back = session
-            .unwrap_authenticated(&mut how, wrapping, &wrapped, &associated, &template)
-            .unwrap();
+        let back = opened(&session, &how, wrapping, &wrapped, &associated, &template).unwrap();
         assert_eq!(session.attribute(back, CKA_VALUE).unwrap(), plain);
-        let again = session.wrap_authenticated(&mut how, (wrapping, back), &associated);
+        let again = sealed(&session, &mut how, (wrapping, back), &associated);
         assert_eq!(again.unwrap(), wrapped);
     }
 }
@@ -175,18 +212,19 @@ fn vectors_that_the_token_makes_are_written_back() {
     for generator in [CKG_GENERATE, CKG_GENERATE_RANDOM] {
         for (bytes, fixed_bits) in [(12, 0), (16, 32), (20, 36)] {
             let asked = pattern(7, bytes);
-            let mut how = GcmWrap::new(&asked, fixed_bits, generator);
+            let mut how = GcmMessage::generated(&asked, fixed_bits, generator);
             // Neither a length nor a buffer that is too small makes one.
             let told = session.wrap_authenticated_into(&mut how, pair, BOUND, None);
-            assert_eq!((told, &how.iv), ((Rv(CKR_OK), 48), &asked));
-            let room = &mut [0; 47][..];
+            assert_eq!((told, &how.iv), ((Rv(CKR_OK), 32), &asked));
+            let room = &mut [0; 31][..];
             let told = session.wrap_authenticated_into(&mut how, pair, BOUND, Some(room));
-            assert_eq!(told, (Rv(CKR_BUFFER_TOO_SMALL), 48));
-            assert_eq!((&how.iv, &*room), (&asked, &[0; 47][..]));
+            assert_eq!(told, (Rv(CKR_BUFFER_TOO_SMALL), 32));
+            assert_eq!((&how.iv, &*room), (&asked, &[0; 31][..]));
+            assert_eq!(how.tag, [0; 16]);
             let mut seen = vec![asked.clone()];
             for _ in 0..8 {
                 how.iv.clone_from(&asked);
-                let wrapped = session.wrap_authenticated(&mut how, pair, BOUND).unwrap();
+                let wrapped = sealed(&session, &mut how, pair, BOUND).unwrap();
                 assert_eq!(wrapped, judged(&judge, &how.iv, BOUND, &value));
                 assert!(!seen.contains(&how.iv), "another each time");
                 let whole = fixed_bits as usize / 8;
@@ -198,7 +236,7 @@ fn vectors_that_the_token_makes_are_written_back() {
             }
         }
     }
-    // C_WrapKey takes the structure as well.
+    // C_WrapKey has a structure of its own for that.
     let mut how = GcmWrap::new(&IV, 0, CKG_GENERATE);
     how.aad = BOUND.to_vec();
     let mut wrapped = vec![0; 48];
@@ -216,7 +254,7 @@ fn vectors_that_the_token_makes_are_written_back() {
         (0, 0, CKG_GENERATE),
     ] {
         let asked = vec![1; bytes];
-        let mut how = GcmWrap::new(&asked, fixed_bits, generator);
+        let mut how = GcmMessage::generated(&asked, fixed_bits, generator);
         let told = session.wrap_authenticated(&mut how, pair, BOUND);
         refused(
             "less than 96 random bits",
@@ -234,7 +272,6 @@ fn wrap_plainly(
     (wrapping, key): (CK_OBJECT_HANDLE, CK_OBJECT_HANDLE),
     room: &mut [u8],
 ) -> (Rv, usize) {
-    use strongroom_tests::wrapping::LaidOut as _;
     let mut length = room.len() as CK_ULONG;
     let buffer = room.as_mut_ptr();
     let code = how.lay_out(&mut |mechanism| {
@@ -247,189 +284,144 @@ fn wrap_plainly(
     (code, length as usize)
 }
 
+fn spoilt(bytes: &[u8], place: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[place] ^= 0x10;
+    bytes
+}
+
 #[test]
-fn whatever_is_wrong_makes_no_key() {
+fn whatever_is_wrong_under_gcm_makes_no_key() {
     let Some(place) = place() else { return };
     let session = place.user();
-    let kek = pattern(8, 32);
-    let wrapping = keys::import_aes(&session, &kek);
-    let (public, private) = keys::import_rsa(&session, &RsaPrivate::fixed(2048));
+    let wrapping = keys::import_aes(&session, &pattern(8, 32));
     let key = keys::import_aes(&session, &pattern(9, 32));
     let template = keys::readable_secret(CKK_AES);
-    let gcm = |iv: &[u8], aad: &[u8], bits| Mechanism::gcm(iv, aad, bits);
-    let good = || gcm(&IV, b"", 128);
+    let mut good = GcmMessage::new(&IV);
     let wrapped = session
-        .wrap_authenticated(&mut good(), (wrapping, key), BOUND)
+        .wrap_authenticated(&mut good, (wrapping, key), BOUND)
         .unwrap();
-    let sealed = session
-        .wrap_authenticated(&mut rsa_aes(b""), (public, key), BOUND)
-        .unwrap();
-    let spoilt = |bytes: &[u8], place: usize| {
-        let mut bytes = bytes.to_vec();
-        bytes[place] ^= 0x10;
-        bytes
+    let with = |change: &dyn Fn(&mut GcmMessage)| {
+        let mut how = good.clone();
+        change(&mut how);
+        how
     };
     let invalid = CKR_WRAPPED_KEY_INVALID;
-    let (range, parameter) = (CKR_WRAPPED_KEY_LEN_RANGE, CKR_MECHANISM_PARAM_INVALID);
+    let parameter = CKR_MECHANISM_PARAM_INVALID;
     let before = objects(&session);
-    for (what, mut how, by, bytes, associated, code) in [
+    for (what, mut how, bytes, associated, code) in [
         (
             "vector",
-            gcm(&[4; 12], b"", 128),
-            wrapping,
+            with(&|how| how.iv[11] ^= 1),
             wrapped.clone(),
             BOUND,
             invalid,
         ),
-        (
-            "data",
-            good(),
-            wrapping,
-            wrapped.clone(),
-            &b"else"[..],
-            invalid,
-        ),
-        ("no data", good(), wrapping, wrapped.clone(), b"", invalid),
+        ("data", good.clone(), wrapped.clone(), b"else", invalid),
+        ("no data", good.clone(), wrapped.clone(), b"", invalid),
         (
             "first byte",
-            good(),
-            wrapping,
+            good.clone(),
             spoilt(&wrapped, 0),
             BOUND,
             invalid,
         ),
         (
             "tag",
-            good(),
-            wrapping,
-            spoilt(&wrapped, 47),
-            BOUND,
-            invalid,
-        ),
-        (
-            "cut",
-            good(),
-            wrapping,
-            wrapped[..47].to_vec(),
-            BOUND,
-            invalid,
-        ),
-        (
-            "less than a tag",
-            good(),
-            wrapping,
-            wrapped[..15].to_vec(),
-            BOUND,
-            range,
-        ),
-        ("nothing", good(), wrapping, vec![], BOUND, range),
-        (
-            "other tag",
-            gcm(&IV, b"", 96),
-            wrapping,
+            with(&|how| how.tag[15] ^= 0x10),
             wrapped.clone(),
             BOUND,
             invalid,
         ),
+        ("cut", good.clone(), wrapped[..31].to_vec(), BOUND, invalid),
+        ("nothing", good.clone(), vec![], BOUND, invalid),
         (
             "odd tag",
-            gcm(&IV, b"", 100),
-            wrapping,
+            with(&|how| how.tag_bits = 100),
+            wrapped.clone(),
+            BOUND,
+            parameter,
+        ),
+        (
+            "long tag",
+            with(&|how| how.tag_bits = 136),
+            wrapped.clone(),
+            BOUND,
+            parameter,
+        ),
+        (
+            "endless tag",
+            with(&|how| how.tag_bits = CK_ULONG::MAX),
             wrapped.clone(),
             BOUND,
             parameter,
         ),
         (
             "no vector",
-            gcm(b"", b"", 128),
-            wrapping,
+            with(&|how| how.iv.clear()),
             wrapped.clone(),
             BOUND,
             parameter,
-        ),
-        (
-            "two data",
-            gcm(&IV, b"else", 128),
-            wrapping,
-            wrapped.clone(),
-            BOUND,
-            parameter,
-        ),
-        (
-            "no parameter",
-            Mechanism::plain(CKM_AES_GCM),
-            wrapping,
-            wrapped.clone(),
-            BOUND,
-            parameter,
-        ),
-        (
-            "label",
-            rsa_aes(b""),
-            private,
-            sealed.clone(),
-            b"else",
-            invalid,
-        ),
-        (
-            "no label",
-            rsa_aes(b""),
-            private,
-            sealed.clone(),
-            b"",
-            invalid,
-        ),
-        (
-            "two labels",
-            rsa_aes(b"else"),
-            private,
-            sealed.clone(),
-            BOUND,
-            parameter,
-        ),
-        (
-            "temporary key",
-            rsa_aes(b""),
-            private,
-            spoilt(&sealed, 9),
-            BOUND,
-            invalid,
-        ),
-        (
-            "key",
-            rsa_aes(b""),
-            private,
-            spoilt(&sealed, 260),
-            BOUND,
-            invalid,
-        ),
-        (
-            "short",
-            rsa_aes(b""),
-            private,
-            sealed[..200].to_vec(),
-            BOUND,
-            range,
         ),
     ] {
-        let back = session.unwrap_authenticated(&mut how, by, &bytes, associated, &template);
+        let back = session.unwrap_authenticated(&mut how, wrapping, &bytes, associated, &template);
         refused(what, back, &[code]);
     }
     assert_eq!(objects(&session), before, "nothing was made");
-    for (what, mut how, by, associated) in [
-        ("two data", gcm(&IV, b"else", 128), wrapping, BOUND),
-        (
-            "data of the parameter alone",
-            gcm(&IV, b"else", 128),
-            wrapping,
-            b"",
-        ),
-        ("two labels", rsa_aes(b"else"), public, BOUND),
-        ("odd tag", gcm(&IV, b"", 100), wrapping, BOUND),
+    // Structures of other functions, and none.
+    let mut other = GcmWrap::new(&IV, 0, CKG_NO_GENERATE);
+    for how in [
+        &mut other as &mut dyn LaidOut,
+        &mut Mechanism::gcm(&IV, b"", 128),
+        &mut Mechanism::plain(CKM_AES_GCM),
+        &mut with(&|how| how.tag_bits = 100),
     ] {
-        let left = session.wrap_authenticated(&mut how, (by, key), associated);
-        refused(what, left, &[parameter]);
+        let mut how = how;
+        let left = session.wrap_authenticated(&mut how, (wrapping, key), BOUND);
+        refused("structure", left, &[parameter]);
+        let back = session.unwrap_authenticated(&mut how, wrapping, &wrapped, BOUND, &template);
+        refused("structure", back, &[parameter]);
     }
+    opened(
+        &session,
+        &good,
+        wrapping,
+        &[wrapped, good.tag.clone()].concat(),
+        BOUND,
+        &template,
+    )
+    .unwrap();
+}
+
+#[test]
+fn whatever_is_wrong_under_rsa_makes_no_key() {
+    let Some(place) = place() else { return };
+    let session = place.user();
+    let (public, private) = keys::import_rsa(&session, &RsaPrivate::fixed(2048));
+    let key = keys::import_aes(&session, &pattern(9, 32));
+    let template = keys::readable_secret(CKK_AES);
+    let wrapped = session
+        .wrap_authenticated(&mut rsa_aes(b""), (public, key), BOUND)
+        .unwrap();
+    let invalid = CKR_WRAPPED_KEY_INVALID;
+    let (range, parameter) = (CKR_WRAPPED_KEY_LEN_RANGE, CKR_MECHANISM_PARAM_INVALID);
+    let before = objects(&session);
+    for (what, label, bytes, associated, code) in [
+        ("label", &b""[..], wrapped.clone(), &b"else"[..], invalid),
+        ("no label", b"", wrapped.clone(), b"", invalid),
+        ("two labels", b"else", wrapped.clone(), BOUND, parameter),
+        ("temporary key", b"", spoilt(&wrapped, 9), BOUND, invalid),
+        ("key", b"", spoilt(&wrapped, 260), BOUND, invalid),
+        ("short", b"", wrapped[..200].to_vec(), BOUND, range),
+        ("nothing", b"", vec![], BOUND, range),
+    ] {
+        let mut how = rsa_aes(label);
+        let back = session.unwrap_authenticated(&mut how, private, &bytes, associated, &template);
+        refused(what, back, &[code]);
+    }
+    assert_eq!(objects(&session), before, "nothing was made");
+    let left = session.wrap_authenticated(&mut rsa_aes(b"else"), (public, key), BOUND);
+    refused("two labels", left, &[parameter]);
 }
 
 /// The associated data are the label of OAEP: any vendor's C_UnwrapKey opens it with `pSourceData`, and so does whoever knows RFC 8017.
@@ -473,7 +465,7 @@ fn what_does_not_leave_by_wrapping_does_not_leave_authenticated() {
     let wrapping = keys::import_aes(&session, &pattern(12, 32));
     let open = keys::open_secret(CKK_AES).with(CKA_VALUE, pattern(13, 32));
     let of = |more: &Template| session.create(&open.clone().and(more)).unwrap();
-    let leave = |pair| session.wrap_authenticated(&mut Mechanism::gcm(&IV, b"", 128), pair, BOUND);
+    let leave = |pair| session.wrap_authenticated(&mut GcmMessage::new(&IV), pair, BOUND);
     let kept = of(&template! { CKA_EXTRACTABLE => false });
     let careful = of(&template! { CKA_WRAP_WITH_TRUSTED => true });
     let plain = of(&Template::default());
@@ -482,7 +474,7 @@ fn what_does_not_leave_by_wrapping_does_not_leave_authenticated() {
     for (what, pair, code) in [
         ("kept", (wrapping, kept), CKR_KEY_UNEXTRACTABLE),
         ("careful", (wrapping, careful), CKR_KEY_NOT_WRAPPABLE),
-        ("picky", (picky, plain), CKR_KEY_NOT_WRAPPABLE),
+        ("picky", (picky, plain), CKR_KEY_HANDLE_INVALID),
         ("unable", (unable, plain), CKR_KEY_FUNCTION_NOT_PERMITTED),
         (
             "no wrapping key",
@@ -525,7 +517,7 @@ fn null_pointers_are_refused_where_something_must_be() {
     let (mut room, mut data) = ([0_u8; 48], [1_u8; 48]);
     let (count, buffer, data) = (&raw mut length, room.as_mut_ptr(), data.as_mut_ptr());
     let handle = &raw mut made;
-    Mechanism::gcm(&IV, b"", 128).laid_out(|how| {
+    let checked = GcmMessage::new(&IV).lay_out(&mut |how| {
         for (how, data, bytes, count) in [
             (null_mut(), null_mut(), 0, count),
             (how, null_mut(), 1, count),
@@ -554,24 +546,32 @@ fn null_pointers_are_refused_where_something_must_be() {
                 assert_eq!(Rv(code), bad);
             }
         });
-        // A vector that is nowhere is a parameter that does not fit.
-        let mut nowhere = CK_GCM_WRAP_PARAMS {
-            pIv: null_mut(),
-            ulIvLen: 12,
-            ulIvFixedBits: 0,
-            ivGenerator: CKG_GENERATE,
-            pAAD: null_mut(),
-            ulAADLen: 0,
-            ulTagBits: 128,
-        };
-        let mut how = CK_MECHANISM {
-            mechanism: CKM_AES_GCM,
-            pParameter: (&raw mut nowhere).cast(),
-            ulParameterLen: size_of_val(&nowhere) as CK_ULONG,
-        };
-        // SAFETY: as above.
-        let code = unsafe { wrap(session, &raw mut how, by, key, data, 1, buffer, count) };
-        assert_eq!(Rv(code), Rv(CKR_MECHANISM_PARAM_INVALID));
+        // A vector or a tag that is nowhere is a parameter that does not fit.
+        let mut tag = [0; 16];
+        let mut vector = IV;
+        for (iv, tag) in [
+            (null_mut(), tag.as_mut_ptr()),
+            (vector.as_mut_ptr(), null_mut()),
+        ] {
+            let mut nowhere = CK_GCM_MESSAGE_PARAMS {
+                pIv: iv,
+                ulIvLen: 12,
+                ulIvFixedBits: 0,
+                ivGenerator: CKG_GENERATE,
+                pTag: tag,
+                ulTagBits: 128,
+            };
+            let mut how = CK_MECHANISM {
+                mechanism: CKM_AES_GCM,
+                pParameter: (&raw mut nowhere).cast(),
+                ulParameterLen: size_of_val(&nowhere) as CK_ULONG,
+            };
+            // SAFETY: as above.
+            let code = unsafe { wrap(session, &raw mut how, by, key, data, 1, buffer, count) };
+            assert_eq!(Rv(code), Rv(CKR_MECHANISM_PARAM_INVALID));
+        }
+        Rv(CKR_OK)
     });
+    checked.ok().unwrap();
     assert_eq!((length, made, room), (48, 77, [0; 48]));
 }
