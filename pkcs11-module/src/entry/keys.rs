@@ -124,10 +124,12 @@ fn wrapped(at: &Instance, request: &Request<'_>, out: &WrapOut) -> Result<(), Rv
         request,
         Rv::DEVICE_REMOVED,
         |answer| {
-            let (iv, length, data) = match &answer.body {
-                Body::Wrapped { iv, length, data } => (Some(*iv), *length, data.expose()),
-                Body::Output { length, data } => (None, *length, data.expose()),
-                _ => return Err(refusal(answer)),
+            let (iv, length, data) = if let Body::Wrapped { iv, length, data } = &answer.body {
+                (Some(*iv), *length, data.expose())
+            } else if let Body::Output { length, data } = &answer.body {
+                (None, *length, data.expose())
+            } else {
+                return Err(refusal(answer));
             };
             // A daemon that made another vector than was asked for is not believed; nor one that wraps where only the length was asked.
             let fits = |iv: &&[u8]| {

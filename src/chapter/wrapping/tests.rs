@@ -742,7 +742,7 @@ fn authenticated_wrapping_lets_no_key_out_that_stays_else() {
         (aes(&talk, &[no(A::WRAP)]), Rv::KEY_FUNCTION_NOT_PERMITTED),
         (
             aes(&talk, &[inner(A::WRAP_TEMPLATE, &wanted)]),
-            Rv::KEY_NOT_WRAPPABLE,
+            Rv::KEY_HANDLE_INVALID,
         ),
         (public, Rv::WRAPPING_KEY_TYPE_INCONSISTENT),
         (ObjectHandle(99), Rv::WRAPPING_KEY_HANDLE_INVALID),

@@ -59,9 +59,10 @@ impl Mechanism {
 
     /// The tag that came with the parameter, and stands behind a wrapped key for the token.
     pub(crate) fn tag(&self) -> &[u8] {
-        match self.shape {
-            Shape::GcmMessage { .. } => self.second.bytes(),
-            _ => &[],
+        if matches!(self.shape, Shape::GcmMessage { .. }) {
+            self.second.bytes()
+        } else {
+            &[]
         }
     }
 
