@@ -434,24 +434,24 @@ fn take_private(draft: &mut Draft, key: &PrivateKey) -> Result<()> {
     Ok(())
 }
 
-/// The value of a secret key. Where wrapping may have put zeros behind it, its type or `CKA_VALUE_LEN` says where it ends.
+/// The value of a secret key. Where wrapping may have put zeros behind it, its type or `CKA_VALUE_LEN` says where it ends. A length that does not
+/// fit is [`Error::WrappedKeyLenRange`] (PKCS#11 3.2, 5.18.4).
 fn take_secret(draft: &mut Draft, row: &Row, plain: &[u8]) -> Result<()> {
     let unit = row.wrap().and_then(unit);
-    let told = draft
-        .value_bytes()
-        .map_err(|_| Error::TemplateInconsistent)?;
+    let told = draft.value_bytes().map_err(|_| Error::WrappedKeyLenRange)?;
     let value = match (told, unit) {
         (Some(length), Some(unit)) => {
             let (value, zeros) = plain
                 .split_at_checked(length)
-                .ok_or(Error::TemplateInconsistent)?;
+                .ok_or(Error::WrappedKeyLenRange)?;
             // RFC 3394 says that the key came whole: nothing but its filling may be cut off, or strong keys would be made weak ones.
             let whole = row.wrap() == Some(WrapScheme::AesKw);
             if whole && (zeros.len() >= unit || zeros.iter().any(|byte| *byte != 0)) {
-                return Err(Error::TemplateInconsistent);
+                return Err(Error::WrappedKeyLenRange);
             }
             value
         }
+        (Some(length), None) if length != plain.len() => return Err(Error::WrappedKeyLenRange),
         _ => plain,
     };
     draft.set_secret(AttributeType::VALUE, value)

@@ -375,7 +375,7 @@ fn what_cannot_be_unwrapped() {
             key,
             &wrapped,
             with(&template, &[length(16)]),
-            Rv::TEMPLATE_INCONSISTENT,
+            Rv::WRAPPED_KEY_LEN_RANGE,
         ),
         (
             key,
@@ -446,7 +446,7 @@ fn zeros_put_behind_a_key_are_told_from_it_by_its_length() {
     };
     assert_eq!(back(&[length(20)]).unwrap(), b"twenty bytes of data");
     assert_eq!(back(&[]).unwrap().len(), 32);
-    assert_eq!(back(&[length(33)]), Err(Rv::TEMPLATE_INCONSISTENT));
+    assert_eq!(back(&[length(33)]), Err(Rv::WRAPPED_KEY_LEN_RANGE));
 }
 
 const VECTOR: [u8; 16] = [7; 16];
