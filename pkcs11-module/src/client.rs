@@ -40,10 +40,10 @@ const RETRY: Duration = Duration::from_millis(10);
 const GREETINGS_MAX: usize = 5;
 
 /// So long after a lost answer each idle connection is waited for a moment, in ticks (nanoseconds), and so long looked at.
-const LOSS_FRESH: u64 = 20_000_000;
+const LOSS_FRESH: u64 = 100_000_000;
 const LOSS_OLD: u64 = 1_000_000_000;
-/// That moment.
-const LOSS_LOOK: Duration = Duration::from_millis(2);
+/// That moment. On a machine that is busy, a process that was killed may stand still for some milliseconds between two of its sockets.
+const LOSS_LOOK: Duration = Duration::from_millis(20);
 
 /// How often a request is handed over anew where nothing was carried out: a daemon that was restarted that often while one call was under
 /// way will not come to rest.
