@@ -271,16 +271,16 @@ impl In {
         Ok(Self(Held::Copied(copy)))
     }
 
-    /// The bytes with others behind them, copied.
-    pub(crate) fn followed_by(self, tail: &[u8]) -> Result<Self, Rv> {
-        let mut all = match self.0 {
-            Held::Copied(copy) => copy,
-            Held::There(start, length) => {
-                start.copy(length as CK_ULONG, DATA_BYTES_MAX, Rv::ARGUMENTS_BAD)?
-            }
-        };
-        all.extend(tail)?;
-        Ok(Self(Held::Copied(all)))
+    /// Copies the bytes, and others behind them.
+    pub(crate) fn copy_and(
+        bytes: Alleged<u8>,
+        length: CK_ULONG,
+        over: Rv,
+        tail: &[u8],
+    ) -> Result<Self, Rv> {
+        let mut copy = bytes.copy(length, DATA_BYTES_MAX, over)?;
+        copy.extend(tail)?;
+        Ok(Self(Held::Copied(copy)))
     }
 
     /// Takes the bytes where they are, for a function with this output; copies them where both share memory, which the standard allows

@@ -406,8 +406,9 @@ macro_rules! functions {
         unwrapping_key: CK_OBJECT_HANDLE, wrapped: *mut CK_BYTE, wrapped_bytes: CK_ULONG, template: *mut CK_ATTRIBUTE,
         count: CK_ULONG, associated: *mut CK_BYTE, associated_bytes: CK_ULONG, key: *mut CK_OBJECT_HANDLE) => {
         let place = key.required()?;
-        let (mechanism, template) = (Mechanism::copy_to_unwrap_authenticated(mechanism)?, Template::copy(template, count)?);
-        let wrapped = In::copy(wrapped, wrapped_bytes, Rv::WRAPPED_KEY_LEN_RANGE)?.followed_by(mechanism.tag())?;
+        let (mechanism, tag) = Mechanism::copy_to_unwrap_authenticated(mechanism)?;
+        let template = Template::copy(template, count)?;
+        let wrapped = In::copy_and(wrapped, wrapped_bytes, Rv::WRAPPED_KEY_LEN_RANGE, &tag)?;
         let associated = In::copy(associated, associated_bytes, Rv::ARGUMENTS_BAD)?;
         let (session, by, template) = (SessionHandle(session), ObjectHandle(unwrapping_key), template.wire());
         tell(place, keys::unwrap_authenticated(at, session, mechanism.wire(), by, &wrapped, template, &associated)?.0)

@@ -97,12 +97,6 @@ enum Shape {
         generator: Mgf,
         tag_bits: u64,
     },
-    /// The second run is the tag, where a function takes it in.
-    GcmMessage {
-        fixed_bits: u64,
-        generator: Mgf,
-        tag_bits: u64,
-    },
     Number(u64),
     Oaep(Oaep),
     Pss {
@@ -393,17 +387,6 @@ impl Mechanism {
                 fixed_bits: *fixed_bits,
                 generator: *generator,
                 aad: second,
-                tag_bits: *tag_bits,
-            },
-            Shape::GcmMessage {
-                fixed_bits,
-                generator,
-                tag_bits,
-            } => Parameter::GcmWrap {
-                iv: first,
-                fixed_bits: *fixed_bits,
-                generator: *generator,
-                aad: &[],
                 tag_bits: *tag_bits,
             },
             Shape::Number(number) => Parameter::Number(*number),

@@ -132,16 +132,13 @@ fn gcm_for_authenticated_wrapping_has_places_for_vector_and_tag() {
     };
     let shown = |mechanism: &Mechanism| format!("{:?}", mechanism.wire().parameter);
     let (mechanism, places) = wraps(&mut message, 48);
-    assert_eq!(
-        (shown(&mechanism), mechanism.tag()),
-        (told.to_owned(), &[][..])
-    );
+    assert_eq!(shown(&mechanism), told);
     places.iv.unwrap().write(0, &[8, 9]);
     places.tag.unwrap().write(0, &[5, 6, 7]);
     assert_eq!((iv, tag), ([8, 9], [5, 6, 7]));
-    let mechanism = unwraps(&mut message);
+    let (mechanism, tag) = unwraps(&mut message);
     assert_eq!(shown(&mechanism), told.replace("1, 1", "8, 9"));
-    assert_eq!(mechanism.tag(), [5, 6, 7]);
+    assert_eq!(tag, [5, 6, 7]);
     // A parameter of another length, a tag that is too long, and no place for it.
     assert_eq!(shown(&wraps(&mut message, 56).0), "Malformed");
     for (tag_bits, start) in [
@@ -157,11 +154,8 @@ fn gcm_for_authenticated_wrapping_has_places_for_vector_and_tag() {
         let (mechanism, places) = wraps(&mut wrong, 48);
         assert_eq!(shown(&mechanism), "Malformed");
         assert!(places.iv.is_none() && places.tag.is_none());
-        let mechanism = unwraps(&mut wrong);
-        assert_eq!(
-            (shown(&mechanism), mechanism.tag()),
-            ("Malformed".to_owned(), &[][..])
-        );
+        let (mechanism, tag) = unwraps(&mut wrong);
+        assert_eq!((shown(&mechanism).as_str(), tag.len()), ("Malformed", 0));
     }
 }
 

@@ -37,9 +37,9 @@ impl Mechanism {
         mechanism: Alleged<CK_MECHANISM>,
     ) -> Result<(Self, WrapPlaces), Rv> {
         let mechanism = mechanism.read()?;
-        let copy = Self::read_by(mechanism, |parts, all| parts.read_authenticated(all, false));
+        let copy = Self::read_by(mechanism, Self::read_authenticated);
         let mut places = WrapPlaces::default();
-        if matches!(copy.shape, Shape::GcmMessage { .. }) {
+        if matches!(copy.shape, Shape::GcmWrap { .. }) {
             let message = Parameters::of(mechanism).structure::<CK_GCM_MESSAGE_PARAMS>()?;
             places.iv = Some(place(message.pIv, message.ulIvLen)?);
             places.tag = Some(place(message.pTag, tag_bytes(message.ulTagBits)?)?);
@@ -47,31 +47,25 @@ impl Mechanism {
         Ok((copy, places))
     }
 
-    /// Copies the mechanism of C_UnwrapKeyAuthenticated.
+    /// Copies the mechanism of C_UnwrapKeyAuthenticated, and the tag that came with its parameter, if that has one: for the token, it stands behind
+    /// the wrapped key.
     pub(crate) fn copy_to_unwrap_authenticated(
         mechanism: Alleged<CK_MECHANISM>,
-    ) -> Result<Self, Rv> {
+    ) -> Result<(Self, Vec<u8>), Rv> {
         let mechanism = mechanism.read()?;
-        Ok(Self::read_by(mechanism, |parts, all| {
-            parts.read_authenticated(all, true)
-        }))
-    }
-
-    /// The tag that came with the parameter, and stands behind a wrapped key for the token.
-    pub(crate) fn tag(&self) -> &[u8] {
-        if matches!(self.shape, Shape::GcmMessage { .. }) {
-            self.second.bytes()
-        } else {
-            &[]
+        let copy = Self::read_by(mechanism, Self::read_authenticated);
+        let mut tag = Vec::new();
+        if matches!(copy.shape, Shape::GcmWrap { .. }) {
+            let message = Parameters::of(mechanism).structure::<CK_GCM_MESSAGE_PARAMS>()?;
+            let bytes = tag_bytes(message.ulTagBits)?;
+            tag.extend(run(message.pTag, bytes, PARAMETER_BYTES_MAX)?.bytes());
         }
+        Ok((copy, tag))
     }
 
-    /// As for any other function, but for AES-GCM: `CK_GCM_MESSAGE_PARAMS` is as long as `CK_GCM_PARAMS`.
-    fn read_authenticated(
-        &mut self,
-        parameters: &Parameters,
-        takes_tag: bool,
-    ) -> Result<Shape, Rv> {
+    /// As for any other function, but for AES-GCM: `CK_GCM_MESSAGE_PARAMS` is as long as `CK_GCM_PARAMS`. It is `CK_GCM_WRAP_PARAMS` without
+    /// additional data, and its tag is not a part of what the token is told.
+    fn read_authenticated(&mut self, parameters: &Parameters) -> Result<Shape, Rv> {
         if self.kind != MechanismType::AES_GCM {
             return self.read(parameters);
         }
@@ -81,10 +75,7 @@ impl Mechanism {
             return Err(Rv::MECHANISM_PARAM_INVALID);
         }
         self.first = run(message.pIv, message.ulIvLen, PARAMETER_BYTES_MAX)?;
-        if takes_tag {
-            self.second = run(message.pTag, tag_bytes, PARAMETER_BYTES_MAX)?;
-        }
-        Ok(Shape::GcmMessage {
+        Ok(Shape::GcmWrap {
             fixed_bits: message.ulIvFixedBits,
             generator: Mgf(message.ivGenerator),
             tag_bits: message.ulTagBits,
