@@ -162,9 +162,11 @@ fn the_chain_of_a_quote_may_change_in_its_last_certificate_alone() {
                 at_last = at;
             }
         }
-        for at in 0..case.quote.len() {
+        let bits = 8 * case.quote.len();
+        let flipped = (0..bits).filter(|bit| altered::thorough() || bit % 8 == (bit / 8) % 8);
+        for (at, bit) in flipped.map(|bit| (bit / 8, bit % 8)) {
             let mut altered = case.quote.to_vec();
-            altered[at] ^= 1 << (at % 8);
+            altered[at] ^= 1 << bit;
             if let Ok(verified) = trial(&altered) {
                 // The root in the quote is not used, the pinned one is; between blocks PEM has words and ends of lines.
                 let text = case.quote[at].is_ascii_whitespace() || case.quote[at] == 0;
@@ -211,7 +213,8 @@ fn the_collateral_is_vouched_for() {
         ] {
             let text = case.collateral[name].as_str().unwrap();
             // Another digit or letter, so that a text stays one.
-            for at in (0..text.len()).step_by(7) {
+            let step = if altered::thorough() { 1 } else { 7 };
+            for at in (0..text.len()).step_by(step) {
                 let mut altered = text.as_bytes().to_vec();
                 altered[at] = if altered[at] == b'7' { b'8' } else { b'7' };
                 let mut changed = Case {
